@@ -1,0 +1,142 @@
+import { createRequire } from "node:module";
+import { request } from "node:http";
+import { readFileSync } from "node:fs";
+import type { Page } from "@playwright/test";
+import { Somebody, enter, expect, isIn, test, texts } from "./support";
+
+const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+
+async function expectAccessible(page: Page) {
+  // Evaluated rather than added as a script, which the page's policy would rightly refuse.
+  await page.evaluate(axe);
+  const serious = await page.evaluate(async () => {
+    const { violations } = await (window as any).axe.run();
+    return violations
+      .filter((violation: any) => ["serious", "critical"].includes(violation.impact))
+      .map((violation: any) => `${violation.id}: ${violation.nodes.map((node: any) => node.html).join(" | ")}`);
+  });
+  expect(serious).toEqual([]);
+}
+
+for (const colorScheme of ["light", "dark"] as const) {
+  for (const width of [360, 1440]) {
+    test(`both pages are accessible and fit: ${colorScheme}, ${width} px`, async ({ person, server }) => {
+      const somebody = await Somebody.inRoom(server, "garden", "Bob with a rather long name to fit");
+      await somebody.say("garden", `hello https://noom.example/${"long".repeat(40)}`);
+      const page = await person({ colorScheme, viewport: { width, height: 740 } });
+      await page.goto("/");
+      await expect(page.getByRole("link", { name: /garden/ })).toBeVisible();
+      await expectAccessible(page);
+      await enter(page, "garden");
+      await expectAccessible(page);
+      await page.goto("/r/a%2Fb");
+      await expectAccessible(page);
+      for (const path of ["/", "/r/garden"]) {
+        await page.goto(path);
+        expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(width);
+      }
+    });
+  }
+}
+
+test("everything can be done with the keyboard alone", async ({ page }) => {
+  await page.goto("/");
+  // Typing before the page is alive would go into a form that still posts: wait as a reader does.
+  await page.waitForLoadState("networkidle");
+  await page.keyboard.press("Tab");
+  await expect(page.getByLabel("Your name")).toBeFocused();
+  await page.keyboard.type("Ann");
+  await page.keyboard.press("Enter");
+  await expect(page.getByText("Saved")).toBeVisible();
+  await page.keyboard.press("Tab");
+  await page.keyboard.press("Tab");
+  await expect(page.getByLabel("Room")).toBeFocused();
+  await page.keyboard.type("garden");
+  await page.keyboard.press("Enter");
+  await isIn(page);
+  await page.getByRole("textbox", { name: "Message" }).focus();
+  await page.keyboard.type("hello");
+  await page.keyboard.press("Enter");
+  await expect(texts(page)).toHaveText(["hello"]);
+  await expect(page.getByRole("textbox", { name: "Message" })).toBeFocused();
+});
+
+test("with JavaScript off one takes a name, enters, talks and chooses a language", async ({ person }) => {
+  const page = await person({ javaScriptEnabled: false });
+  await page.goto("/");
+  await page.getByLabel("Your name").fill("admin");
+  await page.getByRole("button", { name: "Save" }).click();
+  await expect(page.getByText("That name is reserved")).toBeVisible();
+  await page.getByLabel("Your name").fill("Ann");
+  await page.getByRole("button", { name: "Save" }).click();
+  await expect(page.getByLabel("Your name")).toHaveValue("Ann");
+  await page.getByLabel("Room").fill("한국어 방");
+  await page.getByRole("button", { name: "Enter" }).click();
+  await expect(page.getByRole("heading", { name: "한국어 방" })).toBeVisible();
+  await page.getByRole("textbox", { name: "Message" }).fill("without script\nin two lines");
+  await page.getByRole("button", { name: "Send" }).click();
+  await expect(texts(page)).toHaveText(["without script\nin two lines"]);
+  await expect(page.locator(".author")).toHaveText(["Ann"]);
+  await expect(page.getByRole("button", { name: "Copy link" })).toBeHidden();
+  await page.getByRole("button", { name: "한국어" }).click();
+  await expect(page.getByRole("button", { name: "보내기" })).toBeVisible();
+  await expect(texts(page)).toHaveText(["without script\nin two lines"]);
+});
+
+test("with JavaScript off older messages are a link away", async ({ person, server }) => {
+  const somebody = await Somebody.inRoom(server, "garden", "Bob");
+  for (let n = 1; n <= 120; n++) await somebody.say("garden", `message ${n}`);
+  const page = await person({ javaScriptEnabled: false });
+  await page.goto("/r/garden");
+  await expect(page.getByText("message 120", { exact: true })).toBeInViewport();
+  await page.getByRole("link", { name: "Show older messages" }).click();
+  await expect(texts(page).first()).toHaveText("message 21");
+  await expect(texts(page).last()).toHaveText("message 70");
+});
+
+test("nothing moves while the page comes alive", async ({ person, server }) => {
+  const somebody = await Somebody.inRoom(server, "garden", "Bob");
+  for (let n = 1; n <= 60; n++) await somebody.say("garden", `message ${n}`);
+  for (const viewport of [{ width: 360, height: 740 }, { width: 1440, height: 900 }]) {
+    const page = await person({ viewport });
+    for (const path of ["/", "/r/garden"]) {
+      await page.addInitScript(() => {
+        (window as any).shifts = [];
+        new PerformanceObserver((list) => {
+          for (const entry of list.getEntries() as any[]) (window as any).shifts.push([entry.value, entry.sources?.map((source: any) => source.node?.className ?? source.node?.nodeName)]);
+        }).observe({ type: "layout-shift", buffered: true });
+      });
+      await page.goto(path);
+      if (path !== "/") await isIn(page);
+      await page.waitForTimeout(1_500);
+      expect(await page.evaluate(() => (window as any).shifts), `${path} at ${viewport.width}`).toEqual([]);
+    }
+  }
+});
+
+test("the program's files come compressed and are not sent twice", async ({ server }) => {
+  const get = (path: string, headers: Record<string, string>) =>
+    new Promise<{ status: number; headers: Record<string, any>; bytes: number }>((resolve, reject) => {
+      request(server.url + path, { headers }, (response) => {
+        let bytes = 0;
+        response.on("data", (chunk) => (bytes += chunk.length));
+        response.on("end", () => resolve({ status: response.statusCode!, headers: response.headers, bytes }));
+      })
+        .on("error", reject)
+        .end();
+    });
+  for (const [file, type] of [["noom.js", /javascript/], ["noom.wasm", /wasm/], ["noom.css", /css/]] as const) {
+    const plain = await get(`/pkg/${file}`, {});
+    expect(plain.status).toBe(200);
+    for (const encoding of ["br", "gzip"]) {
+      const packed = await get(`/pkg/${file}`, { "accept-encoding": encoding });
+      expect(packed.headers["content-encoding"]).toBe(encoding);
+      expect(packed.headers["content-type"]).toMatch(type);
+      expect(packed.bytes).toBeLessThan(plain.bytes);
+      expect(packed.headers["vary"]).toMatch(/accept-encoding/i);
+      const again = await get(`/pkg/${file}`, { "accept-encoding": encoding, "if-modified-since": packed.headers["last-modified"] });
+      expect(again.status).toBe(304);
+      expect(again.bytes).toBe(0);
+    }
+  }
+});

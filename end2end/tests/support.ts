@@ -1,0 +1,181 @@
+// A real server for each test, and pages whose console must stay empty.
+import { type ChildProcess, spawn } from "node:child_process";
+import { randomUUID } from "node:crypto";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { type BrowserContext, type Page, test as base, expect } from "@playwright/test";
+import WebSocket from "ws";
+
+const root = join(import.meta.dirname, "../..");
+
+/** A server process with a data folder of its own. */
+export class Server {
+  readonly data = mkdtempSync(join(tmpdir(), "noom-"));
+  url = "";
+  private child?: ChildProcess;
+
+  async start() {
+    const port = this.url ? new URL(this.url).port : "0";
+    const limits = {
+      NOOM_LIMITS_MESSAGES_PER_SECOND: "100000",
+      NOOM_LIMITS_MESSAGE_BURST: "100000",
+      NOOM_LIMITS_GUESTS_PER_MINUTE: "10000",
+    };
+    const child = spawn(join(root, "target/release/noom"), ["--listen", `127.0.0.1:${port}`, "--data-dir", this.data], {
+      // Not in the project: the program finds its files by itself.
+      cwd: tmpdir(),
+      env: { ...process.env, ...limits, NOOM_CONFIG: join(root, "Leptos.toml"), RUST_LOG: "warn" },
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    this.child = child;
+    for await (const line of createInterface({ input: child.stdout! })) {
+      this.url = line.replace("Noom is at ", "");
+      return;
+    }
+    throw new Error("the server did not start");
+  }
+
+  /** Ends the process: without warning, or as a restart does. */
+  async stop(signal: "SIGKILL" | "SIGTERM" = "SIGKILL") {
+    const child = this.child;
+    this.child = undefined;
+    if (!child || child.exitCode !== null) return;
+    const ended = new Promise((resolve) => child.once("exit", resolve));
+    child.kill(signal);
+    await ended;
+  }
+
+  async remove() {
+    await this.stop();
+    rmSync(this.data, { recursive: true, force: true });
+  }
+}
+
+/** Somebody who talks from a program, by PROTOCOL.md. */
+export class Somebody {
+  private nextId = 1;
+  private waiting = new Map<number, (frame: any) => void>();
+  readonly frames: any[] = [];
+
+  private constructor(private socket: WebSocket) {
+    socket.on("message", (data) => {
+      const frame = JSON.parse(data.toString());
+      this.frames.push(frame);
+      this.waiting.get(frame.id)?.(frame);
+    });
+  }
+
+  static async inRoom(server: Server, room: string, nickname: string) {
+    const socket = new WebSocket(server.url.replace("http", "ws") + "/ws", { headers: { origin: server.url } });
+    await new Promise((resolve, reject) => socket.once("open", resolve).once("error", reject));
+    const somebody = new Somebody(socket);
+    await somebody.ask("hello", { protocol: 1 });
+    await somebody.ask("nickname", { nickname });
+    await somebody.ask("enter_room", { room });
+    return somebody;
+  }
+
+  ask(type: string, payload: object): Promise<any> {
+    const id = this.nextId++;
+    const answer = new Promise<any>((resolve, reject) => {
+      this.waiting.set(id, (frame) => (frame.type === "ack" ? resolve(frame.payload) : reject(new Error(JSON.stringify(frame)))));
+    });
+    this.socket.send(JSON.stringify({ type, payload, id }));
+    return answer;
+  }
+
+  say(room: string, text: string) {
+    return this.ask("new_message", { room, key: randomUUID(), text });
+  }
+
+  close() {
+    this.socket.close();
+  }
+}
+
+/** What the browser itself logs when a server is not there; no page can prevent it. */
+export const SERVER_GONE = /WebSocket connection to .* failed|net::ERR_CONNECTION_REFUSED|net::ERR_EMPTY_RESPONSE/;
+
+type Fixtures = {
+  server: Server;
+  /** Console messages that a test expects. */
+  expectedConsole: RegExp[];
+  /** A page in a context of its own: another person. */
+  person: (options?: Parameters<import("@playwright/test").Browser["newContext"]>[0]) => Promise<Page>;
+};
+
+export const test = base.extend<Fixtures>({
+  server: async ({}, use) => {
+    const server = new Server();
+    await server.start();
+    await use(server);
+    await server.remove();
+  },
+  expectedConsole: async ({}, use) => {
+    await use([]);
+  },
+  baseURL: async ({ server }, use) => {
+    await use(server.url);
+  },
+  context: async ({ context, expectedConsole }, use) => {
+    const messages = listen(context);
+    await use(context);
+    expectQuiet(messages, expectedConsole);
+  },
+  person: async ({ browser, server, contextOptions, expectedConsole }, use) => {
+    const contexts: BrowserContext[] = [];
+    const messages: string[][] = [];
+    await use(async (options = {}) => {
+      const context = await browser.newContext({ ...contextOptions, baseURL: server.url, ...options });
+      contexts.push(context);
+      messages.push(listen(context));
+      return context.newPage();
+    });
+    messages.forEach((messages) => expectQuiet(messages, expectedConsole));
+    await Promise.all(contexts.map((context) => context.close()));
+  },
+});
+
+function listen(context: BrowserContext): string[] {
+  const messages: string[] = [];
+  context.on("console", (message) => messages.push(`${message.type()}: ${message.text()}`));
+  context.on("weberror", (error) => messages.push(`uncaught: ${error.error().stack}`));
+  return messages;
+}
+
+function expectQuiet(messages: string[], expected: RegExp[]) {
+  expect(messages.filter((message) => !expected.some((pattern) => pattern.test(message)))).toEqual([]);
+}
+
+/** Opens a room and waits until one is in it. */
+export async function enter(page: Page, room: string, nickname?: string) {
+  await page.goto(`/r/${encodeURIComponent(room)}`);
+  await isIn(page);
+  if (nickname) await takeName(page, nickname);
+}
+
+/** The people list shows oneself only after the server let one in. */
+export async function isIn(page: Page) {
+  await expect(page.getByRole("listitem").filter({ hasText: /\syou$|\s나$/ }).or(page.locator("summary").filter({ hasText: /[1-9]/ })).first()).toBeVisible();
+}
+
+export async function takeName(page: Page, nickname: string) {
+  await page.getByLabel("Your name").fill(nickname);
+  await page.getByRole("button", { name: "Save" }).click();
+  await expect(page.getByLabel("Your name")).toBeHidden();
+}
+
+export async function say(page: Page, text: string) {
+  const composer = page.getByRole("textbox", { name: "Message" });
+  await composer.fill(text);
+  await composer.press("Enter");
+}
+
+/** The texts in the room, in order. */
+export function texts(page: Page) {
+  return page.getByRole("log").locator(".message .text");
+}
+
+export { expect };

@@ -1,0 +1,133 @@
+#!/usr/bin/env bash
+# Brings what building (and, with "test", testing) Noom needs. Looks before it acts: a step whose
+# result is there already is skipped without a word, so a second run takes no noticeable time.
+#
+# Works on an open network and on one that reaches package registries only: there, Debian's own
+# Rust toolchain takes the place of rustup's downloads, and tools are built from their crates.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. scripts/env.sh
+want=${1:-build}
+
+say() { printf '\033[1msetup:\033[0m %s\n' "$*" >&2; }
+fail() { printf '\033[1;31msetup failed:\033[0m %s\n' "$*" >&2; exit 1; }
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# Runs a step that may take long with its output in a file; shows the end of it when it fails.
+step() {
+    local what=$1 hint=$2 log=$tools/setup.log
+    shift 2
+    say "$what"
+    "$@" >"$log" 2>&1 </dev/null || { tail -n 20 "$log" >&2; fail "$what. $hint"; }
+}
+
+# Debian packages; sudo only when one is missing and this is not root.
+debian() {
+    local missing=() package
+    for package; do
+        dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
+    done
+    [ ${#missing[@]} -gt 0 ] || return 0
+    local as_root=()
+    [ "$(id -u)" = 0 ] || as_root=(sudo)
+    step "installing ${missing[*]} (Debian)" "Run: apt-get update && apt-get install ${missing[*]}" \
+        "${as_root[@]}" bash -c 'apt-get update -q; DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$@"' apt "${missing[@]}"
+}
+
+has_wasm_std() {
+    local libs
+    libs=$(rustc --print target-libdir --target $wasm_target 2>/dev/null) && compgen -G "$libs/libstd-*.rlib" >/dev/null
+}
+
+# --- Rust, with a standard library for WASM ---------------------------------------------------
+
+rustup_toolchain() {
+    have rustup || return 1
+    # rust-toolchain.toml names version, target and components; rustup may have them or fetch them.
+    (cd "$root" && timeout 600 rustup toolchain install --no-self-update && has_wasm_std && cargo clippy --version)
+}
+
+# Debian has a toolchain with its sources; std for WASM is built from them once.
+debian_toolchain() {
+    have apt-get || fail "rustup cannot fetch Rust, and this is no Debian. Install Rust with rustup (https://rustup.rs) and the target $wasm_target, then try again."
+    debian gcc libc6-dev rustc-web cargo-web rust-web-src rust-web-llvm rust-web-clippy rustfmt-web lld-22
+    mkdir -p "$tools/rust/bin"
+    local tool
+    for tool in cargo rustc rustdoc rustfmt cargo-fmt cargo-clippy clippy-driver; do
+        ln -sf "/usr/bin/$tool" "$tools/rust/bin/$tool"
+    done
+    . "$root/scripts/env.sh"
+    has_wasm_std || step "building Rust's standard library for WASM (about half a minute)" \
+        "See the log above; the packages rustc-web and rust-web-src must have one version." build_wasm_std
+}
+
+build_wasm_std() {
+    local scratch libs
+    scratch=$(mktemp -d) && libs=$(rustc --print target-libdir --target $wasm_target)
+    mkdir "$scratch/src" && echo '#![no_std]' >"$scratch/src/lib.rs"
+    printf '[package]\nname = "empty"\nversion = "0.0.0"\nedition = "2024"\n[workspace]\n' >"$scratch/Cargo.toml"
+    local as_root=()
+    [ -w /usr/lib/rustlib ] || as_root=(sudo)
+    "${as_root[@]}" mkdir -p "$libs" /usr/lib/rustlib/x86_64-unknown-linux-gnu/bin
+    "${as_root[@]}" ln -sf /usr/lib/llvm-22/bin/lld /usr/lib/rustlib/x86_64-unknown-linux-gnu/bin/rust-lld
+    (cd "$scratch" && env -u CARGO_TARGET_DIR RUSTC_BOOTSTRAP=1 cargo build --release --target $wasm_target -Zbuild-std=std,panic_abort,proc_macro)
+    "${as_root[@]}" find "$scratch/target/$wasm_target/release/deps" -name '*.rlib' ! -name 'libempty-*' -exec cp -t "$libs" {} +
+    rm -rf "$scratch"
+}
+
+rust() {
+    has_wasm_std && cargo clippy --version >/dev/null 2>&1 && return 0
+    say "Rust with the target $wasm_target"
+    rustup_toolchain >"$tools/setup.log" 2>&1 </dev/null || debian_toolchain
+}
+
+# --- Tools from crates.io --------------------------------------------------------------------
+
+# A tool needs to work, not to be fast: a cheap profile builds it in a third of the time.
+cheap=(env -u CARGO_TARGET_DIR CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16
+    CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_DEBUG=0)
+
+crate_tool() { # name version install-arguments…
+    local name=$1 version=$2 home=$tools/$1-$2
+    shift 2
+    [ "$name" = wasm-bindgen-cli ] && home=$tools/wasm-bindgen-$version
+    [ -e "$home/.complete" ] && return 0
+    if have cargo-binstall && timeout 120 cargo binstall -y --root "$home" "$name@$version" >"$tools/setup.log" 2>&1 </dev/null; then
+        say "fetched $name $version"
+    else
+        step "building $name $version (some minutes, once)" "Is crates.io reachable?" \
+            "${cheap[@]}" cargo install --root "$home" "$name" --version "$version" "$@"
+    fi
+    touch "$home/.complete"
+}
+
+# --- Node packages and a browser ----------------------------------------------------------------
+
+node_packages() {
+    have npm || debian nodejs npm
+    cmp -s "$root/end2end/package-lock.json" "$root/end2end/node_modules/.installed-lock" && return 0
+    step "npm packages of end2end/ (wasm-opt, Playwright)" "Is the npm registry reachable?" \
+        env PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD=1 npm ci --prefix "$root/end2end"
+    cp "$root/end2end/package-lock.json" "$root/end2end/node_modules/.installed-lock"
+}
+
+# Playwright's own Chromium where it can be had, otherwise Debian's. playwright.config.ts looks
+# in the same order.
+browser() {
+    [ -x /usr/bin/chromium ] && return 0
+    local own
+    own=$(cd "$root/end2end" && node -p "require('@playwright/test').chromium.executablePath()")
+    [ -x "$own" ] && return 0
+    say "Chromium"
+    (cd "$root/end2end" && timeout 300 npx playwright install chromium) >"$tools/setup.log" 2>&1 </dev/null && return 0
+    have apt-get || fail "Playwright cannot download Chromium. Install Chromium as /usr/bin/chromium."
+    debian chromium fonts-noto-cjk fonts-noto-color-emoji
+}
+
+mkdir -p "$tools"
+have cc || debian gcc libc6-dev
+rust
+crate_tool cargo-leptos "$CARGO_LEPTOS_VERSION" --locked --features no_downloads
+crate_tool wasm-bindgen-cli "$WASM_BINDGEN_VERSION"
+node_packages
+[ "$want" != test ] || browser

@@ -1,0 +1,36 @@
+//! Addresses of pages.
+
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+
+/// What must be escaped in one segment of a path (RFC 3986, 3.3).
+const SEGMENT: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'<')
+    .add(b'>')
+    .add(b'?')
+    .add(b'`')
+    .add(b'{')
+    .add(b'}')
+    .add(b'%')
+    .add(b'/')
+    .add(b'\\')
+    .add(b'[')
+    .add(b']')
+    .add(b'^')
+    .add(b'|');
+
+/// The path of a room's page.
+pub fn room(name: &str) -> String {
+    format!("/r/{}", utf8_percent_encode(name, SEGMENT))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_room_is_one_escaped_segment() {
+        assert_eq!(super::room("한 방?"), "/r/%ED%95%9C%20%EB%B0%A9%3F");
+        assert_eq!(super::room("a/b#c"), "/r/a%2Fb%23c");
+    }
+}

@@ -1,0 +1,634 @@
+//! One person's conversation with the server over as many connections as it takes. Pure.
+//!
+//! [`Session::handle`] takes an event, [`Session::poll_action`] gives what to do about it, and
+//! [`Session::next_wake`] says when to come with [`Event::Tick`]. Time is milliseconds on any
+//! steady clock; chance comes from a seed; so a run can be replayed.
+//!
+//! What it promises: a room's messages come once each and in order, across connections; what was
+//! posted while there was no connection is sent once when there is one, in order, one at a time.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+use crate::protocol::frame::{EnterRoom, Hello, History, InRoom, Nothing, Post, Presence, Renamed, SetNickname};
+use crate::protocol::{
+    Ack, AckKind, ClientFrame, CloseCode, Command, EnterRoomAck, ErrorCode, HEARTBEAT_MS, HistoryAck, Message,
+    MessageKey, PONG_TIMEOUT_MS, Position, Refusal, RoomList, ServerFrame, User, UserId, VERSION,
+};
+
+/// The first pause before coming back is up to this long; each further one up to twice as long.
+const FIRST_PAUSE_MS: u64 = 500;
+/// No pause is longer.
+const LONGEST_PAUSE_MS: u64 = 30_000;
+/// A connection that held this long makes the next pause a first one.
+const CALM_MS: u64 = 60_000;
+/// A connection that is not there within this is given up.
+const OPEN_WITHIN_MS: u64 = 10_000;
+/// A message that the server could not store is tried again after this, unless it says otherwise.
+const RETRY_MS: u64 = 2_000;
+
+/// What happens to a session.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// The page is there: connect.
+    Start,
+    /// The connection that was asked for is open.
+    Opened,
+    /// A text frame came.
+    Received(String),
+    /// The connection ended, or could not be made; the WebSocket close code.
+    Closed(u16),
+    /// The time of [`Session::next_wake`] has come.
+    Tick,
+    /// The browser says that there is a network again, or the page was woken up.
+    Awake,
+    /// The browser says that there is no network.
+    Offline,
+    /// Somebody wants something.
+    Ask(Ask),
+}
+
+/// What the page wants.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Ask {
+    /// Be in a room, now and after every reconnection. `after`: what the page already shows.
+    Enter {
+        /// The room.
+        room: String,
+        /// Where to resume.
+        after: Option<Position>,
+    },
+    /// Be in that room no more.
+    Leave {
+        /// The room.
+        room: String,
+    },
+    /// Say something.
+    Post(Post),
+    /// Try a failed message again.
+    Retry(Post),
+    /// Take a nickname.
+    Rename {
+        /// The name wanted.
+        nickname: String,
+    },
+    /// Older messages.
+    Older {
+        /// The room.
+        room: String,
+        /// Before this place.
+        before: u64,
+        /// How many.
+        limit: u64,
+    },
+    /// Keep the list of rooms up to date.
+    WatchRooms(bool),
+    /// Connect now rather than after the pause.
+    ReconnectNow,
+}
+
+/// What the browser must do.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Open a connection.
+    Connect,
+    /// Drop the connection; nothing more is expected from it.
+    Drop,
+    /// Send a text frame.
+    Send(String),
+    /// Show something.
+    Tell(Change),
+}
+
+/// What the page shows.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Change {
+    /// The connection.
+    Link(Link),
+    /// Who one is.
+    Me(User),
+    /// One is in a room; what was missed, or the latest.
+    Entered(EnterRoomAck),
+    /// One cannot be in a room.
+    NotEntered {
+        /// The room.
+        room: String,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// A message, the next of its room.
+    Message(Message),
+    /// Older messages.
+    Older {
+        /// The room.
+        room: String,
+        /// What was found; `None`: it could not be asked or answered.
+        history: Option<HistoryAck>,
+    },
+    /// Somebody came.
+    Welcome(Presence),
+    /// Somebody left.
+    Bye(Presence),
+    /// Somebody has a new name.
+    Renamed(Renamed),
+    /// The name asked for could not be had.
+    NotRenamed(Refusal),
+    /// What became of a message that was posted.
+    Posted {
+        /// Its room.
+        room: String,
+        /// Its key.
+        key: MessageKey,
+        /// How it stands.
+        fate: Fate,
+    },
+    /// The list of rooms.
+    Rooms(RoomList),
+}
+
+/// How a posted message stands.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Fate {
+    /// It is stored, and shown already.
+    Shown,
+    /// It is stored at this place, and will come.
+    Stored(u64),
+    /// It was refused.
+    Refused(Refusal),
+}
+
+/// How the connection stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// Not started: the page has just loaded.
+    Idle,
+    /// Trying.
+    Connecting,
+    /// There.
+    Online,
+    /// Waiting until this time to try again.
+    Waiting {
+        /// When, in milliseconds of the session's clock.
+        until: u64,
+        /// Whether the server said that it restarts.
+        restarting: bool,
+    },
+    /// The browser has no network.
+    Offline,
+    /// The server sent us away with this close code.
+    Refused(u16),
+}
+
+/// The state.
+#[derive(Debug)]
+pub struct Session {
+    link: Link,
+    /// Whether `hello` was answered on this connection.
+    greeted: bool,
+    /// Whether there is a connection, open or opening.
+    connected: bool,
+    opened_at: u64,
+    heard_at: u64,
+    /// When the `ping` that waits for any frame was sent.
+    pinged_at: Option<u64>,
+    heartbeat_ms: u64,
+    /// Failed attempts in a row.
+    attempts: u32,
+    /// What `going_away` said.
+    return_in_ms: Option<u64>,
+    resume: Option<String>,
+    me: Option<UserId>,
+    rooms: BTreeMap<String, Room>,
+    watching: bool,
+    next_id: u64,
+    asked: HashMap<u64, Asked>,
+    unsent: VecDeque<Post>,
+    /// The id of the one message that waits for its answer.
+    in_flight: Option<u64>,
+    hold_posts_until: u64,
+    chance: u64,
+    actions: VecDeque<Action>,
+}
+
+#[derive(Debug, Default)]
+struct Room {
+    position: Option<Position>,
+    entered: bool,
+}
+
+/// What an id on the way waits for.
+#[derive(Clone, Debug)]
+enum Asked {
+    Hello,
+    Ping,
+    Enter(String),
+    Post(Post),
+    Rename,
+    Older(String),
+    WatchRooms,
+    Whatever(AckKind),
+}
+
+impl Session {
+    /// A session that has not started. `seed` is where its chance comes from.
+    pub fn new(seed: u64) -> Self {
+        Self {
+            link: Link::Idle,
+            greeted: false,
+            connected: false,
+            opened_at: 0,
+            heard_at: 0,
+            pinged_at: None,
+            heartbeat_ms: HEARTBEAT_MS,
+            attempts: 0,
+            return_in_ms: None,
+            resume: None,
+            me: None,
+            rooms: BTreeMap::new(),
+            watching: false,
+            next_id: 1,
+            asked: HashMap::new(),
+            unsent: VecDeque::new(),
+            in_flight: None,
+            hold_posts_until: 0,
+            chance: seed,
+            actions: VecDeque::new(),
+        }
+    }
+
+    /// Takes an event at the time `now`.
+    pub fn handle(&mut self, now: u64, event: Event) {
+        match event {
+            Event::Start => {
+                if self.link == Link::Idle {
+                    self.connect(now);
+                }
+            }
+            Event::Opened => {
+                self.opened_at = now;
+                self.heard_at = now;
+                let hello = Hello { protocol: VERSION, resume: self.resume.clone() };
+                self.send(Command::Hello(hello), Asked::Hello);
+            }
+            Event::Received(text) => self.received(now, &text),
+            Event::Closed(code) => self.closed(now, code),
+            Event::Tick => self.tick(now),
+            Event::Awake => match self.link {
+                Link::Waiting { .. } | Link::Offline => self.connect(now),
+                // A laptop that slept may hold a connection that is long dead: ask at once.
+                Link::Online if self.pinged_at.is_none() => self.ping(now),
+                _ => {}
+            },
+            Event::Offline => {
+                if !matches!(self.link, Link::Refused(_) | Link::Idle) {
+                    self.drop_connection();
+                    self.set_link(Link::Offline);
+                }
+            }
+            Event::Ask(ask) => self.ask(now, ask),
+        }
+        self.send_next_post(now);
+    }
+
+    /// The next thing to do.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// When to come with [`Event::Tick`] at the latest.
+    pub fn next_wake(&self) -> Option<u64> {
+        let wake = match self.link {
+            Link::Waiting { until, .. } => until,
+            Link::Connecting => self.opened_at + OPEN_WITHIN_MS,
+            Link::Online => match self.pinged_at {
+                Some(pinged_at) => pinged_at + PONG_TIMEOUT_MS,
+                None => self.heard_at + self.heartbeat_ms,
+            },
+            Link::Idle | Link::Offline | Link::Refused(_) => return None,
+        };
+        let posts_wait =
+            self.greeted && self.in_flight.is_none() && !self.unsent.is_empty() && self.hold_posts_until > 0;
+        Some(if posts_wait { wake.min(self.hold_posts_until) } else { wake })
+    }
+
+    fn tick(&mut self, now: u64) {
+        if self.hold_posts_until <= now {
+            self.hold_posts_until = 0;
+        }
+        match self.link {
+            Link::Waiting { until, .. } if until <= now => self.connect(now),
+            Link::Connecting if self.opened_at + OPEN_WITHIN_MS <= now => self.closed(now, 1006),
+            Link::Online => match self.pinged_at {
+                Some(pinged_at) if pinged_at + PONG_TIMEOUT_MS <= now => self.closed(now, 1006),
+                None if self.heard_at + self.heartbeat_ms <= now => self.ping(now),
+                _ => {}
+            },
+            _ => {}
+        }
+    }
+
+    fn connect(&mut self, now: u64) {
+        self.connected = true;
+        // Counts as the beginning of the attempt until it is open.
+        self.opened_at = now;
+        self.set_link(Link::Connecting);
+        self.actions.push_back(Action::Connect);
+    }
+
+    fn ping(&mut self, now: u64) {
+        self.pinged_at = Some(now);
+        self.send(Command::Ping(Nothing {}), Asked::Ping);
+    }
+
+    /// Forgets the connection and all that was asked over it. Unanswered posts stay in the queue.
+    fn drop_connection(&mut self) {
+        if std::mem::take(&mut self.connected) {
+            self.actions.push_back(Action::Drop);
+        }
+        self.greeted = false;
+        self.pinged_at = None;
+        self.in_flight = None;
+        for room in self.rooms.values_mut() {
+            room.entered = false;
+        }
+        for asked in std::mem::take(&mut self.asked).into_values() {
+            match asked {
+                Asked::Older(room) => self.tell(Change::Older { room, history: None }),
+                Asked::Rename => self.tell(Change::NotRenamed(ErrorCode::StoreUnavailable.into())),
+                _ => {}
+            }
+        }
+    }
+
+    fn closed(&mut self, now: u64, code: u16) {
+        let was_calm = self.greeted && now.saturating_sub(self.opened_at) >= CALM_MS;
+        self.drop_connection();
+        if !CloseCode::may_reconnect(code) {
+            self.set_link(Link::Refused(code));
+            return;
+        }
+        if was_calm {
+            self.attempts = 0;
+        }
+        let restarting = self.return_in_ms.is_some() || code == CloseCode::Restarting.number();
+        let pause = self.return_in_ms.take().unwrap_or_else(|| {
+            // Full jitter: anything from nothing to the bound, so that a crowd spreads out.
+            let bound = FIRST_PAUSE_MS.saturating_mul(1 << self.attempts.min(10)).min(LONGEST_PAUSE_MS);
+            self.random() % (bound + 1)
+        });
+        self.attempts += 1;
+        self.set_link(Link::Waiting { until: now + pause, restarting });
+    }
+
+    fn ask(&mut self, now: u64, ask: Ask) {
+        match ask {
+            Ask::Enter { room, after } => {
+                self.rooms.insert(room.clone(), Room { position: after, entered: false });
+                self.enter(&room);
+            }
+            Ask::Leave { room } => {
+                self.rooms.remove(&room);
+                if self.greeted {
+                    self.send(Command::LeaveRoom(InRoom { room }), Asked::Whatever(AckKind::Nothing));
+                }
+            }
+            Ask::Post(post) | Ask::Retry(post) => {
+                if !self.unsent.iter().any(|waiting| waiting.key == post.key) {
+                    self.unsent.push_back(post);
+                }
+            }
+            Ask::Rename { nickname } if self.greeted => {
+                self.send(Command::Nickname(SetNickname { nickname }), Asked::Rename);
+            }
+            Ask::Rename { .. } => self.tell(Change::NotRenamed(ErrorCode::StoreUnavailable.into())),
+            Ask::Older { room, before, limit } if self.rooms.get(&room).is_some_and(|room| room.entered) => {
+                self.send(Command::History(History { room: room.clone(), before, limit }), Asked::Older(room));
+            }
+            Ask::Older { room, .. } => self.tell(Change::Older { room, history: None }),
+            Ask::WatchRooms(watching) => {
+                self.watching = watching;
+                self.watch_rooms();
+            }
+            Ask::ReconnectNow => {
+                if matches!(self.link, Link::Waiting { .. } | Link::Offline | Link::Refused(_)) {
+                    self.connect(now);
+                }
+            }
+        }
+    }
+
+    fn enter(&mut self, name: &str) {
+        if !self.greeted {
+            return;
+        }
+        let Some(room) = self.rooms.get(name) else { return };
+        let after = room.position.clone();
+        self.send(Command::EnterRoom(EnterRoom { room: name.to_owned(), after }), Asked::Enter(name.to_owned()));
+    }
+
+    fn watch_rooms(&mut self) {
+        match (self.greeted, self.watching) {
+            (true, true) => self.send(Command::WatchRooms(Nothing {}), Asked::WatchRooms),
+            (true, false) => self.send(Command::UnwatchRooms(Nothing {}), Asked::Whatever(AckKind::Nothing)),
+            (false, _) => {}
+        }
+    }
+
+    /// Sends the first message that may go, if none is on its way.
+    fn send_next_post(&mut self, now: u64) {
+        if !self.greeted || self.in_flight.is_some() || now < self.hold_posts_until {
+            return;
+        }
+        let may_go = |post: &&Post| self.rooms.get(&post.room).is_some_and(|room| room.entered);
+        let Some(post) = self.unsent.iter().find(may_go).cloned() else { return };
+        self.in_flight = Some(self.next_id);
+        self.send(Command::NewMessage(post.clone()), Asked::Post(post));
+    }
+
+    fn received(&mut self, now: u64, text: &str) {
+        self.heard_at = now;
+        self.pinged_at = None;
+        let asked = &self.asked;
+        let kind = |id: u64| asked.get(&id).map(Asked::ack_kind);
+        // A frame of a kind that this page does not know comes from a newer server.
+        let Ok(frame) = ServerFrame::decode(text, kind) else { return };
+        match frame {
+            ServerFrame::Ack { id, ack } => {
+                if let Some(asked) = self.asked.remove(&id) {
+                    self.answered(id, asked, ack);
+                }
+            }
+            ServerFrame::Error { id, refusal } => {
+                if let Some((id, asked)) = id.and_then(|id| self.asked.remove(&id).map(|asked| (id, asked))) {
+                    self.refused(now, id, asked, refusal);
+                }
+            }
+            ServerFrame::NewMessage(message) => self.message(message),
+            ServerFrame::Welcome(presence) => self.tell(Change::Welcome(presence)),
+            ServerFrame::Bye(presence) => self.tell(Change::Bye(presence)),
+            ServerFrame::Nickname(renamed) => {
+                if Some(renamed.user.id) == self.me {
+                    self.tell(Change::Me(renamed.user.clone()));
+                }
+                self.tell(Change::Renamed(renamed));
+            }
+            ServerFrame::RoomChange(rooms) => self.tell(Change::Rooms(rooms)),
+            ServerFrame::GoingAway(away) => self.return_in_ms = Some(away.reconnect_in_ms),
+        }
+    }
+
+    fn answered(&mut self, id: u64, asked: Asked, ack: Ack) {
+        match (asked, ack) {
+            (Asked::Hello, Ack::Hello(hello)) => {
+                self.greeted = true;
+                self.resume = Some(hello.resume);
+                self.me = Some(hello.user.id);
+                self.heartbeat_ms = hello.heartbeat_ms.max(1_000);
+                self.tell(Change::Me(hello.user));
+                self.set_link(Link::Online);
+                for name in self.rooms.keys().cloned().collect::<Vec<_>>() {
+                    self.enter(&name);
+                }
+                if self.watching {
+                    self.watch_rooms();
+                }
+            }
+            (Asked::Enter(name), Ack::EnterRoom(ack)) => {
+                let Some(room) = self.rooms.get_mut(&name) else { return };
+                room.entered = true;
+                room.position = Some(Position { epoch: ack.epoch.clone(), seq: ack.head });
+                self.tell(Change::Entered(ack));
+            }
+            (Asked::Post(post), Ack::NewMessage(ack)) => {
+                self.post_done(id, post.key);
+                let position = self.rooms.get(&post.room).and_then(|room| room.position.as_ref());
+                let shown = position.is_some_and(|position| ack.seq <= position.seq);
+                let fate = if shown { Fate::Shown } else { Fate::Stored(ack.seq) };
+                self.tell(Change::Posted { room: post.room, key: post.key, fate });
+            }
+            (Asked::Rename, Ack::Nickname(ack)) => {
+                if let Some(id) = self.me {
+                    self.tell(Change::Me(User { id, nickname: ack.nickname }));
+                }
+                // A room that the old name kept us out of may be open now.
+                for name in self
+                    .rooms
+                    .iter()
+                    .filter(|(_, room)| !room.entered)
+                    .map(|(name, _)| name.clone())
+                    .collect::<Vec<_>>()
+                {
+                    self.enter(&name);
+                }
+            }
+            (Asked::Older(room), Ack::History(history)) => self.tell(Change::Older { room, history: Some(history) }),
+            (Asked::WatchRooms, Ack::Rooms(rooms)) => self.tell(Change::Rooms(rooms)),
+            _ => {}
+        }
+    }
+
+    fn refused(&mut self, now: u64, id: u64, asked: Asked, refusal: Refusal) {
+        match asked {
+            // Nothing works without it: come back later, as after a lost connection.
+            Asked::Hello => {
+                self.return_in_ms = refusal.retry_after_ms;
+                self.closed(now, 1013);
+            }
+            Asked::Enter(room) => match refusal.code {
+                ErrorCode::RateLimited | ErrorCode::StoreUnavailable => {
+                    self.return_in_ms = Some(refusal.retry_after_ms.unwrap_or(RETRY_MS));
+                    self.closed(now, 1013);
+                }
+                _ => self.tell(Change::NotEntered { room, refusal }),
+            },
+            Asked::Post(post) => match refusal.code {
+                // It stays at the head of the queue, so the order is kept.
+                ErrorCode::RateLimited => {
+                    self.in_flight = None;
+                    self.hold_posts_until = now + refusal.retry_after_ms.unwrap_or(RETRY_MS).max(1);
+                }
+                // The room is about to be entered again.
+                ErrorCode::NotInRoom if self.rooms.contains_key(&post.room) => {
+                    self.in_flight = None;
+                    if let Some(room) = self.rooms.get_mut(&post.room) {
+                        room.entered = false;
+                    }
+                    self.enter(&post.room);
+                }
+                _ => {
+                    self.post_done(id, post.key);
+                    self.tell(Change::Posted { room: post.room, key: post.key, fate: Fate::Refused(refusal) });
+                }
+            },
+            Asked::Rename => self.tell(Change::NotRenamed(refusal)),
+            Asked::Older(room) => self.tell(Change::Older { room, history: None }),
+            Asked::Ping | Asked::WatchRooms | Asked::Whatever(_) => {}
+        }
+    }
+
+    fn message(&mut self, message: Message) {
+        let Some(room) = self.rooms.get_mut(&message.room) else { return };
+        let Some(position) = room.position.as_mut().filter(|_| room.entered) else { return };
+        match message.seq {
+            seq if seq <= position.seq => {}
+            seq if seq == position.seq + 1 => {
+                position.seq = seq;
+                self.tell(Change::Message(message));
+            }
+            // A hole should not happen. If it does, the server knows what belongs in it.
+            _ => {
+                room.entered = false;
+                let name = message.room;
+                self.enter(&name);
+            }
+        }
+    }
+
+    fn post_done(&mut self, id: u64, key: MessageKey) {
+        self.unsent.retain(|post| post.key != key);
+        if self.in_flight == Some(id) {
+            self.in_flight = None;
+        }
+    }
+
+    fn send(&mut self, command: Command, asked: Asked) {
+        let id = self.next_id;
+        self.next_id += 1;
+        self.asked.insert(id, asked);
+        self.actions.push_back(Action::Send(ClientFrame { id: Some(id), command }.encode()));
+    }
+
+    fn set_link(&mut self, link: Link) {
+        if self.link != link {
+            self.link = link;
+            self.tell(Change::Link(link));
+        }
+    }
+
+    fn tell(&mut self, change: Change) {
+        self.actions.push_back(Action::Tell(change));
+    }
+
+    /// SplitMix64: even enough for jitter, and small.
+    fn random(&mut self) -> u64 {
+        self.chance = self.chance.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.chance;
+        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ z >> 31
+    }
+}
+
+impl Asked {
+    fn ack_kind(&self) -> AckKind {
+        match self {
+            Self::Hello => AckKind::Hello,
+            Self::Ping => AckKind::Nothing,
+            Self::Enter(_) => AckKind::EnterRoom,
+            Self::Post(_) => AckKind::NewMessage,
+            Self::Rename => AckKind::Nickname,
+            Self::Older(_) => AckKind::History,
+            Self::WatchRooms => AckKind::Rooms,
+            Self::Whatever(kind) => *kind,
+        }
+    }
+}

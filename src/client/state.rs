@@ -1,0 +1,262 @@
+//! What pages show, as signals, and how the session's updates change it.
+//!
+//! Updates are applied one by one: a signal that only kept the latest would lose messages.
+
+use std::sync::Arc;
+
+use leptos::prelude::*;
+
+use super::session::{Change, Fate, Link};
+use super::timeline::{Entry, Timeline};
+use crate::protocol::frame::{Post, Presence};
+use crate::protocol::{EnterRoomAck, ErrorCode, MessageKey, Position, Refusal, RoomCount, User, UserId};
+
+/// What is the same on every page.
+#[derive(Clone, Copy, Debug)]
+pub struct State {
+    /// The connection.
+    pub link: RwSignal<Link>,
+    /// Who one is, once the server said so.
+    pub me: RwSignal<Option<User>>,
+    /// The rooms with people in them, once the server said so.
+    pub rooms: RwSignal<Option<Vec<RoomCount>>>,
+    /// Why the name last asked for could not be had.
+    pub name_refusal: RwSignal<Option<ErrorCode>>,
+    /// The room that is shown.
+    room: RwSignal<Option<Room>>,
+}
+
+/// The room that a page shows. A handle: copies show the same.
+#[derive(Clone, Copy, Debug)]
+pub struct Room {
+    /// Its canonical name.
+    pub name: StoredValue<String>,
+    /// The history that its positions count in.
+    epoch: StoredValue<String>,
+    /// Who is there, in the order they came.
+    pub members: RwSignal<Vec<User>>,
+    /// What was said.
+    pub timeline: Timeline,
+    /// What one has said and the room has not shown yet.
+    pub pending: RwSignal<Vec<Pending>>,
+    /// Whether there are older messages than the oldest shown.
+    pub more: RwSignal<bool>,
+    /// Whether older messages are on their way.
+    pub loading: RwSignal<bool>,
+    /// Why one cannot be in the room.
+    pub refusal: RwSignal<Option<ErrorCode>>,
+    /// Goes up with every message of others that is appended.
+    pub arrived: RwSignal<u64>,
+}
+
+/// A message that was posted here.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pending {
+    /// What was posted.
+    pub post: Post,
+    /// Where it will stand, once stored.
+    pub seq: Option<u64>,
+    /// Why it was refused.
+    pub failed: Option<Refusal>,
+}
+
+impl State {
+    /// Nothing known yet.
+    pub fn new() -> Self {
+        Self {
+            link: RwSignal::new(Link::Idle),
+            me: RwSignal::new(None),
+            rooms: RwSignal::new(None),
+            name_refusal: RwSignal::new(None),
+            room: RwSignal::new(None),
+        }
+    }
+
+    /// Directs updates about its room to this handle.
+    pub fn show(&self, room: Room) {
+        self.room.set(Some(room));
+    }
+
+    /// The page with this room is gone.
+    pub fn hide(&self, room: Room) {
+        self.room.try_update(|shown| {
+            if shown.is_some_and(|shown| shown.name == room.name) {
+                *shown = None;
+            }
+        });
+    }
+
+    /// Applies what the session tells.
+    pub fn apply(&self, change: Change) {
+        match change {
+            Change::Link(link) => self.link.set(link),
+            Change::Me(me) => {
+                self.name_refusal.set(None);
+                if let Some(room) = self.room.get_untracked() {
+                    room.rename(&me);
+                }
+                self.me.set(Some(me));
+            }
+            Change::Rooms(list) => self.rooms.set(Some(list.rooms)),
+            Change::NotRenamed(refusal) => self.name_refusal.set(Some(refusal.code)),
+            Change::Entered(ack) => {
+                if let Some(room) = self.shown(&ack.room) {
+                    let me = self.me.get_untracked().map(|me| me.id);
+                    if let Some(renamed) = ack.members.iter().find(|member| Some(member.id) == me) {
+                        self.me.set(Some(renamed.clone()));
+                    }
+                    room.entered(ack);
+                }
+            }
+            Change::NotEntered { room, refusal } => {
+                if let Some(room) = self.shown(&room) {
+                    room.refusal.set(Some(refusal.code));
+                }
+            }
+            Change::Message(message) => {
+                if let Some(room) = self.shown(&message.room) {
+                    let from_me = self.me.get_untracked().is_some_and(|me| me.id == message.user.id);
+                    room.settle(|pending| from_me && pending.post.key == message.key);
+                    room.timeline.append(vec![Entry::Message(Arc::new(message))]);
+                    if !from_me {
+                        room.arrived.update(|count| *count += 1);
+                    }
+                }
+            }
+            Change::Older { room, history } => {
+                if let Some(room) = self.shown(&room) {
+                    if let Some(history) = history {
+                        room.more.set(history.more);
+                        room.timeline.prepend(history.messages);
+                    }
+                    room.loading.set(false);
+                }
+            }
+            Change::Welcome(Presence { room, user, .. }) => {
+                if let Some(room) = self.shown(&room) {
+                    room.timeline.append(vec![Entry::Came(user.nickname.clone())]);
+                    room.members.update(|members| members.push(user));
+                }
+            }
+            Change::Bye(Presence { room, user, .. }) => {
+                if let Some(room) = self.shown(&room) {
+                    room.members.update(|members| members.retain(|member| member.id != user.id));
+                    room.timeline.append(vec![Entry::Left(user.nickname)]);
+                }
+            }
+            Change::Renamed(renamed) => {
+                if let Some(room) = self.shown(&renamed.room) {
+                    room.rename(&renamed.user);
+                }
+            }
+            Change::Posted { room, key, fate } => {
+                if let Some(room) = self.shown(&room) {
+                    room.posted(key, fate);
+                }
+            }
+        }
+    }
+
+    fn shown(&self, name: &str) -> Option<Room> {
+        self.room.get_untracked().filter(|room| room.name.try_with_value(|own| own == name).unwrap_or(false))
+    }
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Room {
+    /// A room as the server rendered it.
+    pub fn new(ack: EnterRoomAck) -> Self {
+        Self {
+            name: StoredValue::new(ack.room),
+            epoch: StoredValue::new(ack.epoch),
+            members: RwSignal::new(ack.members),
+            timeline: Timeline::new(ack.messages),
+            pending: RwSignal::new(Vec::new()),
+            more: RwSignal::new(ack.more),
+            loading: RwSignal::new(false),
+            refusal: RwSignal::new(None),
+            arrived: RwSignal::new(0),
+        }
+    }
+
+    /// What the page shows up to now, to resume from.
+    pub fn position(self) -> Position {
+        Position { epoch: self.epoch.get_value(), seq: self.timeline.newest_seq().unwrap_or(0) }
+    }
+
+    /// Shows a message that is about to be sent.
+    pub fn add_pending(self, post: Post) {
+        self.pending.update(|pending| pending.push(Pending { post, seq: None, failed: None }));
+    }
+
+    /// Shows a failed message as about to be sent again; returns it.
+    pub fn retry(self, key: MessageKey) -> Option<Post> {
+        self.pending.try_update(|pending| {
+            let failed = pending.iter_mut().find(|pending| pending.post.key == key)?;
+            failed.failed = None;
+            Some(failed.post.clone())
+        })?
+    }
+
+    /// Shows a failed message no more.
+    pub fn discard(self, key: MessageKey) {
+        self.settle(|pending| pending.post.key == key && pending.failed.is_some());
+    }
+
+    fn entered(self, ack: EnterRoomAck) {
+        let newest = self.timeline.newest_seq().unwrap_or(0);
+        let other_history =
+            self.epoch.try_update_value(|epoch| std::mem::replace(epoch, ack.epoch.clone()) != ack.epoch);
+        let fresh: Vec<_> = ack.messages.iter().filter(|message| message.seq > newest).cloned().collect();
+        let continues = ack.recovered || fresh.first().is_none_or(|message| message.seq == newest + 1);
+        self.settle(|pending| {
+            let stored = pending.seq.is_some_and(|seq| seq <= ack.head);
+            stored || ack.messages.iter().any(|message| message.key == pending.post.key)
+        });
+        if other_history == Some(true) || newest > ack.head {
+            self.more.set(ack.more);
+            self.timeline.replace(ack.messages);
+        } else {
+            let gap = (!continues && newest > 0).then_some(Entry::Gap);
+            if newest == 0 {
+                self.more.set(ack.more);
+            }
+            let entries = fresh.into_iter().map(|message| Entry::Message(Arc::new(message)));
+            self.timeline.append(gap.into_iter().chain(entries).collect());
+        }
+        self.refusal.set(None);
+        self.members.set(ack.members);
+    }
+
+    fn posted(self, key: MessageKey, fate: Fate) {
+        match fate {
+            Fate::Shown => self.settle(|pending| pending.post.key == key),
+            Fate::Stored(seq) => self.with_pending(key, |pending| pending.seq = Some(seq)),
+            Fate::Refused(refusal) => self.with_pending(key, |pending| pending.failed = Some(refusal)),
+        }
+    }
+
+    fn with_pending(self, key: MessageKey, change: impl FnOnce(&mut Pending)) {
+        self.pending.try_update(|pending| pending.iter_mut().find(|pending| pending.post.key == key).map(change));
+    }
+
+    fn settle(self, settled: impl Fn(&Pending) -> bool) {
+        if self.pending.try_with_untracked(|pending| pending.iter().any(&settled)) == Some(true) {
+            self.pending.update(|pending| pending.retain(|pending| !settled(pending)));
+        }
+    }
+
+    fn rename(self, user: &User) {
+        let renamed = |id: UserId| move |member: &&mut User| member.id == id;
+        self.members.try_update(|members| {
+            if let Some(member) = members.iter_mut().find(renamed(user.id)) {
+                member.nickname = user.nickname.clone();
+            }
+        });
+    }
+}

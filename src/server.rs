@@ -1,0 +1,113 @@
+//! The server: wires everything together, serves, drains.
+
+pub mod config;
+pub mod hub;
+pub mod identity;
+pub mod name_key;
+pub mod pages;
+pub mod session;
+pub mod store;
+pub mod telemetry;
+
+mod accept;
+mod drain;
+mod headers;
+mod http;
+mod origin;
+mod random;
+mod ws;
+
+use std::fmt;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use config::Config;
+use hub::Hub;
+use identity::Identity;
+use store::Store;
+
+/// The build that `hello` names.
+pub const BUILD: &str = env!("CARGO_PKG_VERSION");
+
+/// Why the server could not start: one line.
+#[derive(Debug)]
+pub struct StartError(String);
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// What requests and connections share.
+#[derive(Debug)]
+pub struct Server {
+    /// The rooms.
+    pub hub: Arc<Hub>,
+    /// Who people are.
+    pub identity: Arc<Identity>,
+    /// How it is set up.
+    pub config: Config,
+    /// Cancelled when the server begins to drain.
+    draining: CancellationToken,
+    /// Every WebSocket's task, to wait for.
+    sockets: TaskTracker,
+}
+
+/// Serves until SIGTERM or Ctrl-C, then drains.
+///
+/// # Errors
+/// [`StartError`] when it cannot start; afterwards only a drain ends it.
+pub async fn run(config: Config) -> Result<(), StartError> {
+    let folder = &config.data_dir;
+    std::fs::create_dir_all(folder)
+        .map_err(|error| StartError(format!("cannot create the data folder {}: {error}", folder.display())))?;
+    let secure = config.public_url.as_ref().is_some_and(|url| url.secure);
+    let identity = Identity::load(folder, secure).map_err(StartError)?;
+    let fresh_epoch = format!("{:016x}", random::bits());
+    let store = Store::open(folder, &fresh_epoch).map_err(|error| StartError(error.to_string()))?;
+    let listener = TcpListener::bind(config.listen)
+        .await
+        .map_err(|error| StartError(format!("cannot listen on {}: {error}", config.listen)))?;
+
+    let server = Arc::new(Server {
+        hub: Hub::new(store, config.limits.clone()),
+        identity: Arc::new(identity),
+        config,
+        draining: CancellationToken::new(),
+        sockets: TaskTracker::new(),
+    });
+    if let Ok(address) = listener.local_addr() {
+        tracing::info!(%address, build = BUILD, "listening");
+        // For people and scripts that start it: where it really is, port 0 or not.
+        println!("Noom is at http://{address}");
+    }
+    let ticking = tokio::spawn(tick(server.hub.clone()));
+    let accepting = CancellationToken::new();
+    let serving =
+        tokio::spawn(accept::serve(listener, http::router(&server), server.config.limits.clone(), accepting.clone()));
+
+    drain::requested().await;
+    drain::drain(&server).await;
+    accepting.cancel();
+    // The last answers are on their way.
+    let _ = serving.await;
+    ticking.abort();
+    server.hub.close();
+    tracing::info!("drained");
+    Ok(())
+}
+
+async fn tick(hub: Arc<Hub>) {
+    let mut interval = tokio::time::interval(hub::TICK);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        hub.tick();
+    }
+}

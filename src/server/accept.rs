@@ -1,0 +1,74 @@
+//! The accept loop. `axum::serve` sets no limits on a request's head; hyper does when it is given a
+//! timer and a buffer size.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::ConnectInfo;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt;
+
+use super::config::LimitSettings;
+
+/// How long requests may go on after the last accept.
+const LINGER: Duration = Duration::from_secs(3);
+
+/// Accepts until `stop`, then lets running requests finish for a moment.
+pub(super) async fn serve(listener: TcpListener, router: Router, limits: LimitSettings, stop: CancellationToken) {
+    let connections = TaskTracker::new();
+    loop {
+        let (stream, address) = tokio::select! {
+            () = stop.cancelled() => break,
+            accepted = listener.accept() => match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    // Out of file descriptors, say: it may pass when connections end.
+                    tracing::warn!(%error, "cannot accept");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    continue;
+                }
+            },
+        };
+        connections.spawn(connection(stream, address, router.clone(), limits.clone(), stop.clone()));
+    }
+    connections.close();
+    let _ = tokio::time::timeout(LINGER, connections.wait()).await;
+}
+
+async fn connection(
+    stream: TcpStream,
+    address: SocketAddr,
+    router: Router,
+    limits: LimitSettings,
+    stop: CancellationToken,
+) {
+    // Frames are small and wanted now.
+    let _ = stream.set_nodelay(true);
+    let service = router.map_request(move |mut request: hyper::Request<hyper::body::Incoming>| {
+        request.extensions_mut().insert(ConnectInfo(address));
+        request.map(axum::body::Body::new)
+    });
+    let service = TowerToHyperService::new(service.map_err(|error: Infallible| error));
+    let serving = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_secs(limits.header_seconds))
+        .max_buf_size(limits.header_bytes.max(8 * 1024))
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    tokio::pin!(serving);
+    // A broken request or connection is its client's affair; hyper has answered if it could.
+    tokio::select! {
+        _ = serving.as_mut() => {}
+        () = stop.cancelled() => {
+            serving.as_mut().graceful_shutdown();
+            let _ = serving.await;
+        }
+    }
+}

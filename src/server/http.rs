@@ -1,0 +1,171 @@
+//! Routes and what stands around them.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{ConnectInfo, FromRef, MatchedPath, Request, State};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Redirect, Response};
+use axum::routing::get;
+use http::header::{ACCEPT_LANGUAGE, CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, SET_COOKIE};
+use http::{Method, StatusCode};
+use leptos::config::LeptosOptions;
+use leptos::prelude::{expect_context, provide_context, use_context};
+use leptos_axum::{LeptosRoutes, ResponseOptions, generate_route_list};
+use tower_http::limit::RequestBodyLimitLayer;
+use tower_http::services::ServeDir;
+use tower_http::timeout::RequestBodyTimeoutLayer;
+use tracing::Instrument;
+
+use super::origin::check_form;
+use super::{Server, headers, random, ws};
+use crate::app::locale::AcceptLanguage;
+use crate::app::shell::{App, shell};
+use crate::protocol::UserId;
+
+/// The largest body of a request: a form with the longest message, percent-encoded.
+const MAX_BODY: usize = 64 * 1024;
+/// The longest pause in a body.
+const BODY_PAUSE: Duration = Duration::from_secs(10);
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Who looks at a page or posts a form.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PageVisitor(pub(super) UserId);
+
+#[derive(Clone, FromRef)]
+struct AppState {
+    server: Arc<Server>,
+    leptos: LeptosOptions,
+}
+
+/// The whole service.
+pub(super) fn router(server: &Arc<Server>) -> Router {
+    let state = AppState { server: server.clone(), leptos: server.config.leptos.clone() };
+    let (context, options) = (page_context(server.clone()), state.leptos.clone());
+    let pages = Router::new()
+        .leptos_routes_with_context(&state, generate_route_list(App), context, move || shell(options.clone()))
+        .route_layer(middleware::from_fn_with_state(server.clone(), know_visitor))
+        .route_layer(middleware::from_fn_with_state(server.clone(), guard_forms))
+        .layer(RequestBodyLimitLayer::new(MAX_BODY))
+        .layer(RequestBodyTimeoutLayer::new(BODY_PAUSE));
+
+    let site = std::path::Path::new(server.config.leptos.site_root.as_ref());
+    let files = |folder| ServeDir::new(folder).precompressed_br().precompressed_gzip();
+    let package = server.config.leptos.site_pkg_dir.as_ref();
+    Router::new()
+        .route("/ws", get(ws::upgrade))
+        .route("/health/live", get(|| async { "live\n" }))
+        .route("/health/ready", get(ready))
+        .nest_service(&format!("/{package}"), files(site.join(package)))
+        // What public/ holds beside the pages.
+        .merge(pages)
+        .fallback_service(
+            files(site.to_path_buf())
+                .append_index_html_on_directories(false)
+                .fallback(get(elsewhere).fallback(nowhere)),
+        )
+        .layer(middleware::from_fn(revalidate))
+        .layer(middleware::from_fn(headers::secure))
+        .layer(middleware::from_fn(trace))
+        .with_state(state)
+}
+
+/// What pages and server functions find in their context.
+fn page_context(server: Arc<Server>) -> impl Fn() + Clone + Send + Sync + 'static {
+    move || {
+        provide_context(server.clone());
+        let parts = use_context::<http::request::Parts>();
+        let header = |name| Some(parts.as_ref()?.headers.get(name)?.to_str().ok()?.to_owned());
+        provide_context(AcceptLanguage::resolve(header(http::header::COOKIE), header(ACCEPT_LANGUAGE)));
+        let nonce = leptos::nonce::use_nonce().map(|nonce| nonce.to_string());
+        if let Ok(policy) = HeaderValue::from_str(&headers::content_security_policy(nonce.as_deref())) {
+            expect_context::<ResponseOptions>().insert_header(CONTENT_SECURITY_POLICY, policy);
+        }
+    }
+}
+
+async fn ready(State(server): State<Arc<Server>>) -> Response {
+    if server.draining.is_cancelled() {
+        (StatusCode::SERVICE_UNAVAILABLE, "draining\n").into_response()
+    } else {
+        "ready\n".into_response()
+    }
+}
+
+/// A path that is no page leads home; under the folders of programs it is an error.
+async fn elsewhere(request: Request<Body>) -> Response {
+    let for_programs = ["/pkg/", "/api/", "/health/"];
+    if for_programs.iter().any(|folder| request.uri().path().starts_with(folder)) {
+        (StatusCode::NOT_FOUND, "not found\n").into_response()
+    } else {
+        Redirect::to("/").into_response()
+    }
+}
+
+async fn nowhere() -> Response {
+    (StatusCode::NOT_FOUND, "not found\n").into_response()
+}
+
+/// Recognises the visitor by the cookie, or gives them one. Nothing is stored for them yet.
+async fn know_visitor(State(server): State<Arc<Server>>, mut request: Request, next: Next) -> Response {
+    let known = server.identity.visitor(request.headers());
+    let user = known.unwrap_or_else(|| server.identity.new_user());
+    request.extensions_mut().insert(PageVisitor(user));
+    // Over the limit the page still shows; only, the next one will not know them again.
+    let admitted = known.is_none() && {
+        let peer = request.extensions().get::<ConnectInfo<std::net::SocketAddr>>().map(|info| info.0);
+        peer.is_none_or(|peer| {
+            let address = ws::address(peer, request.headers(), server.config.trust_forwarded);
+            server.hub.directory.admit_guest(address).is_ok()
+        })
+    };
+    let mut response = next.run(request).await;
+    if admitted && let Ok(cookie) = HeaderValue::from_str(&server.identity.cookie(user)) {
+        response.headers_mut().append(SET_COOKIE, cookie);
+    }
+    response
+}
+
+/// Refuses what other sites post here.
+async fn guard_forms(State(server): State<Arc<Server>>, request: Request, next: Next) -> Response {
+    let harmless = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+    if !harmless && let Err(rejected) = check_form(request.headers(), server.config.public_url.as_ref()) {
+        return rejected.answer().into_response();
+    }
+    next.run(request).await
+}
+
+/// Nothing is used from a cache without asking: pages are each person's own, and the program's
+/// files answer 304 by their date when they are unchanged.
+async fn revalidate(request: Request, next: Next) -> Response {
+    let is_file = request.uri().path().starts_with("/pkg/");
+    let mut response = next.run(request).await;
+    let policy = if is_file { "no-cache" } else { "no-store" };
+    response.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static(policy));
+    response
+}
+
+/// Gives each request an id, in its log lines and in the answer. The path is not logged: it may
+/// name a room.
+async fn trace(request: Request, next: Next) -> Response {
+    let id = format!("{:016x}", random::bits());
+    let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
+    let span = tracing::info_span!("request", id, method = %request.method());
+    let started = Instant::now();
+    let mut response = next.run(request).instrument(span.clone()).await;
+    let (status, milliseconds) = (response.status().as_u16(), started.elapsed().as_millis() as u64);
+    span.in_scope(|| {
+        if status >= 500 {
+            tracing::warn!(status, milliseconds, route, "answered");
+        } else {
+            tracing::debug!(status, milliseconds, route, "answered");
+        }
+    });
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
+    response
+}

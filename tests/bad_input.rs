@@ -1,0 +1,339 @@
+//! Bad input gets a clear answer and costs nobody else anything: the table of the contract, one line
+//! a row.
+
+mod support;
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use serde_json::json;
+use support::{Client, Heard, Server, Setup, fresh_key};
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::frame::Frame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
+
+/// The codes that faults and refusals have, by the text that causes them.
+#[tokio::test]
+async fn every_bad_frame_has_its_code_and_the_connection_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::generous(folder.path());
+    let mut witness = Client::in_room(&server, "r").await;
+    witness.post("r", "before").await;
+    let deep = format!("{}1{}", "[".repeat(129), "]".repeat(129));
+    let post = |text: &str| {
+        json!({"type": "new_message", "payload": {"room": "r", "key": fresh_key(), "text": text}}).to_string()
+    };
+    let enter = |room: &str| json!({"type": "enter_room", "payload": {"room": room}}).to_string();
+    let after =
+        |seq: &str| format!(r#"{{"type":"enter_room","payload":{{"room":"r","after":{{"epoch":"e","seq":{seq}}}}}}}"#);
+    let nickname = |name: &str| json!({"type": "nickname", "payload": {"nickname": name}}).to_string();
+    let history =
+        |limit: u64| json!({"type": "history", "payload": {"room": "r", "before": 9, "limit": limit}}).to_string();
+    let stacked = format!("z{}", "\u{301}".repeat(9));
+    let long_text = "가".repeat(4_001);
+    let long_name = "가".repeat(33);
+    let long_room = "가".repeat(65);
+    let rows: Vec<(String, &str)> = vec![
+        (r#"{"type":"#.into(), "BAD_JSON"),
+        (deep, "BAD_JSON"),
+        (r#"{"type":"ping","payload":{},"x":"\ud800"}"#.into(), "BAD_JSON"),
+        ("[]".into(), "BAD_JSON"),
+        ("7".into(), "BAD_JSON"),
+        ("".into(), "BAD_JSON"),
+        (r#"{"type":"ping","type":"ping","payload":{}}"#.into(), "DUPLICATE_KEY"),
+        (r#"{"type":"ping","payload":{"a":{"b":1,"b":2}}}"#.into(), "DUPLICATE_KEY"),
+        (r#"{"type":"dance","payload":{}}"#.into(), "UNKNOWN_TYPE"),
+        (r#"{"payload":{}}"#.into(), "MISSING_FIELD"),
+        (r#"{"type":"ping"}"#.into(), "MISSING_FIELD"),
+        (r#"{"type":"ping","payload":null}"#.into(), "MISSING_FIELD"),
+        (r#"{"type":"enter_room","payload":{}}"#.into(), "MISSING_FIELD"),
+        (r#"{"type":"ping","payload":{"__proto__":{}}}"#.into(), "UNKNOWN_FIELD"),
+        (r#"{"type":"ping","payload":{},"more":1}"#.into(), "UNKNOWN_FIELD"),
+        (r#"{"type":7,"payload":{}}"#.into(), "BAD_TYPE"),
+        (r#"{"type":"ping","payload":[]}"#.into(), "BAD_TYPE"),
+        (r#"{"type":"enter_room","payload":{"room":7}}"#.into(), "BAD_TYPE"),
+        (r#"{"type":"ping","payload":{},"id":"7"}"#.into(), "BAD_TYPE"),
+        (r#"{"type":"ping","payload":{},"id":1e3}"#.into(), "BAD_NUMBER"),
+        (after("9007199254740993"), "BAD_NUMBER"),
+        (after("1.5"), "BAD_NUMBER"),
+        (after("-1"), "BAD_NUMBER"),
+        (r#"{"type":"hello","payload":{"protocol":1}}"#.into(), "ALREADY_GREETED"),
+        (post("before entering").replace(r#""room":"r""#, r#""room":"elsewhere""#), "NOT_IN_ROOM"),
+        (r#"{"type":"leave_room","payload":{"room":"elsewhere"}}"#.into(), "NOT_IN_ROOM"),
+        (r#"{"type":"new_message","payload":{"room":"r","key":"7","text":"x"}}"#.into(), "KEY_INVALID"),
+        (post("   "), "TEXT_EMPTY"),
+        (post("\u{200b}"), "TEXT_EMPTY"),
+        (post(&long_text), "TEXT_TOO_LONG"),
+        (post("a\0b"), "TEXT_INVALID"),
+        (history(0), "LIMIT_OUT_OF_RANGE"),
+        (history(1_000_000_000), "LIMIT_OUT_OF_RANGE"),
+        (enter("..%2f..%2fetc"), "ROOM_NAME_INVALID"),
+        (enter(""), "ROOM_NAME_INVALID"),
+        (enter(&long_room), "ROOM_NAME_INVALID"),
+        (enter("a\u{7}b"), "ROOM_NAME_INVALID"),
+        (nickname("a\u{202e}b"), "NICK_BIDI"),
+        (nickname("Аdmin"), "NICK_CONFUSABLE"), // Cyrillic А
+        (nickname(&stacked), "NICK_COMBINING"),
+        (nickname(&long_name), "NICK_TOO_LONG"),
+        (nickname("admin"), "NICK_RESERVED"),
+        (nickname("a\u{200b}b"), "NICK_INVALID"),
+        (nickname("a\u{1}b"), "NICK_CONTROL"),
+        (nickname("  "), "NICK_EMPTY"),
+    ];
+    // A connection a few rows, because 20 faults of form close it.
+    for rows in rows.chunks(15) {
+        let mut client = Client::in_room(&server, "r").await;
+        for (text, code) in rows {
+            client.say(text).await;
+            let error = client.until_type("error").await;
+            assert_eq!(error["payload"]["code"], *code, "{}", text.chars().take(90).collect::<String>());
+        }
+        client.ask("ping", json!({})).await;
+    }
+    // Nobody else saw any of it.
+    witness.ask("ping", json!({})).await;
+    assert!(witness.heard.iter().all(|frame| frame["type"] != "error"));
+    let entered = witness.ask("enter_room", json!({"room": "r"})).await;
+    assert_eq!(entered["head"], 1);
+}
+
+#[tokio::test]
+async fn an_error_names_the_id_of_the_frame() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::generous(folder.path());
+    let mut client = Client::greeted(&server).await;
+    client.say(r#"{"type":"dance","payload":{},"id":77}"#).await;
+    assert_eq!(client.until_type("error").await["id"], 77);
+    client.say(r#"{"type":"ping","payload":{}}"#).await;
+    client.say(r#"{"type":"dance","payload":{}}"#).await;
+    let error = client.until(|frame| frame["type"] == "error").await;
+    assert_eq!(error.get("id"), None);
+    assert!(client.heard.is_empty(), "no ack without an id: {:?}", client.heard);
+}
+
+#[tokio::test]
+async fn markup_is_a_name_like_any_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::generous(folder.path());
+    let mut client = Client::in_room(&server, "r").await;
+    let name = "<img src=x onerror=alert(1)>";
+    assert_eq!(client.ask("nickname", json!({"nickname": name})).await["nickname"], name);
+    client.post("r", "<b>hi</b>").await;
+    let page = server.get("/r/r").body;
+    assert!(page.contains("&lt;img src=x onerror=alert(1)&gt;") && page.contains("&lt;b&gt;hi&lt;/b&gt;"));
+    assert!(!page.contains("<img src=x"));
+}
+
+/// The bytes that a client must not send, and the code of the close frame that answers them.
+#[tokio::test]
+async fn every_breach_of_the_wire_has_its_close_code() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::generous(folder.path());
+    let mut witness = Client::in_room(&server, "r").await;
+    let raw = |opcode: Data, bytes: &[u8]| Message::Frame(Frame::message(bytes.to_vec(), OpCode::Data(opcode), true));
+    let hello = |version: u64| Message::text(json!({"type": "hello", "payload": {"protocol": version}}).to_string());
+    let rows = [
+        ("a version from the future", hello(99), 4406),
+        ("a binary frame", Message::binary(vec![1, 2, 3]), 1003),
+        ("bytes that are no UTF-8", raw(Data::Text, &[0xc3, 0x28]), 1007),
+        ("65,537 bytes", Message::text("x".repeat(65_537)), 1009),
+    ];
+    for (what, message, code) in rows {
+        let mut client = Client::silent(&server).await;
+        client.send(message).await;
+        assert_eq!(client.end().await, Heard::Closed(code), "{what}");
+    }
+    // What no client library sends, byte by byte: an unmasked text, and a reserved bit.
+    for frame in [&[0x81, 0x02, b'{', b'}'][..], &[0xc1, 0x82, 0, 0, 0, 0, b'{', b'}'][..]] {
+        assert_eq!(RawSocket::open(&server).exchange(frame), Some(1002), "{frame:?}");
+    }
+    witness.ask("ping", json!({})).await;
+}
+
+#[tokio::test]
+async fn before_hello_nothing_else_is_heard() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::generous(folder.path());
+    let mut client = Client::silent(&server).await;
+    for (kind, payload) in [("ping", json!({})), ("enter_room", json!({"room": "r"}))] {
+        assert_eq!(client.refusal(kind, payload).await, "HELLO_FIRST");
+    }
+    client.ask("hello", json!({"protocol": 1})).await;
+}
+
+#[tokio::test]
+async fn silence_after_the_upgrade_is_ended() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::generous(folder.path());
+    assert_eq!(Client::silent(&server).await.end().await, Heard::Closed(4450));
+}
+
+#[tokio::test]
+async fn twenty_faults_of_form_close_but_refusals_do_not_count() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::generous(folder.path());
+    let mut client = Client::in_room(&server, "r").await;
+    for _ in 0..30 {
+        assert_eq!(client.refusal("leave_room", json!({"room": "elsewhere"})).await, "NOT_IN_ROOM");
+    }
+    for _ in 0..19 {
+        client.say("x").await;
+        client.until_type("error").await;
+    }
+    client.ask("ping", json!({})).await;
+    client.say("x").await;
+    assert_eq!(client.end().await, Heard::Closed(4400));
+    assert_eq!(client.heard.iter().filter(|frame| frame["type"] == "error").count(), 1, "the last one is answered too");
+}
+
+#[tokio::test]
+async fn endless_fragments_are_ended_and_cost_no_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::generous(folder.path());
+    Client::greeted(&server).await;
+    let before = server.resident_kib();
+    let mut socket = RawSocket::open(&server);
+    let mut frames = vec![0x01, 0x81, 0, 0, 0, 0, b'x'];
+    for _ in 1..100_000 {
+        frames.extend([0x00, 0x81, 0, 0, 0, 0, b'x']);
+    }
+    assert!(matches!(socket.exchange(&frames), Some(1009) | None));
+    assert!(server.resident_kib() < before + 256, "grew from {before} to {} KiB", server.resident_kib());
+}
+
+#[tokio::test]
+async fn a_flood_of_pings_is_ended() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::generous(folder.path());
+    let mut witness = Client::greeted(&server).await;
+    let mut client = Client::greeted(&server).await;
+    for _ in 0..1_000 {
+        client.send(Message::Ping(Default::default())).await;
+    }
+    assert_eq!(client.end().await, Heard::Closed(4429));
+    witness.ask("ping", json!({})).await;
+}
+
+#[tokio::test]
+async fn the_twenty_first_message_at_once_waits_and_the_twenty_stand() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Setup::in_folder(folder.path()).start();
+    let mut client = Client::in_room(&server, "r").await;
+    let mut ids = Vec::new();
+    for n in 0..21 {
+        ids.push(client.command("new_message", json!({"room": "r", "key": fresh_key(), "text": n.to_string()})).await);
+    }
+    let refused = client.until_type("error").await;
+    assert_eq!((&refused["id"], &refused["payload"]["code"]), (&json!(ids[20]), &json!("RATE_LIMITED")));
+    let wait = refused["payload"]["retry_after_ms"].as_u64().unwrap();
+    assert!((1..=200).contains(&wait), "{wait}");
+    client.until(|frame| frame["type"] == "new_message" && frame["payload"]["seq"] == 20).await;
+    tokio::time::sleep(Duration::from_millis(wait)).await;
+    assert_eq!(client.post("r", "after waiting").await["seq"], 21);
+}
+
+#[tokio::test]
+async fn rooms_are_not_made_without_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Setup::in_folder(folder.path()).limit("rooms_per_minute", 1_000).start();
+    let mut client = Client::greeted(&server).await;
+    for n in 0..50 {
+        client.ask("enter_room", json!({"room": format!("room {n}")})).await;
+    }
+    assert_eq!(client.refusal("enter_room", json!({"room": "room 50"})).await, "ROOM_QUOTA");
+    client.ask("enter_room", json!({"room": "room 7"})).await;
+}
+
+#[tokio::test]
+async fn guests_are_not_made_without_end_from_one_address() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Setup::in_folder(folder.path()).limit("guests_per_minute", 2).start();
+    let mut clients = [Client::silent(&server).await, Client::silent(&server).await, Client::silent(&server).await];
+    let hello = json!({"protocol": 1});
+    clients[0].ask("hello", hello.clone()).await;
+    clients[1].ask("hello", hello.clone()).await;
+    assert_eq!(clients[2].refusal("hello", hello).await, "RATE_LIMITED");
+    assert_eq!(server.get("/").status, 200, "looking is free");
+}
+
+#[tokio::test]
+async fn pages_of_other_sites_cannot_connect() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::generous(folder.path());
+    let upgrade = |origin: &str| {
+        let origin = if origin.is_empty() { String::new() } else { format!("Origin: {origin}\r\n") };
+        let headers = format!(
+            "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nCookie: noom=x\r\n{origin}"
+        );
+        server.raw_upgrade(&headers)
+    };
+    let address = server.address;
+    for (origin, hint) in [
+        ("http://evil.example".to_owned(), "ORIGIN_REJECTED"),
+        (format!("http://{address}.evil.example"), "ORIGIN_REJECTED"),
+        (format!("http://evil.{address}"), "ORIGIN_REJECTED"),
+        ("null".to_owned(), "ORIGIN_REJECTED"),
+        (String::new(), "ORIGIN_MISSING"),
+    ] {
+        let answer = upgrade(&origin);
+        assert!(answer.starts_with("HTTP/1.1 403") && answer.contains(hint), "{origin}: {answer}");
+    }
+    assert!(upgrade(&server.origin()).starts_with("HTTP/1.1 101"));
+}
+
+#[tokio::test]
+async fn heads_of_requests_are_bounded_in_size_and_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Setup::in_folder(folder.path()).limit("header_seconds", 1).start();
+    let answer = server.request("GET", "/", &format!("X-Long: {}\r\n", "x".repeat(20 * 1024)));
+    assert!(matches!(answer.status, 431 | 0), "{answer:?}");
+    // A head that never ends: the server closes it, long before the test gives up.
+    let mut stream = TcpStream::connect(server.address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n").unwrap();
+    let trickle = stream.try_clone().unwrap();
+    std::thread::spawn(move || {
+        let mut trickle = trickle;
+        while trickle.write_all(b"x").is_ok() {
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    });
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    assert!(!String::from_utf8_lossy(&answer).contains(" 200 "));
+    assert_eq!(server.get("/health/live").status, 200);
+}
+
+/// A WebSocket whose frames the test writes byte by byte.
+struct RawSocket(TcpStream);
+
+impl RawSocket {
+    fn open(server: &Server) -> Self {
+        let mut stream = TcpStream::connect(server.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        let (host, origin) = (server.address, server.origin());
+        let request = format!(
+            "GET /ws HTTP/1.1\r\nHost: {host}\r\nOrigin: {origin}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).unwrap();
+            head.push(byte[0]);
+        }
+        assert!(head.starts_with(b"HTTP/1.1 101"));
+        Self(stream)
+    }
+
+    /// Sends bytes and reads until the end; the code of the close frame, if one came.
+    fn exchange(&mut self, bytes: &[u8]) -> Option<u16> {
+        let _ = self.0.write_all(bytes);
+        let mut answer = Vec::new();
+        let _ = self.0.read_to_end(&mut answer);
+        let close = answer.iter().position(|byte| *byte == 0x88)?;
+        Some(u16::from_be_bytes([*answer.get(close + 2)?, *answer.get(close + 3)?]))
+    }
+}

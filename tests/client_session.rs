@@ -1,0 +1,488 @@
+//! The pure session of the browser against a small server that loses connections at will.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use noom::client::session::{Action, Ask, Change, Event, Fate, Link, Session};
+use noom::protocol::frame::{Nothing, Post};
+use noom::protocol::{
+    Ack, ClientFrame, CloseCode, Command, EnterRoomAck, ErrorCode, HelloAck, Limits, Message, MessageKey, NicknameAck,
+    Position, PostAck, Refusal, ServerFrame, User, UserId,
+};
+use proptest::prelude::*;
+
+const ROOM: &str = "r";
+
+fn me() -> User {
+    User { id: UserId(1), nickname: "me".into() }
+}
+
+fn post(key: u128, text: &str) -> Post {
+    Post { room: ROOM.into(), key: MessageKey(key), text: text.into() }
+}
+
+/// A session, the frames it sent, and what it told the page.
+struct Page {
+    session: Session,
+    now: u64,
+    connects: usize,
+    drops: usize,
+    sent: VecDeque<ClientFrame>,
+    told: Vec<Change>,
+}
+
+impl Page {
+    fn new(seed: u64) -> Self {
+        Self { session: Session::new(seed), now: 0, connects: 0, drops: 0, sent: VecDeque::new(), told: Vec::new() }
+    }
+
+    fn handle(&mut self, event: Event) {
+        self.session.handle(self.now, event);
+        while let Some(action) = self.session.poll_action() {
+            match action {
+                Action::Connect => self.connects += 1,
+                Action::Drop => {
+                    self.drops += 1;
+                    self.sent.clear();
+                }
+                Action::Send(text) => self.sent.push_back(ClientFrame::decode(&text).unwrap()),
+                Action::Tell(change) => self.told.push(change),
+            }
+        }
+    }
+
+    fn receive(&mut self, frame: &ServerFrame) {
+        self.handle(Event::Received(frame.encode()));
+    }
+
+    fn acknowledge(&mut self, frame: &ClientFrame, ack: Ack) {
+        self.receive(&ServerFrame::Ack { id: frame.id.unwrap(), ack });
+    }
+
+    fn refuse(&mut self, frame: &ClientFrame, refusal: Refusal) {
+        self.receive(&ServerFrame::Error { id: frame.id, refusal });
+    }
+
+    fn next_sent(&mut self, name: &str) -> ClientFrame {
+        let frame = self.sent.pop_front().unwrap_or_else(|| panic!("{name} is sent"));
+        assert_eq!(frame.command.name(), name);
+        frame
+    }
+
+    /// Comes when it wants to be woken, at the latest.
+    fn sleep_until_wake(&mut self) -> u64 {
+        let wake = self.session.next_wake().expect("it wants to be woken");
+        let slept = wake.saturating_sub(self.now);
+        self.now = self.now.max(wake);
+        self.handle(Event::Tick);
+        slept
+    }
+
+    /// Connected, greeted, and in the room at `head`.
+    fn in_room(seed: u64, head: u64) -> Self {
+        let mut page = Self::new(seed);
+        page.handle(Event::Start);
+        page.handle(Event::Ask(Ask::Enter {
+            room: ROOM.into(),
+            after: Some(Position { epoch: "e".into(), seq: head }),
+        }));
+        page.greet();
+        page.enter(head, vec![]);
+        page
+    }
+
+    fn greet(&mut self) {
+        self.handle(Event::Opened);
+        let hello = self.next_sent("hello");
+        self.acknowledge(&hello, hello_ack());
+    }
+
+    fn enter(&mut self, head: u64, messages: Vec<Message>) {
+        let enter = self.next_sent("enter_room");
+        self.acknowledge(&enter, entered(head, messages));
+    }
+
+    fn link(&self) -> Link {
+        self.told
+            .iter()
+            .rev()
+            .find_map(|change| if let Change::Link(link) = change { Some(*link) } else { None })
+            .unwrap()
+    }
+
+    fn fates(&self) -> Vec<Fate> {
+        self.told
+            .iter()
+            .filter_map(|change| if let Change::Posted { fate, .. } = change { Some(fate.clone()) } else { None })
+            .collect()
+    }
+}
+
+fn hello_ack() -> Ack {
+    let limits = Limits {
+        frame_bytes: 1,
+        text_chars: 1,
+        nickname_graphemes: 1,
+        room_graphemes: 1,
+        messages_per_second: 1,
+        message_burst: 1,
+    };
+    Ack::Hello(HelloAck { user: me(), resume: "token".into(), heartbeat_ms: 25_000, build: "b".into(), limits })
+}
+
+fn entered(head: u64, messages: Vec<Message>) -> Ack {
+    Ack::EnterRoom(EnterRoomAck {
+        room: ROOM.into(),
+        epoch: "e".into(),
+        head,
+        count: 1,
+        members: vec![me()],
+        messages,
+        more: false,
+        recovered: true,
+        reason: None,
+    })
+}
+
+fn message(seq: u64) -> Message {
+    Message { room: ROOM.into(), seq, key: MessageKey(u128::from(seq)), user: me(), text: "t".into(), at: 0 }
+}
+
+#[test]
+fn after_a_lost_connection_it_comes_back_and_resumes_where_it_was() {
+    let mut page = Page::in_room(1, 5);
+    page.receive(&ServerFrame::NewMessage(message(6)));
+    page.handle(Event::Closed(1006));
+    assert!(matches!(page.link(), Link::Waiting { .. }));
+    page.sleep_until_wake();
+    assert_eq!(page.connects, 2);
+    page.handle(Event::Opened);
+    let hello = page.next_sent("hello");
+    assert!(matches!(&hello.command, Command::Hello(hello) if hello.resume.as_deref() == Some("token")));
+    page.acknowledge(&hello, hello_ack());
+    let enter = page.next_sent("enter_room");
+    let Command::EnterRoom(asked) = &enter.command else { unreachable!() };
+    assert_eq!(asked.after, Some(Position { epoch: "e".into(), seq: 6 }));
+}
+
+#[test]
+fn the_pauses_grow_to_half_a_minute_and_are_never_all_the_same() {
+    let longest = |attempt: u32| (500_u64 << attempt.min(10)).min(30_000);
+    let mut pauses = Vec::new();
+    for seed in 0..200 {
+        let mut page = Page::new(seed);
+        page.handle(Event::Start);
+        for attempt in 0..10 {
+            page.handle(Event::Closed(1006));
+            let pause = page.sleep_until_wake();
+            assert!(pause <= longest(attempt), "{pause} at attempt {attempt}");
+            pauses.push((attempt, pause));
+        }
+    }
+    let of = |attempt| pauses.iter().filter(move |(own, _)| *own == attempt).map(|(_, pause)| *pause);
+    assert!(of(9).max().unwrap() > 25_000 && of(9).min().unwrap() < 5_000, "full jitter");
+}
+
+#[test]
+fn after_a_minute_of_calm_the_pause_is_a_first_one_again() {
+    let mut page = Page::in_room(3, 0);
+    for _ in 0..8 {
+        page.handle(Event::Closed(1006));
+        page.sleep_until_wake();
+        page.greet();
+        page.enter(0, vec![]);
+    }
+    page.now += 60_000;
+    page.handle(Event::Closed(1006));
+    assert!(page.sleep_until_wake() <= 500);
+}
+
+#[test]
+fn it_stays_away_when_the_close_code_says_so_until_somebody_asks() {
+    for code in [CloseCode::BadFrames, CloseCode::UnsupportedVersion, CloseCode::Replaced, CloseCode::RateAbuse] {
+        let mut page = Page::in_room(1, 0);
+        page.handle(Event::Closed(code.number()));
+        assert_eq!(page.link(), Link::Refused(code.number()));
+        assert_eq!(page.session.next_wake(), None);
+        page.handle(Event::Ask(Ask::ReconnectNow));
+        assert_eq!(page.connects, 2);
+    }
+}
+
+#[test]
+fn a_restarting_server_says_when_to_come_back() {
+    let mut page = Page::in_room(1, 0);
+    page.receive(&ServerFrame::GoingAway(noom::protocol::frame::GoingAway { reconnect_in_ms: 7_321 }));
+    page.handle(Event::Closed(CloseCode::Restarting.number()));
+    assert!(matches!(page.link(), Link::Waiting { restarting: true, .. }));
+    assert_eq!(page.sleep_until_wake(), 7_321);
+}
+
+#[test]
+fn a_dead_connection_is_noticed_within_35_seconds() {
+    let mut page = Page::in_room(1, 0);
+    page.sleep_until_wake();
+    page.next_sent("ping");
+    page.sleep_until_wake();
+    assert!(page.now <= 35_000 && page.drops == 1);
+    assert!(matches!(page.link(), Link::Waiting { .. }));
+}
+
+#[test]
+fn any_frame_is_a_sign_of_life() {
+    let mut page = Page::in_room(1, 0);
+    page.now += 20_000;
+    page.receive(&ServerFrame::NewMessage(message(1)));
+    page.now += 24_999;
+    page.handle(Event::Tick);
+    assert!(page.sent.is_empty());
+    page.now += 1;
+    page.handle(Event::Tick);
+    let ping = page.next_sent("ping");
+    page.acknowledge(&ping, Ack::Nothing(Nothing {}));
+    assert_eq!(page.session.next_wake(), Some(page.now + 25_000));
+}
+
+#[test]
+fn a_woken_page_asks_at_once_whether_the_connection_lives() {
+    let mut page = Page::in_room(1, 0);
+    page.handle(Event::Awake);
+    page.next_sent("ping");
+    page.handle(Event::Offline);
+    assert_eq!(page.link(), Link::Offline);
+    assert_eq!(page.session.next_wake(), None);
+    page.handle(Event::Awake);
+    assert_eq!(page.connects, 2);
+}
+
+#[test]
+fn messages_go_one_at_a_time_and_wait_out_the_rate_limit_in_order() {
+    let mut page = Page::in_room(1, 0);
+    (1..=3).for_each(|key| page.handle(Event::Ask(Ask::Post(post(key, "t")))));
+    let first = page.next_sent("new_message");
+    assert!(page.sent.is_empty(), "one unacknowledged at a time");
+    page.refuse(&first, Refusal { retry_after_ms: Some(300), ..ErrorCode::RateLimited.into() });
+    assert!(page.sent.is_empty());
+    assert_eq!(page.sleep_until_wake(), 300);
+    for key in 1..=3 {
+        let sent = page.next_sent("new_message");
+        let Command::NewMessage(post) = &sent.command else { unreachable!() };
+        assert_eq!(post.key, MessageKey(key));
+        let ack = PostAck { room: ROOM.into(), key: post.key, seq: key as u64, at: 0, dup: None };
+        page.acknowledge(&sent, Ack::NewMessage(ack));
+    }
+    assert!(page.sent.is_empty());
+    assert_eq!(page.fates(), [Fate::Stored(1), Fate::Stored(2), Fate::Stored(3)]);
+}
+
+#[test]
+fn a_refused_message_is_told_and_does_not_hold_up_the_next() {
+    let mut page = Page::in_room(1, 0);
+    (1..=2).for_each(|key| page.handle(Event::Ask(Ask::Post(post(key, "t")))));
+    let first = page.next_sent("new_message");
+    page.refuse(&first, ErrorCode::KeyConflict.into());
+    assert_eq!(page.fates(), [Fate::Refused(ErrorCode::KeyConflict.into())]);
+    page.next_sent("new_message");
+}
+
+#[test]
+fn a_message_seen_twice_is_shown_once_and_a_hole_is_filled() {
+    let mut page = Page::in_room(1, 5);
+    page.told.clear();
+    page.receive(&ServerFrame::NewMessage(message(5)));
+    page.receive(&ServerFrame::NewMessage(message(6)));
+    page.receive(&ServerFrame::NewMessage(message(6)));
+    assert_eq!(page.told, [Change::Message(message(6))]);
+    page.receive(&ServerFrame::NewMessage(message(8)));
+    let enter = page.next_sent("enter_room");
+    assert!(
+        matches!(&enter.command, Command::EnterRoom(enter) if enter.after.as_ref().map(|after| after.seq) == Some(6))
+    );
+}
+
+#[test]
+fn what_a_name_kept_shut_opens_with_another_name() {
+    let mut page = Page::new(1);
+    page.handle(Event::Start);
+    page.handle(Event::Ask(Ask::Enter { room: ROOM.into(), after: None }));
+    page.greet();
+    let enter = page.next_sent("enter_room");
+    page.refuse(&enter, ErrorCode::NickTaken.into());
+    assert!(matches!(page.told.last(), Some(Change::NotEntered { .. })));
+    page.handle(Event::Ask(Ask::Rename { nickname: "other".into() }));
+    let rename = page.next_sent("nickname");
+    page.acknowledge(&rename, Ack::Nickname(NicknameAck { nickname: "other".into() }));
+    page.next_sent("enter_room");
+}
+
+#[test]
+fn frames_that_a_newer_server_invented_are_passed_over() {
+    let mut page = Page::in_room(1, 0);
+    page.told.clear();
+    page.handle(Event::Received(r#"{"type":"hologram","payload":{}}"#.into()));
+    page.handle(Event::Received("not even JSON".into()));
+    assert!(page.told.is_empty() && page.drops == 0);
+}
+
+/// A server with one room, obviously right, behind a network that is not.
+#[derive(Default)]
+struct ModelServer {
+    log: Vec<Message>,
+    by_key: BTreeMap<MessageKey, u64>,
+    in_room: bool,
+    /// Frames on their way to the page.
+    down: VecDeque<ServerFrame>,
+}
+
+impl ModelServer {
+    fn store(&mut self, key: MessageKey, user: User) -> (u64, bool) {
+        if let Some(seq) = self.by_key.get(&key) {
+            return (*seq, true);
+        }
+        let seq = self.log.len() as u64 + 1;
+        let message = Message { seq, key, user, ..message(seq) };
+        self.by_key.insert(key, seq);
+        self.log.push(message.clone());
+        if self.in_room {
+            self.down.push_back(ServerFrame::NewMessage(message));
+        }
+        (seq, false)
+    }
+
+    fn take(&mut self, frame: ClientFrame, rate_limited: bool) {
+        let id = frame.id.unwrap();
+        let ack = match frame.command {
+            Command::Hello(_) => hello_ack(),
+            Command::EnterRoom(enter) => {
+                self.in_room = true;
+                let after = enter.after.map_or(0, |after| after.seq);
+                entered(self.log.len() as u64, self.log[after as usize..].to_vec())
+            }
+            Command::NewMessage(_) if rate_limited => {
+                let refusal = Refusal { retry_after_ms: Some(100), ..ErrorCode::RateLimited.into() };
+                return self.down.push_back(ServerFrame::Error { id: Some(id), refusal });
+            }
+            Command::NewMessage(post) => {
+                let (seq, dup) = self.store(post.key, me());
+                Ack::NewMessage(PostAck { room: ROOM.into(), key: post.key, seq, at: 0, dup: dup.then_some(true) })
+            }
+            _ => Ack::Nothing(Nothing {}),
+        };
+        self.down.push_back(ServerFrame::Ack { id, ack });
+    }
+
+    fn cut(&mut self) {
+        self.in_room = false;
+        self.down.clear();
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// The page posts.
+    Post,
+    /// Somebody else's message is stored.
+    Other,
+    /// A frame of the page reaches the server.
+    Up { rate_limited: bool },
+    /// A frame of the server reaches the page.
+    Down,
+    /// The connection breaks; what is on its way is lost.
+    Cut,
+    /// Time passes until the page wants to be woken; a connection that it asks for opens.
+    Wake,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        3 => Just(Step::Post),
+        2 => Just(Step::Other),
+        8 => prop::bool::weighted(0.1).prop_map(|rate_limited| Step::Up { rate_limited }),
+        8 => Just(Step::Down),
+        1 => Just(Step::Cut),
+        2 => Just(Step::Wake),
+    ];
+    prop::collection::vec(step, 1..200)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever breaks: what was posted is stored once and in the order of posting, and the page
+    /// shows every message once and in order.
+    #[test]
+    fn everything_posted_is_stored_once_and_everything_stored_is_shown_once(steps in steps(), seed: u64) {
+        let mut page = Page::new(seed);
+        let mut server = ModelServer::default();
+        let (mut posted, mut others) = (0_u128, 1_000_000_u128);
+        page.handle(Event::Start);
+        page.handle(Event::Ask(Ask::Enter { room: ROOM.into(), after: None }));
+        page.handle(Event::Opened);
+
+        let run = |page: &mut Page, server: &mut ModelServer, step: Step| {
+            match step {
+                Step::Post | Step::Other => {}
+                Step::Up { rate_limited } => {
+                    if let Some(frame) = page.sent.pop_front() {
+                        server.take(frame, rate_limited);
+                    }
+                }
+                Step::Down => {
+                    if let Some(frame) = server.down.pop_front() {
+                        page.receive(&frame);
+                    }
+                }
+                Step::Cut => {
+                    if !matches!(page.link(), Link::Waiting { .. }) {
+                        server.cut();
+                        page.handle(Event::Closed(1006));
+                    }
+                }
+                Step::Wake => {
+                    let (connects, drops) = (page.connects, page.drops);
+                    page.sleep_until_wake();
+                    if page.drops > drops {
+                        server.cut();
+                    }
+                    if page.connects > connects {
+                        page.handle(Event::Opened);
+                    }
+                }
+            }
+        };
+        for step in steps {
+            match step {
+                Step::Post => {
+                    posted += 1;
+                    page.handle(Event::Ask(Ask::Post(post(posted, "t"))));
+                }
+                Step::Other => {
+                    others += 1;
+                    server.store(MessageKey(others), User { id: UserId(2), nickname: "other".into() });
+                }
+                step => run(&mut page, &mut server, step),
+            }
+        }
+        // The network behaves from now on, and everything settles.
+        for _ in 0..4 * (posted + 10) {
+            if matches!(page.link(), Link::Waiting { .. }) || (page.sent.is_empty() && server.down.is_empty()) {
+                run(&mut page, &mut server, Step::Wake);
+            }
+            while !page.sent.is_empty() || !server.down.is_empty() {
+                run(&mut page, &mut server, Step::Up { rate_limited: false });
+                run(&mut page, &mut server, Step::Down);
+            }
+        }
+
+        let mine: Vec<_> = server.log.iter().filter(|message| message.user.id == UserId(1)).map(|message| message.key.0).collect();
+        prop_assert_eq!(mine, (1..=posted).collect::<Vec<_>>(), "stored once, in the order of posting");
+        let mut shown = Vec::new();
+        for change in &page.told {
+            match change {
+                Change::Entered(ack) => shown.extend(ack.messages.iter().map(|message| message.seq)),
+                Change::Message(message) => shown.push(message.seq),
+                _ => {}
+            }
+        }
+        prop_assert_eq!(shown, (1..=server.log.len() as u64).collect::<Vec<_>>(), "shown once, in order");
+    }
+}

@@ -1,0 +1,171 @@
+//! What was acknowledged stays, whatever happens to the process or the disk.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use support::{Client, Heard, Server, Setup, fresh_key};
+use tokio::sync::Mutex;
+
+/// All messages of a room, oldest first.
+async fn all_messages(client: &mut Client, room: &str) -> Vec<Value> {
+    let mut messages = Vec::new();
+    let mut before = 1_u64 << 50;
+    loop {
+        let page = client.ask("history", json!({"room": room, "before": before, "limit": 100})).await;
+        messages.splice(0..0, page["messages"].as_array().unwrap().iter().cloned());
+        match messages.first() {
+            Some(oldest) if page["more"] == true => before = oldest["seq"].as_u64().unwrap(),
+            _ => return messages,
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_kill_in_the_middle_of_a_burst_loses_and_doubles_nothing_acknowledged() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut acked: BTreeMap<String, u64> = BTreeMap::new();
+    for round in 0..3 {
+        let server = Server::generous(folder.path());
+        let seen: Arc<Mutex<BTreeMap<String, u64>>> = Arc::default();
+        let mut tasks = Vec::new();
+        for author in 0..20 {
+            let mut client = Client::in_room(&server, "burst").await;
+            let seen = seen.clone();
+            tasks.push(tokio::spawn(async move {
+                for n in 0..u64::MAX {
+                    let key = fresh_key();
+                    client
+                        .command(
+                            "new_message",
+                            json!({"room": "burst", "key": key, "text": format!("{round}/{author}/{n}")}),
+                        )
+                        .await;
+                    loop {
+                        match client.hear().await {
+                            Heard::Frame(frame) if frame["type"] == "ack" => {
+                                seen.lock().await.insert(key, frame["payload"]["seq"].as_u64().unwrap());
+                                break;
+                            }
+                            Heard::Frame(_) => {}
+                            Heard::Closed(_) | Heard::Cut => return,
+                        }
+                    }
+                }
+            }));
+        }
+        while seen.lock().await.len() < 300 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        server.kill();
+        for task in tasks {
+            task.await.unwrap();
+        }
+        acked.append(&mut *seen.lock().await);
+    }
+
+    let server = Server::generous(folder.path());
+    let (mut ann, mut bob) = (Client::in_room(&server, "burst").await, Client::in_room(&server, "burst").await);
+    let messages = all_messages(&mut ann, "burst").await;
+    assert_eq!(messages, all_messages(&mut bob, "burst").await, "the same for everyone");
+    let by_key: BTreeMap<_, _> =
+        messages.iter().map(|message| (message["key"].as_str().unwrap(), message["seq"].as_u64().unwrap())).collect();
+    assert_eq!(by_key.len(), messages.len(), "each key once");
+    assert!(messages.iter().zip(1..).all(|(message, seq)| message["seq"] == seq), "no gaps");
+    assert!(acked.len() >= 900);
+    for (key, seq) in &acked {
+        assert_eq!(by_key.get(key.as_str()), Some(seq), "acknowledged, and where it was said to be");
+    }
+}
+
+#[tokio::test]
+async fn a_drain_answers_what_was_sent_says_when_to_come_back_and_ends_well() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = Server::generous(folder.path());
+    let mut ann = Client::in_room(&server, "r").await;
+    let mut ids = Vec::new();
+    for n in 0..100 {
+        ids.push(ann.command("new_message", json!({"room": "r", "key": fresh_key(), "text": n.to_string()})).await);
+    }
+    server.terminate();
+    assert_eq!(ann.end().await, Heard::Closed(1012));
+    let away = ann.heard.iter().find(|frame| frame["type"] == "going_away").expect("it says that it goes");
+    assert!(away["payload"]["reconnect_in_ms"].as_u64().unwrap() <= 10_000);
+    let acked = ann.heard.iter().filter(|frame| frame["type"] == "ack").count();
+    assert_eq!(server.wait().code(), Some(0));
+
+    let server = Server::generous(folder.path());
+    let mut ann = Client::in_room(&server, "r").await;
+    assert!(all_messages(&mut ann, "r").await.len() >= acked);
+}
+
+#[tokio::test]
+async fn while_draining_pages_load_and_new_sockets_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::generous(folder.path());
+    // A peer that never answers the close keeps the drain going for a second.
+    let mut clients = Vec::new();
+    for _ in 0..3 {
+        clients.push(Client::greeted(&server).await);
+    }
+    assert_eq!(server.get("/health/ready").status, 200);
+    server.terminate();
+    clients[0].until_type("going_away").await;
+    assert_eq!(server.get("/health/ready").status, 503);
+    assert_eq!(server.get("/health/live").status, 200);
+    assert_eq!(server.get("/").status, 200);
+    let upgrade = format!(
+        "Origin: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
+        server.origin()
+    );
+    assert!(server.raw_upgrade(&upgrade).starts_with("HTTP/1.1 503"));
+}
+
+#[test]
+fn what_keeps_it_from_starting_is_one_clear_line() {
+    let fails = |setup: &Setup, more: &[&str]| {
+        let mut child = setup.command().args(more).stderr(std::process::Stdio::piped()).spawn().unwrap();
+        let mut said = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(1), "{said}");
+        assert_eq!(said.trim().lines().count(), 1, "{said}");
+        said
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let setup = Setup::in_folder(folder.path());
+    let running = setup.start();
+    assert!(fails(&setup, &[]).contains("another Noom"));
+
+    let elsewhere = tempfile::tempdir().unwrap();
+    let taken = running.address.to_string();
+    assert!(
+        fails(&Setup::in_folder(elsewhere.path()).variable("NOOM_LIMITS_CONNECTIONS", "many"), &[])
+            .contains("NOOM_LIMITS_CONNECTIONS")
+    );
+    let mut taken_port = Setup::in_folder(elsewhere.path()).command();
+    let arguments: Vec<_> = taken_port.get_args().map(|argument| argument.to_owned()).collect();
+    assert_eq!(arguments[0], "--listen");
+    taken_port = std::process::Command::new(env!("CARGO_BIN_EXE_noom"));
+    let output = taken_port.args(["--listen", &taken]).args(&arguments[2..]).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        output.status.code() == Some(1) && said.contains("cannot listen on") && said.trim().lines().count() == 1,
+        "{said}"
+    );
+
+    drop(running);
+    std::fs::write(folder.path().join("noom.sqlite3"), "this is no database, and long enough to be seen as none")
+        .unwrap();
+    assert!(fails(&setup, &[]).contains("cannot open the database"));
+    let file = elsewhere.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    assert!(fails(&Setup::in_folder(&file), &[]).contains("data folder"));
+    assert!(
+        fails(&Setup::in_folder(elsewhere.path()).variable("NOOM_CONFIG", "x"), &["--config", "/nowhere/Leptos.toml"])
+            .contains("cannot read the configuration")
+    );
+}
