@@ -13,3 +13,4 @@ mod name_form;
 mod room;
 mod text;
 mod time;
+mod title;

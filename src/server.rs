@@ -19,6 +19,7 @@ mod ws;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -103,11 +104,17 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     Ok(())
 }
 
+/// How often the directory is tidied, in ticks.
+const TICKS_A_MINUTE: u64 = 60_000 / hub::TICK.as_millis() as u64;
+
 async fn tick(hub: Arc<Hub>) {
     let mut interval = tokio::time::interval(hub::TICK);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
+    for ticks in 0_u64.. {
         interval.tick().await;
         hub.tick();
+        if ticks.is_multiple_of(TICKS_A_MINUTE) {
+            hub.directory.forget_old(Instant::now());
+        }
     }
 }

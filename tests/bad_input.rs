@@ -1,6 +1,8 @@
 //! Bad input gets a clear answer and costs nobody else anything: the table of the contract, one line
 //! a row.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails says where")]
+
 mod support;
 
 use std::io::{Read, Write};

@@ -1,5 +1,7 @@
 //! The pure session of the browser against a small server that loses connections at will.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails says where")]
+
 use std::collections::{BTreeMap, VecDeque};
 
 use noom::client::session::{Action, Ask, Change, Event, Fate, Link, Session};

@@ -1,5 +1,7 @@
 //! The pure hub against a model that is obviously right: random inputs, replayed from a seed.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails says where")]
+
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;

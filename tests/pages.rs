@@ -1,5 +1,7 @@
 //! The pages as a browser without script sees them, and the headers on every answer.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails says where")]
+
 mod support;
 
 use serde_json::json;
@@ -140,8 +142,9 @@ fn the_scripts_of_a_page_carry_the_nonce_of_its_policy() {
         let nonce = policy.split("'nonce-").nth(1).unwrap().split('\'').next().unwrap();
         let scripts: Vec<_> =
             page.body.match_indices("<script").map(|(at, _)| page.body[at..].split('>').next().unwrap()).collect();
-        assert!(!scripts.is_empty());
-        for script in scripts {
+        assert!(scripts.len() >= 3);
+        // The router leaves an empty element behind: it has nothing to run.
+        for script in scripts.into_iter().filter(|script| *script != "<script") {
             assert!(script.contains(&format!("nonce=\"{nonce}\"")), "{path}: {script}");
         }
         assert!(!page.body.contains(" style=\""), "the policy blocks style attributes");
@@ -153,7 +156,7 @@ fn the_scripts_of_a_page_carry_the_nonce_of_its_policy() {
 fn a_path_that_is_no_page_leads_home_and_a_bad_room_says_why() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::generous(folder.path());
-    for path in ["/elsewhere", "/a/b/c", "/r", "/index.php?x=y", "/%C3%28"] {
+    for path in ["/elsewhere", "/a/b/c", "/rooms", "/index.php?x=y", "/%C3%28"] {
         let answer = server.get(path);
         assert_eq!((answer.status, answer.header("location")), (303, "/"), "{path}");
     }
@@ -163,7 +166,7 @@ fn a_path_that_is_no_page_leads_home_and_a_bad_room_says_why() {
         assert_eq!(server.get(path).status, 404, "{path}");
     }
     let long = format!("/r/{}", "x".repeat(65));
-    for path in ["/r/..%2f..%2fetc", "/r/", "/r/a%07b", "/r/a/b", "/r/%25", long.as_str()] {
+    for path in ["/r/..%2f..%2fetc", "/r", "/r/", "/r/a%07b", "/r/a/b", "/r/%25", long.as_str()] {
         let answer = server.get(path);
         assert_eq!(answer.status, 400, "{path}");
         assert!(answer.body.contains("This cannot be a room"), "{path}");
@@ -210,6 +213,27 @@ async fn a_room_page_has_the_last_messages_and_a_way_to_the_older_ones() {
     assert!(page.contains("href=\"?before=71\""));
     let older = server.get("/r/r?before=71").body;
     assert!(older.contains(">message-21.<") && older.contains(">message-70.<") && !older.contains(">message-71.<"));
+}
+
+#[test]
+fn many_pages_at_once_are_all_served() {
+    // A title that read a signal after its page was rendered panicked on some threads.
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::generous(folder.path());
+    std::thread::scope(|scope| {
+        let visitors: Vec<_> = (0..8)
+            .map(|_| {
+                scope.spawn(|| {
+                    for n in 0..40 {
+                        let path = ["/", "/r/garden", "/r/a%2Fb"][n % 3];
+                        let page = server.get(path);
+                        assert!(matches!(page.status, 200 | 400) && page.body.contains("<title>"), "{path}: {page:?}");
+                    }
+                })
+            })
+            .collect();
+        visitors.into_iter().for_each(|visitor| visitor.join().unwrap());
+    });
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! PROTOCOL.md says what the program does: its examples are frames, and nothing is left out.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails says where")]
+
 use noom::protocol::{AckKind, ClientFrame, CloseCode, ErrorCode, ServerFrame};
 use serde_json::Value;
 

@@ -1,5 +1,7 @@
 //! The shape of the code, held.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails says where")]
+
 mod support;
 
 use std::path::{Path, PathBuf};

@@ -1,11 +1,11 @@
-import { SERVER_GONE, Somebody, enter, expect, isIn, say, takeName, test, texts } from "./support";
+import { SERVER_GONE, Somebody, enter, expect, isIn, people, say, takeName, test, texts } from "./support";
 
 test("two people talk", async ({ page, person }) => {
   const other = await person();
   await enter(page, "garden", "Ann");
   await enter(other, "garden", "Bob");
   await expect(page.getByRole("log")).toContainText(/came in/);
-  await expect(page.getByRole("complementary").getByRole("listitem")).toHaveText(["Ann you", "Bob"]);
+  await expect(people(page)).toHaveText(["Ann", "Bob"]);
   await say(page, "Hello Bob");
   await say(other, "Hello Ann");
   await say(page, "How are\nyou?");
@@ -16,7 +16,7 @@ test("two people talk", async ({ page, person }) => {
   await expect(page.locator(".message.own .text")).toHaveText(["Hello Bob", "How are\nyou?"]);
   await other.close();
   await expect(page.getByRole("log")).toContainText("Bob left");
-  await expect(page.getByRole("complementary").getByRole("listitem")).toHaveCount(1);
+  await expect(people(page)).toHaveText(["Ann"]);
 });
 
 test("a link to a room is enough: one is in as a guest and may take a name later", async ({ page, person }) => {
@@ -42,7 +42,7 @@ test("a name that is taken is said so, and the room opens with another", async (
   await expect(page.getByText("Somebody here has that name")).toBeVisible();
   await takeName(page, "Anna");
   await isIn(page);
-  await expect(other.getByRole("complementary").getByRole("listitem")).toHaveText(["Ann you", "Anna"]);
+  await expect(people(other)).toHaveText(["Ann", "Anna"]);
 });
 
 test("a reload keeps everything and is announced to nobody", async ({ page, person }) => {
@@ -90,14 +90,14 @@ for (const signal of ["SIGKILL", "SIGTERM"] as const) {
 
 test("back and forward go between the rooms that were visited", async ({ page }) => {
   await page.goto("/");
-  await page.getByLabel("Room").fill("first");
+  await page.getByRole("textbox", { name: "Room" }).fill("first");
   await page.getByRole("button", { name: "Enter" }).click();
   await expect(page.getByRole("heading", { name: "first" })).toBeVisible();
   await isIn(page);
   await say(page, "in the first");
   await expect(texts(page)).toHaveText(["in the first"]);
   await page.getByRole("link", { name: "All rooms" }).click();
-  await page.getByLabel("Room").fill("second");
+  await page.getByRole("textbox", { name: "Room" }).fill("second");
   await page.getByRole("button", { name: "Enter" }).click();
   await expect(page.getByRole("heading", { name: "second" })).toBeVisible();
   await isIn(page);
@@ -199,9 +199,11 @@ test("new messages wait below while one reads above", async ({ page, server }) =
 });
 
 test("5,000 messages are scrolled through, in order and without a jump", async ({ page, server }) => {
-  test.setTimeout(240_000);
+  test.setTimeout(180_000);
   const somebody = await Somebody.inRoom(server, "long", "Bob");
-  await Promise.all(Array.from({ length: 5_000 }, (_, n) => somebody.say("long", `message ${n + 1}`)));
+  for (let n = 0; n < 5_000; n += 100) {
+    await Promise.all(Array.from({ length: 100 }, (_, m) => somebody.say("long", `message ${n + m + 1}`)));
+  }
   await enter(page, "long");
   const log = page.getByRole("log");
   let shown = await texts(page).count();

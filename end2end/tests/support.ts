@@ -60,10 +60,14 @@ export class Somebody {
   readonly frames: any[] = [];
 
   private constructor(private socket: WebSocket) {
+    socket.on("close", (code) => {
+      for (const answer of this.waiting.values()) answer({ type: "closed", code });
+    });
     socket.on("message", (data) => {
       const frame = JSON.parse(data.toString());
       this.frames.push(frame);
       this.waiting.get(frame.id)?.(frame);
+      this.waiting.delete(frame.id);
     });
   }
 
@@ -158,7 +162,14 @@ export async function enter(page: Page, room: string, nickname?: string) {
 
 /** The people list shows oneself only after the server let one in. */
 export async function isIn(page: Page) {
-  await expect(page.getByRole("listitem").filter({ hasText: /\syou$|\s나$/ }).or(page.locator("summary").filter({ hasText: /[1-9]/ })).first()).toBeVisible();
+  const me = page.locator(".members li", { has: page.locator(".you") });
+  const count = page.locator("summary").filter({ hasText: /[1-9]/ });
+  await expect(me.or(count).filter({ visible: true }).first()).toBeVisible();
+}
+
+/** The names in the people list beside the talk, in order. */
+export function people(page: Page) {
+  return page.getByRole("complementary").locator(".members bdi");
 }
 
 export async function takeName(page: Page, nickname: string) {

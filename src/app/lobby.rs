@@ -4,16 +4,16 @@ use leptos::either::Either;
 use leptos::html::Input;
 use leptos::prelude::*;
 use leptos::server_fn::ServerFn;
-use leptos_i18n::{t, t_string};
-use leptos_meta::Title;
+use leptos_i18n::{td, td_string};
 use leptos_router::hooks::{use_navigate, use_query_map};
 
 use super::api::{EnterRoom, LobbyPage, load_lobby};
+use super::locale::Language;
 use super::name_form::{LanguageForm, NameForm, query_refusal};
+use super::title::LiveTitle;
 use super::{path, text};
 use crate::client::Client;
 use crate::client::session::Ask;
-use crate::i18n::*;
 use crate::protocol::name::tidy_room_name;
 use crate::protocol::{ErrorCode, RoomCount};
 
@@ -36,20 +36,20 @@ pub(super) fn Lobby() -> impl IntoView {
 /// The page when the server cannot read its database.
 #[component]
 pub(super) fn Unavailable() -> impl IntoView {
-    let i18n = use_i18n();
+    let i18n = Language::current();
     view! {
-        <Title text=move || t_string!(i18n, app_name)/>
+        <LiveTitle text=move || td_string!(i18n.get(), app_name).to_owned()/>
         <main class="apology">
-            <h1>{t!(i18n, unavailable_title)}</h1>
-            <p>{t!(i18n, unavailable)}</p>
-            <a class="button" href="/" rel="external">{t!(i18n, to_home)}</a>
+            <h1>{td!(i18n.get(), unavailable_title)}</h1>
+            <p>{td!(i18n.get(), unavailable)}</p>
+            <a class="button" href="/" rel="external">{td!(i18n.get(), to_home)}</a>
         </main>
     }
 }
 
 #[component]
 fn LobbyView(page: LobbyPage) -> impl IntoView {
-    let i18n = use_i18n();
+    let i18n = Language::current();
     let client = expect_context::<Client>();
     let LobbyPage { me, rooms } = page;
     let nickname = Signal::derive(move || client.state.me.get().unwrap_or_else(|| me.clone()).nickname);
@@ -62,24 +62,24 @@ fn LobbyView(page: LobbyPage) -> impl IntoView {
     });
 
     view! {
-        <Title text=move || t_string!(i18n, app_name)/>
+        <LiveTitle text=move || td_string!(i18n.get(), app_name).to_owned()/>
         <main class="lobby">
             <header class="hero">
-                <h1><span class="mark" aria-hidden="true"></span>{t!(i18n, app_name)}</h1>
-                <p>{t!(i18n, tagline)}</p>
+                <h1><span class="mark" aria-hidden="true"></span>{td!(i18n.get(), app_name)}</h1>
+                <p>{td!(i18n.get(), tagline)}</p>
             </header>
             <section class="card">
                 <NameForm nickname back="/".to_owned() with_hint=true/>
                 <RoomForm/>
             </section>
             <section class="rooms" aria-labelledby="rooms-now">
-                <h2 id="rooms-now">{t!(i18n, rooms_now)}</h2>
+                <h2 id="rooms-now">{td!(i18n.get(), rooms_now)}</h2>
                 <Show
                     when=move || rooms.with(|rooms| !rooms.is_empty())
                     fallback=move || view! {
                         <div class="empty">
-                            <p>{t!(i18n, rooms_none)}</p>
-                            <p>{t!(i18n, rooms_invite)}</p>
+                            <p>{td!(i18n.get(), rooms_none)}</p>
+                            <p>{td!(i18n.get(), rooms_invite)}</p>
                         </div>
                     }
                 >
@@ -97,7 +97,7 @@ fn LobbyView(page: LobbyPage) -> impl IntoView {
 
 #[component]
 fn RoomLink(room: RoomCount) -> impl IntoView {
-    let i18n = use_i18n();
+    let i18n = Language::current();
     let RoomCount { name, count } = room;
     let href = path::room(&name);
     view! {
@@ -111,13 +111,17 @@ fn RoomLink(room: RoomCount) -> impl IntoView {
 }
 
 /// `3 people`.
-pub(super) fn people(i18n: leptos_i18n::I18nContext<Locale>, count: u64) -> impl IntoView {
-    if count == 1 { Either::Left(t!(i18n, people_one)) } else { Either::Right(t!(i18n, people_many, count)) }
+pub(super) fn people(i18n: Language, count: u64) -> impl IntoView {
+    if count == 1 {
+        Either::Left(td!(i18n.get(), people_one))
+    } else {
+        Either::Right(td!(i18n.get(), people_many, count))
+    }
 }
 
 #[component]
 fn RoomForm() -> impl IntoView {
-    let i18n = use_i18n();
+    let i18n = Language::current();
     let input = NodeRef::<Input>::new();
     let refusal = RwSignal::new(query_refusal().filter(|code| *code == ErrorCode::RoomNameInvalid));
     let typed = use_query_map().with_untracked(|query| query.get("room"));
@@ -132,18 +136,18 @@ fn RoomForm() -> impl IntoView {
     };
     view! {
         <form class="field" action=EnterRoom::PATH method="post" on:submit=submit>
-            <label for="room">{t!(i18n, room_name)}</label>
+            <label for="room">{td!(i18n.get(), room_name)}</label>
             <div class="row">
                 <input
                     id="room" name="room" node_ref=input value=typed required maxlength="400" autocomplete="off"
                     aria-describedby="room-says" aria-invalid=move || refusal.get().is_some().then_some("true")
                 />
-                <button type="submit" class="primary">{t!(i18n, enter)}</button>
+                <button type="submit" class="primary">{td!(i18n.get(), enter)}</button>
             </div>
             <p id="room-says" class="says" role="status" class:error=move || refusal.get().is_some()>
                 {move || match refusal.get() {
                     Some(code) => text::refusal(i18n, code),
-                    None => t_string!(i18n, room_hint),
+                    None => td_string!(i18n.get(), room_hint),
                 }}
             </p>
         </form>

@@ -6,16 +6,17 @@ mod members;
 
 use leptos::either::{Either, EitherOf3};
 use leptos::prelude::*;
-use leptos_i18n::{t, t_string};
-use leptos_meta::Title;
+use leptos_i18n::{td, td_string};
 use leptos_router::hooks::{use_params_map, use_query_map};
+use unicode_segmentation::UnicodeSegmentation;
 
 use super::api::{ApiError, RoomPage, load_room};
 use super::lobby::{Unavailable, people};
+use super::locale::Language;
 use super::path;
+use super::title::LiveTitle;
 use crate::client::Client;
 use crate::client::state::Room as RoomState;
-use crate::i18n::*;
 use crate::protocol::{ErrorCode, User};
 
 use composer::Composer;
@@ -57,7 +58,7 @@ struct Here {
 
 #[component]
 fn RoomView(page: RoomPage) -> impl IntoView {
-    let i18n = use_i18n();
+    let i18n = Language::current();
     let client = expect_context::<Client>();
     let RoomPage { me, room, key } = page;
     let name = room.room.clone();
@@ -74,18 +75,18 @@ fn RoomView(page: RoomPage) -> impl IntoView {
     let title = {
         let name = name.clone();
         move || match unread.get() {
-            0 => t_string!(i18n, title_room, room = name.clone()),
-            count => t_string!(i18n, title_unread, room = name.clone(), count),
+            0 => td_string!(i18n.get(), title_room, room = name.clone()),
+            count => td_string!(i18n.get(), title_unread, room = name.clone(), count),
         }
     };
     let count = move || room.members.with(Vec::len) as u64;
 
     view! {
-        <Title text=title/>
-        <a class="skip" href="#text">{t!(i18n, skip_to_content)}</a>
+        <LiveTitle text=title/>
+        <a class="skip" href="#text">{td!(i18n.get(), skip_to_content)}</a>
         <div class="room">
             <header class="bar">
-                <a class="home" href="/" aria-label=move || t_string!(i18n, home)><span class="mark" aria-hidden="true"></span></a>
+                <a class="home" href="/" aria-label=move || td_string!(i18n.get(), home)><span class="mark" aria-hidden="true"></span></a>
                 <div class="where">
                     <h1><bdi>{name.clone()}</bdi></h1>
                     <p class="count" aria-live="off">{move || people(i18n, count())}</p>
@@ -125,7 +126,7 @@ fn unread_while_hidden(room: RoomState) -> RwSignal<u64> {
 
 #[component]
 fn CopyLink() -> impl IntoView {
-    let i18n = use_i18n();
+    let i18n = Language::current();
     let copied = RwSignal::new(None::<bool>);
     let copy = move |_| {
         let window = window();
@@ -146,9 +147,9 @@ fn CopyLink() -> impl IntoView {
         <button type="button" class="copy needs-script" on:click=copy>
             <span aria-live="polite">
                 {move || match copied.get() {
-                    None => t_string!(i18n, copy_link),
-                    Some(true) => t_string!(i18n, link_copied),
-                    Some(false) => t_string!(i18n, copy_failed),
+                    None => td_string!(i18n.get(), copy_link),
+                    Some(true) => td_string!(i18n.get(), link_copied),
+                    Some(false) => td_string!(i18n.get(), copy_failed),
                 }}
             </span>
         </button>
@@ -157,24 +158,33 @@ fn CopyLink() -> impl IntoView {
 
 #[component]
 fn NotARoom() -> impl IntoView {
-    let i18n = use_i18n();
+    let i18n = Language::current();
     view! {
-        <Title text=move || t_string!(i18n, room_invalid_title)/>
+        <LiveTitle text=move || td_string!(i18n.get(), room_invalid_title).to_owned()/>
         <main class="apology">
-            <h1>{t!(i18n, room_invalid_title)}</h1>
-            <p>{t!(i18n, room_invalid)}</p>
-            <a class="button" href="/">{t!(i18n, to_home)}</a>
+            <h1>{td!(i18n.get(), room_invalid_title)}</h1>
+            <p>{td!(i18n.get(), room_invalid)}</p>
+            <a class="button" href="/">{td!(i18n.get(), to_home)}</a>
         </main>
     }
 }
 
+/// A coloured disc with the first character of a name: who is who at a glance. Says nothing that the
+/// name beside it does not.
+fn face(user: &User) -> impl IntoView + use<> {
+    let initial = user.nickname.graphemes(true).next().unwrap_or_default().to_uppercase();
+    let class = format!("face hue-{}", user.id.0 % 8);
+    view! { <span class=class aria-hidden="true">{initial}</span> }
+}
+
 /// A nickname, marked when it is one's own.
 fn named(here: Here, user: &User) -> impl IntoView + use<> {
-    let i18n = use_i18n();
+    let i18n = Language::current();
     let (id, nickname) = (user.id, user.nickname.clone());
     let mine = move || here.me.with(|me| me.id == id);
     view! {
+        {face(user)}
         <bdi>{nickname}</bdi>
-        {move || if mine() { Either::Left(view! { <span class="you">" " {t!(i18n, you)}</span> }) } else { Either::Right(()) }}
+        {move || if mine() { Either::Left(view! { <span class="you">" " {td!(i18n.get(), you)}</span> }) } else { Either::Right(()) }}
     }
 }

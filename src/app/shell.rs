@@ -1,22 +1,23 @@
 //! The document around every page, and which page is at which address.
 
+use leptos::nonce::use_nonce;
 use leptos::prelude::*;
 use leptos_meta::{MetaTags, provide_meta_context};
 use leptos_router::components::{Redirect, Route, Router, Routes};
-use leptos_router::{SsrMode, path};
+use leptos_router::{SsrMode, StaticSegment, path};
 
 use super::connection::ConnectionNotice;
 use super::lobby::Lobby;
-use super::locale::AcceptLanguage;
+use super::locale::{AcceptLanguage, Language, tag};
 use super::room::Room;
 use crate::client::Client;
-use crate::i18n::I18nContextProvider;
 
 /// The document that the server sends.
 pub fn shell(options: LeptosOptions) -> impl IntoView {
+    let lang = tag(use_context::<AcceptLanguage>().unwrap_or_default().locale());
     view! {
         <!DOCTYPE html>
-        <html>
+        <html lang=lang>
             <head>
                 <meta charset="utf-8"/>
                 <meta name="viewport" content="width=device-width, initial-scale=1, interactive-widget=resizes-content"/>
@@ -25,6 +26,7 @@ pub fn shell(options: LeptosOptions) -> impl IntoView {
                 <meta name="theme-color" media="(prefers-color-scheme: dark)" content="#16181d"/>
                 <link rel="icon" href="/favicon.svg" type="image/svg+xml"/>
                 <link rel="stylesheet" href="/pkg/noom.css"/>
+                <noscript><style nonce=use_nonce()>".needs-script{display:none}"</style></noscript>
                 <AutoReload options=options.clone()/>
                 <HydrationScripts options/>
                 <MetaTags/>
@@ -40,19 +42,21 @@ pub fn shell(options: LeptosOptions) -> impl IntoView {
 #[component]
 pub fn App() -> impl IntoView {
     provide_meta_context();
+    Language::provide();
     let client = Client::new();
     provide_context(client);
     Effect::new(move |_| client.start());
 
     view! {
-        <I18nContextProvider ssr_lang_header_getter=AcceptLanguage::options()>
-            <Router>
+        <Router>
                 <ConnectionNotice/>
                 <Routes fallback=|| view! { <Redirect path="/"/> }>
                     <Route path=path!("/") view=Lobby ssr=SsrMode::Async/>
                     <Route path=path!("/r/*room") view=Room ssr=SsrMode::Async/>
+                    // Without a name: the page that says what a name is.
+                    <Route path=path!("/r") view=Room ssr=SsrMode::Async/>
+                    <Route path=StaticSegment("r/") view=Room ssr=SsrMode::Async/>
                 </Routes>
-            </Router>
-        </I18nContextProvider>
+        </Router>
     }
 }

@@ -1,31 +1,31 @@
 //! Words for what went wrong, and links in what people write.
 
-use leptos_i18n::t_string;
+use leptos_i18n::td_string;
 
-use crate::i18n::*;
+use super::locale::Language;
 use crate::protocol::ErrorCode;
 
 /// What a person reads when something was refused.
-pub(super) fn refusal(i18n: leptos_i18n::I18nContext<Locale>, code: ErrorCode) -> &'static str {
+pub(super) fn refusal(i18n: Language, code: ErrorCode) -> &'static str {
     match code {
-        ErrorCode::NotInRoom => t_string!(i18n, error_not_in_room),
-        ErrorCode::TextEmpty => t_string!(i18n, error_text_empty),
-        ErrorCode::TextTooLong => t_string!(i18n, error_text_too_long),
-        ErrorCode::TextInvalid => t_string!(i18n, error_text_invalid),
-        ErrorCode::KeyInvalid | ErrorCode::KeyConflict => t_string!(i18n, error_key),
-        ErrorCode::NickEmpty => t_string!(i18n, error_nick_empty),
-        ErrorCode::NickTooLong => t_string!(i18n, error_nick_too_long),
-        ErrorCode::NickTaken => t_string!(i18n, error_nick_taken),
-        ErrorCode::NickReserved => t_string!(i18n, error_nick_reserved),
-        ErrorCode::NickConfusable => t_string!(i18n, error_nick_confusable),
+        ErrorCode::NotInRoom => td_string!(i18n.get(), error_not_in_room),
+        ErrorCode::TextEmpty => td_string!(i18n.get(), error_text_empty),
+        ErrorCode::TextTooLong => td_string!(i18n.get(), error_text_too_long),
+        ErrorCode::TextInvalid => td_string!(i18n.get(), error_text_invalid),
+        ErrorCode::KeyInvalid | ErrorCode::KeyConflict => td_string!(i18n.get(), error_key),
+        ErrorCode::NickEmpty => td_string!(i18n.get(), error_nick_empty),
+        ErrorCode::NickTooLong => td_string!(i18n.get(), error_nick_too_long),
+        ErrorCode::NickTaken => td_string!(i18n.get(), error_nick_taken),
+        ErrorCode::NickReserved => td_string!(i18n.get(), error_nick_reserved),
+        ErrorCode::NickConfusable => td_string!(i18n.get(), error_nick_confusable),
         ErrorCode::NickBidi | ErrorCode::NickControl | ErrorCode::NickCombining | ErrorCode::NickInvalid => {
-            t_string!(i18n, error_nick_invalid)
+            td_string!(i18n.get(), error_nick_invalid)
         }
-        ErrorCode::RoomNameInvalid => t_string!(i18n, error_room_name),
-        ErrorCode::RoomQuota => t_string!(i18n, error_room_quota),
-        ErrorCode::RateLimited => t_string!(i18n, error_rate),
-        ErrorCode::StoreUnavailable => t_string!(i18n, error_store),
-        _ => t_string!(i18n, error_other),
+        ErrorCode::RoomNameInvalid => td_string!(i18n.get(), error_room_name),
+        ErrorCode::RoomQuota => td_string!(i18n.get(), error_room_quota),
+        ErrorCode::RateLimited => td_string!(i18n.get(), error_rate),
+        ErrorCode::StoreUnavailable => td_string!(i18n.get(), error_store),
+        _ => td_string!(i18n.get(), error_other),
     }
 }
 

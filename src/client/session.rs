@@ -130,8 +130,8 @@ pub enum Change {
     Bye(Presence),
     /// Somebody has a new name.
     Renamed(Renamed),
-    /// The name asked for could not be had.
-    NotRenamed(Refusal),
+    /// The name asked for could not be had; `None`: there is no connection to ask over.
+    NotRenamed(Option<Refusal>),
     /// What became of a message that was posted.
     Posted {
         /// Its room.
@@ -353,7 +353,7 @@ impl Session {
         for asked in std::mem::take(&mut self.asked).into_values() {
             match asked {
                 Asked::Older(room) => self.tell(Change::Older { room, history: None }),
-                Asked::Rename => self.tell(Change::NotRenamed(ErrorCode::StoreUnavailable.into())),
+                Asked::Rename => self.tell(Change::NotRenamed(None)),
                 _ => {}
             }
         }
@@ -399,7 +399,7 @@ impl Session {
             Ask::Rename { nickname } if self.greeted => {
                 self.send(Command::Nickname(SetNickname { nickname }), Asked::Rename);
             }
-            Ask::Rename { .. } => self.tell(Change::NotRenamed(ErrorCode::StoreUnavailable.into())),
+            Ask::Rename { .. } => self.tell(Change::NotRenamed(None)),
             Ask::Older { room, before, limit } if self.rooms.get(&room).is_some_and(|room| room.entered) => {
                 self.send(Command::History(History { room: room.clone(), before, limit }), Asked::Older(room));
             }
@@ -559,7 +559,7 @@ impl Session {
                     self.tell(Change::Posted { room: post.room, key: post.key, fate: Fate::Refused(refusal) });
                 }
             },
-            Asked::Rename => self.tell(Change::NotRenamed(refusal)),
+            Asked::Rename => self.tell(Change::NotRenamed(Some(refusal))),
             Asked::Older(room) => self.tell(Change::Older { room, history: None }),
             Asked::Ping | Asked::WatchRooms | Asked::Whatever(_) => {}
         }

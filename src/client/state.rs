@@ -20,10 +20,23 @@ pub struct State {
     pub me: RwSignal<Option<User>>,
     /// The rooms with people in them, once the server said so.
     pub rooms: RwSignal<Option<Vec<RoomCount>>>,
-    /// Why the name last asked for could not be had.
-    pub name_refusal: RwSignal<Option<ErrorCode>>,
+    /// What became of the name last asked for.
+    pub naming: RwSignal<Naming>,
     /// The room that is shown.
     room: RwSignal<Option<Room>>,
+}
+
+/// What became of a name that one asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Naming {
+    /// Nothing is asked, or not answered yet.
+    Open,
+    /// One has it.
+    Done,
+    /// It was refused.
+    Refused(ErrorCode),
+    /// There is no connection to ask over.
+    Unreachable,
 }
 
 /// The room that a page shows. A handle: copies show the same.
@@ -67,7 +80,7 @@ impl State {
             link: RwSignal::new(Link::Idle),
             me: RwSignal::new(None),
             rooms: RwSignal::new(None),
-            name_refusal: RwSignal::new(None),
+            naming: RwSignal::new(Naming::Open),
             room: RwSignal::new(None),
         }
     }
@@ -91,14 +104,15 @@ impl State {
         match change {
             Change::Link(link) => self.link.set(link),
             Change::Me(me) => {
-                self.name_refusal.set(None);
+                self.naming.set(Naming::Done);
                 if let Some(room) = self.room.get_untracked() {
                     room.rename(&me);
                 }
                 self.me.set(Some(me));
             }
             Change::Rooms(list) => self.rooms.set(Some(list.rooms)),
-            Change::NotRenamed(refusal) => self.name_refusal.set(Some(refusal.code)),
+            Change::NotRenamed(Some(refusal)) => self.naming.set(Naming::Refused(refusal.code)),
+            Change::NotRenamed(None) => self.naming.set(Naming::Unreachable),
             Change::Entered(ack) => {
                 if let Some(room) = self.shown(&ack.room) {
                     let me = self.me.get_untracked().map(|me| me.id);

@@ -79,6 +79,8 @@ pub struct Chunk {
 pub struct Timeline {
     /// The chunks, oldest first.
     pub chunks: RwSignal<Vec<Chunk>>,
+    /// Goes up whenever something is added after the newest.
+    pub appended: RwSignal<u64>,
     clock: RwSignal<Clock>,
     next_id: StoredValue<u64>,
 }
@@ -86,8 +88,12 @@ pub struct Timeline {
 impl Timeline {
     /// A timeline of these messages, oldest first, as the server renders it.
     pub fn new(messages: Vec<Message>) -> Self {
-        let this =
-            Self { chunks: RwSignal::new(Vec::new()), clock: RwSignal::new(Clock::Utc), next_id: StoredValue::new(0) };
+        let this = Self {
+            chunks: RwSignal::new(Vec::new()),
+            appended: RwSignal::new(0),
+            clock: RwSignal::new(Clock::Utc),
+            next_id: StoredValue::new(0),
+        };
         this.append(messages.into_iter().map(|message| Entry::Message(Arc::new(message))).collect());
         this
     }
@@ -128,6 +134,7 @@ impl Timeline {
             }
             previous = Some(entry);
         }
+        self.appended.try_update(|appended| *appended += 1);
     }
 
     /// Adds older messages, oldest first, before all others.

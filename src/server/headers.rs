@@ -18,15 +18,18 @@ const FIXED: [(HeaderName, &str); 4] = [
 
 /// The Content-Security-Policy (CSP 3) of a page whose own scripts carry `nonce`; without one, no
 /// script runs.
-pub(super) fn content_security_policy(nonce: Option<&str>) -> String {
+///
+/// `reload_port`: under `cargo leptos watch`, the page also listens there for changes.
+pub(super) fn content_security_policy(nonce: Option<&str>, reload_port: Option<u32>) -> String {
     let (script, style) = match nonce {
         Some(nonce) => {
             (format!("'nonce-{nonce}' 'strict-dynamic' 'wasm-unsafe-eval'"), format!("'self' 'nonce-{nonce}'"))
         }
         None => ("'none'".to_owned(), "'self'".to_owned()),
     };
+    let reload = reload_port.map(|port| format!(" ws://127.0.0.1:{port} ws://localhost:{port}")).unwrap_or_default();
     format!(
-        "default-src 'none'; script-src {script}; style-src {style}; connect-src 'self'; \
+        "default-src 'none'; script-src {script}; style-src {style}; connect-src 'self'{reload}; \
          img-src 'self' data: blob:; media-src 'self' blob:; font-src 'self'; manifest-src 'self'; \
          worker-src 'self' blob:; base-uri 'none'; frame-ancestors 'none'; form-action 'self'"
     )
@@ -40,7 +43,7 @@ pub(super) async fn secure(request: Request, next: Next) -> Response {
         headers.insert(name, HeaderValue::from_static(value));
     }
     if !headers.contains_key(CONTENT_SECURITY_POLICY)
-        && let Ok(policy) = HeaderValue::from_str(&content_security_policy(None))
+        && let Ok(policy) = HeaderValue::from_str(&content_security_policy(None, None))
     {
         headers.insert(CONTENT_SECURITY_POLICY, policy);
     }

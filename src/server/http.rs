@@ -9,11 +9,13 @@ use axum::extract::{ConnectInfo, FromRef, MatchedPath, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
-use http::header::{ACCEPT_LANGUAGE, CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, SET_COOKIE};
+use http::header::{
+    ACCEPT_LANGUAGE, CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, SET_COOKIE, VARY,
+};
 use http::{Method, StatusCode};
 use leptos::config::LeptosOptions;
 use leptos::prelude::{expect_context, provide_context, use_context};
-use leptos_axum::{LeptosRoutes, ResponseOptions, generate_route_list};
+use leptos_axum::{LeptosRoutes, ResponseOptions, generate_route_list_with_exclusions_and_ssg_and_context};
 use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::services::ServeDir;
 use tower_http::timeout::RequestBodyTimeoutLayer;
@@ -45,8 +47,11 @@ struct AppState {
 pub(super) fn router(server: &Arc<Server>) -> Router {
     let state = AppState { server: server.clone(), leptos: server.config.leptos.clone() };
     let (context, options) = (page_context(server.clone()), state.leptos.clone());
+    // App is run once to learn its routes, in a context like a page's.
+    let no_request = || provide_context(AcceptLanguage::default());
+    let (routes, _) = generate_route_list_with_exclusions_and_ssg_and_context(App, None, no_request);
     let pages = Router::new()
-        .leptos_routes_with_context(&state, generate_route_list(App), context, move || shell(options.clone()))
+        .leptos_routes_with_context(&state, routes, context, move || shell(options.clone()))
         .route_layer(middleware::from_fn_with_state(server.clone(), know_visitor))
         .route_layer(middleware::from_fn_with_state(server.clone(), guard_forms))
         .layer(RequestBodyLimitLayer::new(MAX_BODY))
@@ -75,13 +80,15 @@ pub(super) fn router(server: &Arc<Server>) -> Router {
 
 /// What pages and server functions find in their context.
 fn page_context(server: Arc<Server>) -> impl Fn() + Clone + Send + Sync + 'static {
+    let watched = std::env::var_os("LEPTOS_WATCH").is_some();
+    let reload_port = watched.then_some(server.config.leptos.reload_port);
     move || {
         provide_context(server.clone());
         let parts = use_context::<http::request::Parts>();
         let header = |name| Some(parts.as_ref()?.headers.get(name)?.to_str().ok()?.to_owned());
         provide_context(AcceptLanguage::resolve(header(http::header::COOKIE), header(ACCEPT_LANGUAGE)));
         let nonce = leptos::nonce::use_nonce().map(|nonce| nonce.to_string());
-        if let Ok(policy) = HeaderValue::from_str(&headers::content_security_policy(nonce.as_deref())) {
+        if let Ok(policy) = HeaderValue::from_str(&headers::content_security_policy(nonce.as_deref(), reload_port)) {
             expect_context::<ResponseOptions>().insert_header(CONTENT_SECURITY_POLICY, policy);
         }
     }
@@ -143,8 +150,13 @@ async fn guard_forms(State(server): State<Arc<Server>>, request: Request, next: 
 async fn revalidate(request: Request, next: Next) -> Response {
     let is_file = request.uri().path().starts_with("/pkg/");
     let mut response = next.run(request).await;
-    let policy = if is_file { "no-cache" } else { "no-store" };
-    response.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static(policy));
+    let headers = response.headers_mut();
+    if is_file {
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
+    } else {
+        headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    }
     response
 }
 

@@ -12,7 +12,7 @@ mod shards;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
@@ -322,7 +322,6 @@ impl Hub {
             let bytes = axum::extract::ws::Utf8Bytes::from(ServerFrame::RoomChange(rooms).encode());
             watchers.iter().for_each(|link| link.push(bytes.clone()));
         }
-        self.directory.forget_old(Instant::now());
     }
 
     /// Commits what waits and closes the store.

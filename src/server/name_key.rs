@@ -54,8 +54,7 @@ impl Nick {
         if is_guest_name(&nick.key.exact.replacen("anon", "Anon", 1)) || RESERVED.contains(&nick.key.exact.as_str()) {
             return Err(ErrorCode::NickReserved);
         }
-        let looks_reserved = |word: &&str| skeleton_of(word) == nick.key.skeleton;
-        if RESERVED.iter().any(|word| looks_reserved(&word)) {
+        if RESERVED.iter().any(|word| skeleton_of(word) == nick.key.skeleton) {
             return Err(ErrorCode::NickConfusable);
         }
         Ok(nick)

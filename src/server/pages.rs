@@ -7,7 +7,7 @@ use http::request::Parts;
 use http::{HeaderValue, StatusCode};
 use leptos::prelude::{expect_context, use_context};
 use leptos_axum::ResponseOptions;
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::http::PageVisitor;
 use super::{Server, random};
@@ -18,6 +18,8 @@ use crate::i18n::Locale;
 use crate::protocol::{EnterRoomAck, ErrorCode, MessageKey, Refusal, UserId, check_text};
 use crate::server::name_key::RoomName;
 
+/// What needs no escape anywhere (RFC 3986, 2.3) is left as it is.
+const VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 /// A text this long still travels in an address when it was refused, so that it is not lost.
 const DRAFT_BYTES: usize = 4_000;
 
@@ -187,7 +189,7 @@ fn with_query(path: &str, pairs: &[(&str, &str)]) -> String {
         address.push(if index == 0 { '?' } else { '&' });
         address.push_str(name);
         address.push('=');
-        address.extend(utf8_percent_encode(value, NON_ALPHANUMERIC));
+        address.extend(utf8_percent_encode(value, VALUE));
     }
     address
 }

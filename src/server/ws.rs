@@ -28,7 +28,7 @@ const PING_EVERY: Duration = Duration::from_secs(25);
 const PONG_WITHIN: Duration = Duration::from_secs(10);
 /// A peer that takes longer to read what waits is gone, or might as well be.
 const WRITE_WITHIN: Duration = Duration::from_secs(30);
-/// After a close frame was sent, the peer has this long to read it.
+/// After a close frame was sent, the peer has this long to read it and answer.
 const LINGER: Duration = Duration::from_secs(1);
 /// tungstenite allocates this much for reading per connection; its default is 128 KiB.
 const READ_BUFFER: usize = 2 * 1024;
@@ -179,7 +179,9 @@ fn close_code(error: axum::Error) -> Option<CloseCode> {
 /// socket closed with unread bytes resets the connection, and the peer would see 1006.
 async fn close(socket: &mut WebSocket, code: CloseCode) {
     let frame = CloseFrame { code: code.number(), reason: Default::default() };
-    if !matches!(timeout(LINGER, socket.send(Message::Close(Some(frame)))).await, Ok(Ok(()))) {
+    // A slow reader first reads what the kernel holds for it.
+    let patience = if code == CloseCode::SlowConsumer { WRITE_WITHIN } else { LINGER };
+    if !matches!(timeout(patience, socket.send(Message::Close(Some(frame)))).await, Ok(Ok(()))) {
         return;
     }
     let until = sleep(LINGER);

@@ -1,6 +1,6 @@
 //! A real server process and a client that knows nothing but JSON over WebSocket.
 
-#![allow(dead_code, reason = "each test file uses a part")]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses a part")]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -322,6 +322,18 @@ impl Client {
         self.ask("new_message", json!({"room": room, "key": fresh_key(), "text": text})).await
     }
 
+    /// Posts so many messages, numbered from 1, not waiting for each.
+    pub async fn flood(&mut self, room: &str, count: u64, text: &str) {
+        for first in (1..=count).step_by(100) {
+            let mut last = 0;
+            for n in first..=count.min(first + 99) {
+                let text = if text.is_empty() { n.to_string() } else { text.to_owned() };
+                last = self.command("new_message", json!({"room": room, "key": fresh_key(), "text": text})).await;
+            }
+            self.until(|frame| frame["id"] == last).await;
+        }
+    }
+
     /// What comes next.
     pub async fn hear(&mut self) -> Heard {
         loop {
@@ -342,7 +354,10 @@ impl Client {
             match self.hear().await {
                 Heard::Frame(frame) if wanted(&frame) => return frame,
                 Heard::Frame(frame) => self.heard.push(frame),
-                other => panic!("the connection ended: {other:?}; before: {:?}", self.heard),
+                other => panic!(
+                    "the connection ended: {other:?}; before: {:?}",
+                    self.heard.iter().rev().take(3).collect::<Vec<_>>()
+                ),
             }
         }
     }

@@ -3,22 +3,22 @@
 use leptos::html::Textarea;
 use leptos::prelude::*;
 use leptos::server_fn::ServerFn;
-use leptos_i18n::{t, t_string};
+use leptos_i18n::{td, td_string};
 use leptos_router::hooks::use_query_map;
 
 use super::Here;
 use super::members::NameYourself;
 use crate::app::api::PostMessage;
+use crate::app::locale::Language;
 use crate::app::name_form::query_refusal;
 use crate::app::{path, text};
-use crate::i18n::*;
 use crate::protocol::{ErrorCode, MessageKey, check_text};
 
 /// The form for a message. Enter sends, Shift+Enter makes a line; while an input method composes a
 /// syllable, Enter belongs to it.
 #[component]
 pub(super) fn Composer(here: Here, name: String, key: MessageKey) -> impl IntoView {
-    let i18n = use_i18n();
+    let i18n = Language::current();
     let input = NodeRef::<Textarea>::new();
     let is_of_post = |code: &ErrorCode| !code.as_str().starts_with("NICK_");
     let refusal = RwSignal::new(query_refusal().filter(is_of_post));
@@ -62,12 +62,12 @@ pub(super) fn Composer(here: Here, name: String, key: MessageKey) -> impl IntoVi
                 <input type="hidden" name="key" value=key.to_string()/>
                 <textarea
                     id="text" name="text" node_ref=input rows="1" required dir="auto" on:keydown=keydown
-                    aria-label=move || t_string!(i18n, message) placeholder=move || t_string!(i18n, write_here)
+                    aria-label=move || td_string!(i18n.get(), message) placeholder=move || td_string!(i18n.get(), write_here)
                     aria-describedby="text-says" enterkeyhint="send"
                 >
                     {draft}
                 </textarea>
-                <button type="submit" class="primary">{t!(i18n, send)}</button>
+                <button type="submit" class="primary">{td!(i18n.get(), send)}</button>
             </form>
             <p id="text-says" class="says error" role="status">
                 {move || refusal.get().map(|code| text::refusal(i18n, code))}

@@ -4,16 +4,16 @@
 use leptos::either::{Either, EitherOf3, EitherOf4};
 use leptos::html::Div;
 use leptos::prelude::*;
-use leptos_i18n::{t, t_string};
+use leptos_i18n::{td, td_string};
 
-use super::Here;
-use crate::app::locale::tag;
+use super::{Here, face};
+use crate::app::locale::{Language, tag};
 use crate::app::text::{self, Piece, pieces};
 use crate::app::time::{Parts, day_in_words, machine};
 use crate::client::state::Pending;
 use crate::client::timeline::{Clock, Entry, Row};
-use crate::i18n::*;
 use crate::protocol::Message;
+use web_sys::Element;
 
 /// So near to the newest message counts as at it, in pixels.
 const AT_BOTTOM: i32 = 48;
@@ -23,11 +23,14 @@ const LOAD_AHEAD: i32 = 800;
 /// The messages, and a button for those that came while one reads above.
 #[component]
 pub(super) fn Log(here: Here) -> impl IntoView {
-    let i18n = use_i18n();
+    let i18n = Language::current();
     let room = here.room;
     let log = NodeRef::<Div>::new();
     let at_bottom = RwSignal::new(true);
     let unseen = RwSignal::new(0_u64);
+
+    // The first row that can be seen, and how far above the log's lower edge it ends, in pixels.
+    let place = StoredValue::new(None::<(String, f64)>);
 
     let load_if_near_top = move || {
         if let Some(log) = log.get_untracked() {
@@ -37,14 +40,27 @@ pub(super) fn Log(here: Here) -> impl IntoView {
             }
         }
     };
+    let note_place = move || place.set_value(log.get_untracked().and_then(|log| first_seen(&log)));
+    let keep_place = move || {
+        let Some(log) = log.get_untracked().filter(|_| !at_bottom.get_untracked()) else { return };
+        let Some((row, before)) = place.get_value() else { return };
+        if let Some(now) = find_row(&log, &row).map(|row| above_edge(&log, &row)) {
+            log.set_scroll_top(log.scroll_top() - (now - before).round() as i32);
+        }
+    };
     let scrolled = move |_| {
         let now_at_bottom = log.get_untracked().is_some_and(|log| log.scroll_top().abs() < AT_BOTTOM);
         if now_at_bottom {
             unseen.set(0);
         }
         at_bottom.set(now_at_bottom);
+        note_place();
         load_if_near_top();
     };
+    Effect::new(move |_| {
+        let handle = window_event_listener(leptos::ev::resize, move |_| note_place());
+        on_cleanup(move || handle.remove());
+    });
     let to_bottom = move || {
         if let Some(log) = log.get_untracked() {
             log.set_scroll_top(0);
@@ -57,6 +73,11 @@ pub(super) fn Log(here: Here) -> impl IntoView {
             unseen.update(|unseen| *unseen += arrived - before.unwrap_or(arrived));
         }
         arrived
+    });
+    // What comes below does not move what one reads above.
+    Effect::new(move |_| {
+        room.timeline.appended.track();
+        request_animation_frame(keep_place);
     });
     // What one says oneself is always shown.
     Effect::new(move |before: Option<usize>| {
@@ -86,24 +107,24 @@ pub(super) fn Log(here: Here) -> impl IntoView {
         <div class="log-frame">
             <div
                 class="log" role="log" tabindex="0" node_ref=log on:scroll=scrolled
-                aria-label=move || t_string!(i18n, messages) aria-busy=move || room.loading.get().to_string()
+                aria-label=move || td_string!(i18n.get(), messages) aria-busy=move || room.loading.get().to_string()
             >
                 <div class="rows">
                     <div class="beginning">
                         {move || if room.more.get() {
                             EitherOf3::A(view! {
                                 <a class="older" href=move || format!("?before={}", oldest()) on:click=older>
-                                    {move || if room.loading.get() { t_string!(i18n, loading_older) } else { t_string!(i18n, load_older) }}
+                                    {move || if room.loading.get() { td_string!(i18n.get(), loading_older) } else { td_string!(i18n.get(), load_older) }}
                                 </a>
                             })
                         } else if is_empty() {
                             EitherOf3::B(view! {
-                                <div class="empty"><p>{t!(i18n, no_messages)}</p><p>{t!(i18n, say_first)}</p></div>
+                                <div class="empty"><p>{td!(i18n.get(), no_messages)}</p><p>{td!(i18n.get(), say_first)}</p></div>
                             })
                         } else {
                             EitherOf3::C({
                                 let name = room.name.get_value();
-                                view! { <p>{t!(i18n, beginning, room = move || name.clone())}</p> }
+                                view! { <p>{td!(i18n.get(), beginning, room = move || name.clone())}</p> }
                             })
                         }}
                     </div>
@@ -128,8 +149,8 @@ pub(super) fn Log(here: Here) -> impl IntoView {
             <Show when=move || unseen.get() != 0>
                 <button type="button" class="unseen" on:click=move |_| to_bottom()>
                     {move || match unseen.get() {
-                        1 => Either::Left(t!(i18n, new_messages_one)),
-                        count => Either::Right(t!(i18n, new_messages_many, count)),
+                        1 => Either::Left(td!(i18n.get(), new_messages_one)),
+                        count => Either::Right(td!(i18n.get(), new_messages_many, count)),
                     }}
                 </button>
             </Show>
@@ -137,40 +158,61 @@ pub(super) fn Log(here: Here) -> impl IntoView {
     }
 }
 
+/// The first row that can be seen, and where it ends.
+fn first_seen(log: &Element) -> Option<(String, f64)> {
+    let view = log.get_bounding_client_rect();
+    let middle = (view.left() + view.width() / 2.0) as f32;
+    // A margin between two rows belongs to neither: a little further down there is one.
+    let at =
+        |down: f64| document().element_from_point(middle, (view.top() + down) as f32)?.closest("[data-row]").ok()?;
+    let row = [4.0, 24.0, 48.0].into_iter().find_map(at)?;
+    Some((row.get_attribute("data-row")?, above_edge(log, &row)))
+}
+
+fn find_row(log: &Element, row: &str) -> Option<Element> {
+    log.query_selector(&format!("[data-row=\"{row}\"]")).ok()?
+}
+
+/// How far above the log's lower edge a row ends. Neither a taller log nor older rows change that.
+fn above_edge(log: &Element, row: &Element) -> f64 {
+    log.get_bounding_client_rect().bottom() - row.get_bounding_client_rect().bottom()
+}
+
 #[component]
 fn RowView(here: Here, row: Row) -> impl IntoView {
-    let i18n = use_i18n();
+    let i18n = Language::current();
     match row.entry {
         Entry::Message(message) => EitherOf4::A(
-            view! { <MessageView here message=(*message).clone() starts_day=row.starts_day starts_group=row.starts_group/> },
+            view! { <MessageView here id=row.id message=(*message).clone() starts_day=row.starts_day starts_group=row.starts_group/> },
         ),
         Entry::Came(nickname) => {
-            EitherOf4::B(view! { <li class="event"><bdi>{nickname}</bdi>" "{t!(i18n, came)}</li> })
+            EitherOf4::B(view! { <li class="event"><bdi>{nickname}</bdi>" "{td!(i18n.get(), came)}</li> })
         }
         Entry::Left(nickname) => {
-            EitherOf4::C(view! { <li class="event"><bdi>{nickname}</bdi>" "{t!(i18n, left)}</li> })
+            EitherOf4::C(view! { <li class="event"><bdi>{nickname}</bdi>" "{td!(i18n.get(), left)}</li> })
         }
-        Entry::Gap => EitherOf4::D(view! { <li class="event gap">{t!(i18n, gap)}</li> }),
+        Entry::Gap => EitherOf4::D(view! { <li class="event gap">{td!(i18n.get(), gap)}</li> }),
     }
 }
 
 #[component]
-fn MessageView(here: Here, message: Message, starts_day: bool, starts_group: bool) -> impl IntoView {
-    let i18n = use_i18n();
+fn MessageView(here: Here, id: u64, message: Message, starts_day: bool, starts_group: bool) -> impl IntoView {
+    let i18n = Language::current();
     let timeline = here.room.timeline;
     let Message { user, text, at, .. } = message;
-    let (id, nickname) = (user.id, user.nickname);
-    let own = move || here.me.with(|me| me.id == id);
+    let (author, nickname) = (user.id, user.nickname.clone());
+    let own = move || here.me.with(|me| me.id == author);
     let full = move || Parts::of(at, timeline.clock()).full();
     let day = starts_day.then(|| {
         let words = move || match timeline.clock() {
             Clock::Utc => Parts::of(at, Clock::Utc).date(),
-            Clock::Local => day_in_words(at, tag(i18n.get_locale())),
+            Clock::Local => day_in_words(at, tag(i18n.get())),
         };
         view! { <div class="day"><span>{words}</span></div> }
     });
     let byline = if starts_group {
         Either::Left(view! {
+            {face(&user)}
             <div class="byline">
                 <bdi class="author">{nickname}</bdi>
                 <time datetime=machine(at) title=full>{move || Parts::of(at, timeline.clock()).short()}</time>
@@ -180,7 +222,7 @@ fn MessageView(here: Here, message: Message, starts_day: bool, starts_group: boo
         Either::Right(view! { <span class="unseen-byline">{nickname}": "</span> })
     };
     view! {
-        <li class="message" class:own=own class:starts-group=starts_group>
+        <li data-row=id class="message" class:own=own class:starts-group=starts_group>
             {day}
             {byline}
             <p class="text" dir="auto" title=full>{linked(&text)}</p>
@@ -204,17 +246,17 @@ fn linked(text: &str) -> impl IntoView + use<> {
 
 #[component]
 fn PendingView(here: Here, pending: Pending) -> impl IntoView {
-    let i18n = use_i18n();
+    let i18n = Language::current();
     let Pending { post, failed, .. } = pending;
     let key = post.key;
     let fate = match failed {
-        None => Either::Left(view! { <span class="fate">{t!(i18n, sending)}</span> }),
+        None => Either::Left(view! { <span class="fate">{td!(i18n.get(), sending)}</span> }),
         Some(refusal) => Either::Right(view! {
             <span class="fate failed" role="alert">
-                {t!(i18n, not_sent)}": "{move || text::refusal(i18n, refusal.code)}
+                {td!(i18n.get(), not_sent)}": "{move || text::refusal(i18n, refusal.code)}
             </span>
-            <button type="button" on:click=move |_| here.client.retry(here.room, key)>{t!(i18n, retry)}</button>
-            <button type="button" on:click=move |_| here.room.discard(key)>{t!(i18n, discard)}</button>
+            <button type="button" on:click=move |_| here.client.retry(here.room, key)>{td!(i18n.get(), retry)}</button>
+            <button type="button" on:click=move |_| here.room.discard(key)>{td!(i18n.get(), discard)}</button>
         }),
     };
     view! {

@@ -1,22 +1,22 @@
 //! Who is in the room: beside the talk where there is space, behind a button where there is not.
 
 use leptos::prelude::*;
-use leptos_i18n::t;
+use leptos_i18n::td;
 
 use super::{Here, named};
 use crate::app::lobby::people;
+use crate::app::locale::Language;
 use crate::app::name_form::{LanguageForm, NameForm};
-use crate::i18n::*;
 
 /// The list, with the forms for one's name and language below.
 #[component]
 pub(super) fn Members(here: Here, back: String) -> impl IntoView {
-    let i18n = use_i18n();
+    let i18n = Language::current();
     let members = here.room.members;
     view! {
-        <h2>{t!(i18n, who_is_here)}</h2>
+        <h2>{td!(i18n.get(), who_is_here)}</h2>
         <Show when=move || members.with(Vec::is_empty)>
-            <p class="empty">{t!(i18n, nobody_here)}</p>
+            <p class="empty">{td!(i18n.get(), nobody_here)}</p>
         </Show>
         <ul class="members">
             <For each=move || members.get() key=|user| (user.id, user.nickname.clone()) let:user>
@@ -30,7 +30,7 @@ pub(super) fn Members(here: Here, back: String) -> impl IntoView {
 /// The same behind a button, for narrow screens.
 #[component]
 pub(super) fn MembersMenu(here: Here, back: String) -> impl IntoView {
-    let i18n = use_i18n();
+    let i18n = Language::current();
     let count = move || here.room.members.with(Vec::len) as u64;
     view! {
         <details class="menu">
@@ -43,7 +43,7 @@ pub(super) fn MembersMenu(here: Here, back: String) -> impl IntoView {
 /// Asks a guest for a name, until there is one.
 #[component]
 pub(super) fn NameYourself(here: Here, back: String) -> impl IntoView {
-    let i18n = use_i18n();
+    let i18n = Language::current();
     let nickname = Signal::derive(move || here.me.get().nickname);
     let is_guest = Memo::new(move |_| crate::protocol::name::is_guest_name(&nickname.get()));
     let blocked = move || here.room.refusal.get();
@@ -54,7 +54,7 @@ pub(super) fn NameYourself(here: Here, back: String) -> impl IntoView {
                 <p>
                     {move || match blocked() {
                         Some(code) => crate::app::text::refusal(i18n, code),
-                        None => leptos_i18n::t_string!(i18n, name_yourself),
+                        None => leptos_i18n::td_string!(i18n.get(), name_yourself),
                     }}
                 </p>
                 <NameForm nickname back=back.clone()/>

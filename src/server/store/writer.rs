@@ -17,8 +17,9 @@ use crate::server::name_key::RoomName;
 
 /// What may wait for the writer. At the rate of a slow disk this is some seconds of work.
 const QUEUE: usize = 8_192;
-/// The most writes in one transaction, so that the first of them need not wait long for the last.
-const BATCH: usize = 1_024;
+/// The most writes in one transaction. All of them are answered at once: more would fill the outbox
+/// of a connection that reads as fast as it can.
+const BATCH: usize = 128;
 
 /// A message to store.
 pub struct Append {
