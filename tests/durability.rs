@@ -175,3 +175,82 @@ fn what_keeps_it_from_starting_is_one_clear_line() {
     std::fs::write(&file, "").unwrap();
     assert!(fails(&Setup::in_folder(&file), &[]).contains("data folder"));
 }
+
+#[tokio::test]
+async fn on_a_full_disk_messages_are_refused_and_what_is_stored_is_still_served() {
+    let folder = tempfile::tempdir().unwrap();
+    // A limit on the size of files stands in for a small disk: the write fails in the same place.
+    let command =
+        Setup::in_folder(folder.path()).limit("messages_per_second", 100_000).limit("message_burst", 100_000).command();
+    let mut limited = std::process::Command::new("sh");
+    limited
+        .args(["-c", "trap '' XFSZ; ulimit -f 600; exec \"$@\"", "sh"])
+        .arg(command.get_program())
+        .args(command.get_args());
+    limited
+        .envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))))
+        .stdout(std::process::Stdio::piped());
+    let server = Server::spawn(limited);
+    let mut ann = Client::in_room(&server, "r").await;
+    let text = "x".repeat(4_000);
+    let mut stored = 0_u64;
+    loop {
+        let answer = ann.answer("new_message", json!({"room": "r", "key": fresh_key(), "text": text})).await;
+        if answer["type"] == "error" {
+            assert_eq!(answer["payload"]["code"], "STORE_UNAVAILABLE");
+            break;
+        }
+        stored += 1;
+    }
+    assert!(stored > 5);
+    assert_eq!(
+        ann.refusal("new_message", json!({"room": "r", "key": fresh_key(), "text": text})).await,
+        "STORE_UNAVAILABLE"
+    );
+    let served = all_messages(&mut ann, "r").await;
+    assert_eq!(served.len() as u64, stored, "nothing lost, nothing half-written");
+    drop((ann, server));
+
+    let server = Server::generous(folder.path());
+    let mut ann = Client::in_room(&server, "r").await;
+    assert_eq!(all_messages(&mut ann, "r").await, served);
+    assert_eq!(ann.post("r", "there is space again").await["seq"], stored + 1);
+}
+
+#[test]
+fn a_database_that_cannot_be_written_is_said_at_the_start() {
+    use std::os::unix::fs::{PermissionsExt, chown};
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    Setup::in_folder(&data).start().kill();
+    let database = data.join("noom.sqlite3");
+    std::fs::set_permissions(&database, PermissionsExt::from_mode(0o444)).unwrap();
+    let mut command = Setup::in_folder(&data).command();
+    // For root every file can be written: there, the server is started as nobody, from a copy.
+    let nobody = 65_534;
+    if chown(&database, Some(nobody), Some(nobody)).is_ok() {
+        let program = folder.path().join("noom");
+        let config = folder.path().join("Leptos.toml");
+        std::fs::copy(env!("CARGO_BIN_EXE_noom"), &program).unwrap();
+        std::fs::copy(support::project().join("Leptos.toml"), &config).unwrap();
+        for path in std::fs::read_dir(&data)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .chain([data.clone(), folder.path().to_owned()])
+        {
+            chown(path, Some(nobody), Some(nobody)).unwrap();
+        }
+        command = std::process::Command::new("setpriv");
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(&program);
+        command.args(["--listen", "127.0.0.1:0", "--data-dir"]).arg(&data).arg("--config").arg(&config);
+    }
+    let output = command
+        .env("RUST_LOG", "warn")
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::piped())
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("cannot open the database") && said.trim().lines().count() == 1, "{said}");
+}

@@ -164,12 +164,52 @@ test("a nickname that is markup is text", async ({ page, person }) => {
   await expect(other.locator(".author")).toHaveText([name]);
 });
 
-test("what the server refuses is marked, and can be sent again or dropped", async ({ page }) => {
+test("what cannot be a message is said, and stays where it was typed", async ({ page }) => {
   await enter(page, "garden");
   await say(page, "x".repeat(4_001));
   await expect(page.getByText("at most 4,000 characters")).toBeVisible();
   await expect(texts(page)).toHaveCount(0);
   await expect(page.getByRole("textbox", { name: "Message" })).toHaveValue(/^x{4001}$/);
+});
+
+test("a message that the server could not store is marked, and can be sent again or dropped", async ({ page }) => {
+  let refusals = 2;
+  await page.routeWebSocket("**/ws", (socket) => {
+    const server = socket.connectToServer();
+    socket.onMessage((text) => {
+      const frame = JSON.parse(text.toString());
+      if (frame.type !== "new_message" || refusals-- <= 0) return server.send(text);
+      const payload = { code: "STORE_UNAVAILABLE", message: "" };
+      socket.send(JSON.stringify({ type: "error", id: frame.id, payload }));
+    });
+  });
+  await enter(page, "garden");
+  await say(page, "once more");
+  const failed = page.getByRole("listitem").filter({ hasText: "Not sent" });
+  await expect(failed).toContainText("once more");
+  await say(page, "never mind");
+  await expect(failed).toHaveCount(2);
+  await failed.filter({ hasText: "never mind" }).getByRole("button", { name: "Discard" }).click();
+  await failed.getByRole("button", { name: "Retry" }).click();
+  await expect(failed).toHaveCount(0);
+  await expect(texts(page)).toHaveText(["once more"]);
+  await page.reload();
+  await expect(texts(page)).toHaveText(["once more"]);
+});
+
+test("without a network the page says so, and sends when there is one again", async ({ page, context, person }) => {
+  const other = await person();
+  await enter(other, "garden");
+  await enter(page, "garden");
+  await context.setOffline(true);
+  await expect(page.getByText("You are offline")).toBeVisible();
+  await say(page, "written offline");
+  await say(other, "said meanwhile");
+  await expect(page.getByRole("log").getByText("Sending")).toBeVisible();
+  await context.setOffline(false);
+  await expect(texts(page)).toHaveText(["said meanwhile", "written offline"]);
+  await expect(texts(other)).toHaveText(["said meanwhile", "written offline"]);
+  await expect(page.getByText("You are offline")).toBeHidden();
 });
 
 test("new messages wait below while one reads above", async ({ page, server }) => {

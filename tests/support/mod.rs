@@ -69,17 +69,22 @@ impl Setup {
 
     /// Starts it and waits until it listens.
     pub fn start(&self) -> Server {
-        let mut child = self.command().spawn().expect("the server starts");
+        Server::spawn(self.command())
+    }
+}
+
+impl Server {
+    /// Starts a command and waits until it listens.
+    pub fn spawn(mut command: Command) -> Self {
+        let mut child = command.spawn().expect("the server starts");
         let mut line = String::new();
         let mut output = BufReader::new(child.stdout.take().unwrap());
         output.read_line(&mut line).unwrap();
         let address =
             line.trim().strip_prefix("Noom is at http://").unwrap_or_else(|| panic!("no address in {line:?}"));
-        Server { address: address.parse().unwrap(), child }
+        Self { address: address.parse().unwrap(), child }
     }
-}
 
-impl Server {
     /// A server with limits that do not matter to the test, in this folder.
     pub fn generous(data: &Path) -> Self {
         Setup::in_folder(data)
