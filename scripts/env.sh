@@ -7,11 +7,12 @@ tools=${NOOM_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/noom/tools}
 # shellcheck source=scripts/versions.sh
 . "$root/scripts/versions.sh"
 wasm_target=wasm32-unknown-unknown
+node_package=node-linux-$(uname -m | sed 's/x86_64/x64/; s/aarch64/arm64/')
 
 # $tools/rust/bin holds links to Debian's toolchain where setup.sh had to choose that one. It is
 # found on the PATH before rustup's proxies, so rust-toolchain.toml does not send rustup to a
 # server that cannot be reached.
-export PATH="$tools/rust/bin:$tools/cargo-leptos-$CARGO_LEPTOS_VERSION/bin:$tools/wasm-bindgen-$WASM_BINDGEN_VERSION/bin:$root/end2end/node_modules/.bin:$PATH"
+export PATH="$tools/rust/bin:$tools/cargo-leptos-$CARGO_LEPTOS_VERSION/bin:$tools/wasm-bindgen-$WASM_BINDGEN_VERSION/bin:$tools/node-$NODE_VERSION/node_modules/$node_package/bin:$root/end2end/node_modules/.bin:$PATH"
 if [ -x "$tools/rust/bin/cargo" ]; then
     unset RUSTUP_TOOLCHAIN
     export CARGO="$tools/rust/bin/cargo" RUSTC="$tools/rust/bin/rustc"

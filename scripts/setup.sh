@@ -62,14 +62,15 @@ debian_toolchain() {
 }
 
 build_wasm_std() {
-    local scratch libs
+    local scratch libs host_bin
     scratch=$(mktemp -d) && libs=$(rustc --print target-libdir --target $wasm_target)
     mkdir "$scratch/src" && echo '#![no_std]' >"$scratch/src/lib.rs"
     printf '[package]\nname = "empty"\nversion = "0.0.0"\nedition = "2024"\n[workspace]\n' >"$scratch/Cargo.toml"
     local as_root=()
     [ -w /usr/lib/rustlib ] || as_root=(sudo)
-    "${as_root[@]}" mkdir -p "$libs" /usr/lib/rustlib/x86_64-unknown-linux-gnu/bin
-    "${as_root[@]}" ln -sf /usr/lib/llvm-22/bin/lld /usr/lib/rustlib/x86_64-unknown-linux-gnu/bin/rust-lld
+    host_bin=/usr/lib/rustlib/$(rustc -vV | sed -n 's/^host: //p')/bin
+    "${as_root[@]}" mkdir -p "$libs" "$host_bin"
+    "${as_root[@]}" ln -sf /usr/lib/llvm-22/bin/lld "$host_bin/rust-lld"
     (cd "$scratch" && env -u CARGO_TARGET_DIR RUSTC_BOOTSTRAP=1 cargo build --release --target $wasm_target -Zbuild-std=std,panic_abort,proc_macro)
     "${as_root[@]}" find "$scratch/target/$wasm_target/release/deps" -name '*.rlib' ! -name 'libempty-*' -exec cp -t "$libs" {} +
     rm -rf "$scratch"
@@ -103,8 +104,15 @@ crate_tool() { # name version install-arguments…
 
 # --- Node packages and a browser ----------------------------------------------------------------
 
-node_packages() {
+# Node 20 or newer; the npm registry has it as a package.
+node() {
+    command node -e 'process.exit(parseInt(process.versions.node) >= 20 ? 0 : 1)' 2>/dev/null && have npm && return 0
     have npm || debian nodejs npm
+    step "Node $NODE_VERSION" "Or install Node 20 or newer yourself: https://nodejs.org" \
+        npm install --no-save --prefix "$tools/node-$NODE_VERSION" "$node_package@$NODE_VERSION"
+}
+
+node_packages() {
     cmp -s "$root/end2end/package-lock.json" "$root/end2end/node_modules/.installed-lock" && return 0
     step "npm packages of end2end/ (wasm-opt, Playwright)" "Is the npm registry reachable?" \
         env PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD=1 npm ci --prefix "$root/end2end"
@@ -116,7 +124,7 @@ node_packages() {
 browser() {
     [ -x /usr/bin/chromium ] && return 0
     local own
-    own=$(cd "$root/end2end" && node -p "require('@playwright/test').chromium.executablePath()")
+    own=$(cd "$root/end2end" && command node -p "require('@playwright/test').chromium.executablePath()")
     [ -x "$own" ] && return 0
     say "Chromium"
     (cd "$root/end2end" && timeout 300 npx playwright install chromium) >"$tools/setup.log" 2>&1 </dev/null && return 0
@@ -129,5 +137,6 @@ have cc || debian gcc libc6-dev
 rust
 crate_tool cargo-leptos "$CARGO_LEPTOS_VERSION" --locked --features no_downloads
 crate_tool wasm-bindgen-cli "$WASM_BINDGEN_VERSION"
+node
 node_packages
 [ "$want" != test ] || browser

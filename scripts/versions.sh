@@ -2,3 +2,5 @@
 # The Rust version stands in rust-toolchain.toml, the npm packages in end2end/package-lock.json.
 CARGO_LEPTOS_VERSION=0.3.11
 WASM_BINDGEN_VERSION=0.2.130
+# Only where the machine has no Node, or one older than 20.
+NODE_VERSION=22.23.3

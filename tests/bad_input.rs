@@ -172,6 +172,18 @@ async fn silence_after_the_upgrade_is_ended() {
 }
 
 #[tokio::test]
+async fn a_peer_that_answers_no_ping_is_ended() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::generous(folder.path());
+    let mut socket = RawSocket::open(&server);
+    let hello = br#"{"type":"hello","payload":{"protocol":1}}"#;
+    // Masked with zeros: the bytes as they are.
+    let mut frame = vec![0x81, 0x80 | hello.len() as u8, 0, 0, 0, 0];
+    frame.extend(hello);
+    assert_eq!(socket.exchange(&frame), Some(4451));
+}
+
+#[tokio::test]
 async fn twenty_faults_of_form_close_but_refusals_do_not_count() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::generous(folder.path());
@@ -313,7 +325,7 @@ struct RawSocket(TcpStream);
 impl RawSocket {
     fn open(server: &Server) -> Self {
         let mut stream = TcpStream::connect(server.address).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         let (host, origin) = (server.address, server.origin());
         let request = format!(
             "GET /ws HTTP/1.1\r\nHost: {host}\r\nOrigin: {origin}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
@@ -335,7 +347,18 @@ impl RawSocket {
         let _ = self.0.write_all(bytes);
         let mut answer = Vec::new();
         let _ = self.0.read_to_end(&mut answer);
-        let close = answer.iter().position(|byte| *byte == 0x88)?;
-        Some(u16::from_be_bytes([*answer.get(close + 2)?, *answer.get(close + 3)?]))
+        // Frame by frame: opcode, length (the server's frames here are short or 16 bits long), body.
+        let mut rest = answer.as_slice();
+        while let [opcode, length, more @ ..] = rest {
+            let (length, body) = match (length, more) {
+                (126, [high, low, body @ ..]) => (usize::from(u16::from_be_bytes([*high, *low])), body),
+                _ => (usize::from(*length), more),
+            };
+            if *opcode == 0x88 {
+                return Some(u16::from_be_bytes([*body.first()?, *body.get(1)?]));
+            }
+            rest = body.get(length..)?;
+        }
+        None
     }
 }

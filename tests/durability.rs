@@ -165,6 +165,14 @@ fn what_keeps_it_from_starting_is_one_clear_line() {
     assert!(output.status.code() == Some(1) && said.contains("cannot listen on"), "{said}");
     assert_eq!(said.trim().lines().count(), 1, "{said}");
 
+    let unreadable = std::process::Command::new(env!("CARGO_BIN_EXE_noom"))
+        .env("NOOM_CONFIG", "/nowhere/Leptos.toml")
+        .output()
+        .unwrap();
+    let said = String::from_utf8(unreadable.stderr).unwrap();
+    assert!(unreadable.status.code() == Some(1) && said.contains("cannot read the configuration"), "{said}");
+    assert_eq!(said.trim().lines().count(), 1, "{said}");
+
     drop(running);
     // The write-ahead log alone would make the database whole again.
     std::fs::remove_file(folder.path().join("noom.sqlite3-wal")).unwrap();

@@ -26,7 +26,7 @@ export class Server {
     const child = spawn(join(root, "target/release/noom"), ["--listen", `127.0.0.1:${port}`, "--data-dir", this.data], {
       // Not in the project: the program finds its files by itself.
       cwd: tmpdir(),
-      env: { ...process.env, ...limits, NOOM_CONFIG: join(root, "Leptos.toml"), RUST_LOG: "warn" },
+      env: { ...process.env, ...limits, RUST_LOG: "warn" },
       stdio: ["ignore", "pipe", "inherit"],
     });
     this.child = child;

@@ -10,7 +10,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use http::header::{
-    ACCEPT_LANGUAGE, CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, SET_COOKIE, VARY,
+    ACCEPT_LANGUAGE, CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, LAST_MODIFIED, SET_COOKIE, VARY,
 };
 use http::{Method, StatusCode};
 use leptos::config::LeptosOptions;
@@ -148,8 +148,8 @@ async fn guard_forms(State(server): State<Arc<Server>>, request: Request, next: 
 /// Nothing is used from a cache without asking: pages are each person's own, and the program's
 /// files answer 304 by their date when they are unchanged.
 async fn revalidate(request: Request, next: Next) -> Response {
-    let is_file = request.uri().path().starts_with("/pkg/");
     let mut response = next.run(request).await;
+    let is_file = response.headers().contains_key(LAST_MODIFIED) || response.status() == StatusCode::NOT_MODIFIED;
     let headers = response.headers_mut();
     if is_file {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));

@@ -70,14 +70,20 @@ impl Nick {
 /// PRECIS refuses emoji, which are welcome here: such a name compares by its folded code points.
 fn exact_of(name: &str) -> String {
     match Nickname::enforce(name) {
-        Ok(enforced) => enforced.to_lowercase(),
-        Err(_) => name.nfkc().collect::<String>().to_lowercase(),
+        Ok(enforced) => fold(&enforced),
+        Err(_) => fold(&name.nfkc().collect::<String>()),
     }
 }
 
 /// Folded before the skeleton is taken: UTS #39 maps Cyrillic `А` to Latin `A`, which is not `a`.
 fn skeleton_of(name: &str) -> String {
-    skeleton(&name.to_lowercase()).collect()
+    skeleton(&fold(name)).collect()
+}
+
+/// Full case folding (Unicode, 3.13) to within a few letters, character by character: up and down
+/// again, so that ß meets ss and a final sigma meets the others.
+fn fold(name: &str) -> String {
+    name.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect()
 }
 
 /// A room's name in its canonical form, and what it is compared by.
@@ -96,7 +102,7 @@ impl RoomName {
     /// `ROOM_NAME_INVALID`.
     pub fn parse(input: &str) -> Result<Self, ErrorCode> {
         let canonical: String = tidy_room_name(input)?.nfc().collect();
-        let folded = canonical.to_lowercase();
+        let folded = fold(&canonical);
         Ok(Self { canonical, folded })
     }
 }
@@ -148,5 +154,8 @@ mod tests {
         let name = RoomName::parse("  Cafe\u{301}   Club ").unwrap();
         assert_eq!((name.canonical.as_str(), name.folded.as_str()), ("Café Club", "café club"));
         assert_eq!(RoomName::parse("CAFÉ club").unwrap().folded, name.folded);
+        let folded = |name: &str| RoomName::parse(name).unwrap().folded;
+        assert_eq!(folded("Straße"), folded("STRASSE"));
+        assert_eq!(folded("ΟΔΟΣ"), folded("οδος"));
     }
 }

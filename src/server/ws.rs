@@ -82,8 +82,10 @@ async fn serve(server: Arc<Server>, mut socket: WebSocket, visitor: Visitor, _gu
     let ended = converse(&server, &mut socket, &mut session, &outbox).await;
     // Its rooms need not wait for the last bytes.
     drop(session);
-    if let Some(code) = ended {
-        close(&mut socket, code).await;
+    match ended {
+        Some(code) => close(&mut socket, code).await,
+        // The answer to the peer's own close may still wait to be written.
+        None => drop(timeout(LINGER, socket.flush()).await),
     }
 }
 
@@ -129,7 +131,11 @@ async fn converse(server: &Server, socket: &mut WebSocket, session: &mut Session
                 if pong_by.is_some() {
                     return Some(CloseCode::HeartbeatTimeout);
                 }
-                socket.send(Message::Ping(Default::default())).await.ok()?;
+                match timeout(PONG_WITHIN, socket.send(Message::Ping(Default::default()))).await {
+                    Ok(sent) => sent.ok()?,
+                    // Not even room for a ping: nobody reads there.
+                    Err(_) => return Some(CloseCode::HeartbeatTimeout),
+                }
                 pong_by = Some(Instant::now() + PONG_WITHIN);
             }
         }
