@@ -30,6 +30,10 @@ pub const MAX_TEXT_CHARS: usize = 4_000;
 pub const MAX_NICKNAME_GRAPHEMES: usize = 32;
 /// The longest room name, in extended grapheme clusters (UAX #29).
 pub const MAX_ROOM_GRAPHEMES: usize = 64;
+/// The longest nickname in Unicode code points: a grapheme may have any number of them.
+pub const MAX_NICKNAME_CHARS: usize = 128;
+/// The longest room name in Unicode code points.
+pub const MAX_ROOM_CHARS: usize = 256;
 /// Whole numbers on the wire stay below 2^53, so that JavaScript reads them exactly (RFC 8259, 6).
 pub const MAX_SAFE_INTEGER: u64 = (1 << 53) - 1;
 

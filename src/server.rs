@@ -18,6 +18,7 @@ mod random;
 mod ws;
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -112,7 +113,10 @@ async fn tick(hub: Arc<Hub>) {
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     for ticks in 0_u64.. {
         interval.tick().await;
-        hub.tick();
+        // A room that panics must not stop the clock of the others.
+        if catch_unwind(AssertUnwindSafe(|| hub.tick())).is_err() {
+            tracing::error!("a tick panicked");
+        }
         if ticks.is_multiple_of(TICKS_A_MINUTE) {
             hub.directory.forget_old(Instant::now());
         }

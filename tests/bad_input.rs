@@ -269,6 +269,8 @@ async fn guests_are_not_made_without_end_from_one_address() {
     clients[1].ask("hello", hello.clone()).await;
     assert_eq!(clients[2].refusal("hello", hello).await, "RATE_LIMITED");
     assert_eq!(server.get("/").status, 200, "looking is free");
+    let form = format!("room=r&key={}&text=x", fresh_key());
+    assert_eq!(server.post("/api/post", "", &form).status, 429, "posting is not");
 }
 
 #[tokio::test]

@@ -317,6 +317,47 @@ fn what_a_name_kept_shut_opens_with_another_name() {
 }
 
 #[test]
+fn a_room_that_is_refused_for_a_while_is_asked_for_again() {
+    for code in [ErrorCode::RoomQuota, ErrorCode::RateLimited, ErrorCode::StoreUnavailable] {
+        let mut page = Page::new(1);
+        page.handle(Event::Start);
+        page.handle(Event::Ask(Ask::Enter { room: ROOM.into(), after: None }));
+        page.greet();
+        let enter = page.next_sent("enter_room");
+        page.refuse(&enter, Refusal { retry_after_ms: Some(1_000), ..code.into() });
+        assert!((1_000..=1_500).contains(&page.sleep_until_wake()), "{code}");
+        page.enter(0, vec![]);
+        assert_eq!((page.connects, page.link()), (1, Link::Online));
+    }
+}
+
+#[test]
+fn a_room_is_called_what_the_server_calls_it() {
+    let mut page = Page::new(1);
+    page.handle(Event::Start);
+    page.handle(Event::Ask(Ask::Enter { room: "R".into(), after: None }));
+    page.handle(Event::Ask(Ask::Post(Post { room: "R".into(), ..post(1, "early") })));
+    page.greet();
+    page.enter(0, vec![]);
+    assert!(page.told.contains(&Change::Named { asked: "R".into(), room: ROOM.into() }));
+    let sent = page.next_sent("new_message");
+    assert!(matches!(&sent.command, Command::NewMessage(post) if post.room == ROOM));
+    page.receive(&ServerFrame::NewMessage(message(1)));
+    assert_eq!(page.told.last(), Some(&Change::Message(message(1))));
+}
+
+#[test]
+fn what_waits_to_be_sent_is_shown_again_when_its_room_is() {
+    let mut page = Page::in_room(1, 0);
+    page.handle(Event::Offline);
+    page.handle(Event::Ask(Ask::Post(post(1, "t"))));
+    page.handle(Event::Ask(Ask::Leave { room: ROOM.into() }));
+    page.told.clear();
+    page.handle(Event::Ask(Ask::Enter { room: ROOM.into(), after: None }));
+    assert_eq!(page.told, [Change::Unsent(post(1, "t"))]);
+}
+
+#[test]
 fn frames_that_a_newer_server_invented_are_passed_over() {
     let mut page = Page::in_room(1, 0);
     page.told.clear();

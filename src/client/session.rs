@@ -108,6 +108,15 @@ pub enum Change {
     Me(User),
     /// One is in a room; what was missed, or the latest.
     Entered(EnterRoomAck),
+    /// A room that was asked for under one name has another: they are the same to the server.
+    Named {
+        /// As asked for.
+        asked: String,
+        /// Its canonical name, which all else carries.
+        room: String,
+    },
+    /// A message of a room that was entered again still waits to be sent.
+    Unsent(Post),
     /// One cannot be in a room.
     NotEntered {
         /// The room.
@@ -213,6 +222,8 @@ pub struct Session {
 struct Room {
     position: Option<Position>,
     entered: bool,
+    /// When to ask again, after a refusal that passes.
+    retry_at: Option<u64>,
 }
 
 /// What an id on the way waits for.
@@ -307,6 +318,7 @@ impl Session {
         };
         let posts_wait =
             self.greeted && self.in_flight.is_none() && !self.unsent.is_empty() && self.hold_posts_until > 0;
+        let wake = self.rooms.values().filter_map(|room| room.retry_at).fold(wake, u64::min);
         Some(if posts_wait { wake.min(self.hold_posts_until) } else { wake })
     }
 
@@ -314,6 +326,9 @@ impl Session {
         if self.hold_posts_until <= now {
             self.hold_posts_until = 0;
         }
+        let is_due = |room: &mut Room| room.retry_at.take_if(|at| *at <= now).is_some();
+        let due: Vec<_> = self.rooms.iter_mut().filter_map(|(name, room)| is_due(room).then(|| name.clone())).collect();
+        due.iter().for_each(|name| self.enter(name));
         match self.link {
             Link::Waiting { until, .. } if until <= now => self.connect(now),
             Link::Connecting if self.opened_at + OPEN_WITHIN_MS <= now => self.closed(now, 1006),
@@ -349,6 +364,7 @@ impl Session {
         self.in_flight = None;
         for room in self.rooms.values_mut() {
             room.entered = false;
+            room.retry_at = None;
         }
         for asked in std::mem::take(&mut self.asked).into_values() {
             match asked {
@@ -382,7 +398,10 @@ impl Session {
     fn ask(&mut self, now: u64, ask: Ask) {
         match ask {
             Ask::Enter { room, after } => {
-                self.rooms.insert(room.clone(), Room { position: after, entered: false });
+                for post in self.unsent.iter().filter(|post| post.room == room).cloned().collect::<Vec<_>>() {
+                    self.tell(Change::Unsent(post));
+                }
+                self.rooms.insert(room.clone(), Room { position: after, ..Room::default() });
                 self.enter(&room);
             }
             Ask::Leave { room } => {
@@ -493,9 +512,16 @@ impl Session {
                 }
             }
             (Asked::Enter(name), Ack::EnterRoom(ack)) => {
-                let Some(room) = self.rooms.get_mut(&name) else { return };
+                let Some(mut room) = self.rooms.remove(&name) else { return };
+                if ack.room != name {
+                    for post in self.unsent.iter_mut().filter(|post| post.room == name) {
+                        post.room = ack.room.clone();
+                    }
+                    self.tell(Change::Named { asked: name, room: ack.room.clone() });
+                }
                 room.entered = true;
                 room.position = Some(Position { epoch: ack.epoch.clone(), seq: ack.head });
+                self.rooms.insert(ack.room.clone(), room);
                 self.tell(Change::Entered(ack));
             }
             (Asked::Post(post), Ack::NewMessage(ack)) => {
@@ -530,13 +556,19 @@ impl Session {
         match asked {
             // Nothing works without it: come back later, as after a lost connection.
             Asked::Hello => {
-                self.return_in_ms = refusal.retry_after_ms;
-                self.closed(now, 1013);
+                self.closed(now, CloseCode::Overloaded.number());
+                if let (Link::Waiting { until, .. }, Some(pause)) = (self.link, refusal.retry_after_ms) {
+                    self.set_link(Link::Waiting { until: until.max(now + pause), restarting: false });
+                }
             }
             Asked::Enter(room) => match refusal.code {
-                ErrorCode::RateLimited | ErrorCode::StoreUnavailable => {
-                    self.return_in_ms = Some(refusal.retry_after_ms.unwrap_or(RETRY_MS));
-                    self.closed(now, 1013);
+                ErrorCode::RateLimited | ErrorCode::StoreUnavailable | ErrorCode::RoomQuota => {
+                    let pause = refusal.retry_after_ms.unwrap_or(RETRY_MS);
+                    let pause = pause + self.random() % (pause / 2 + 1);
+                    if let Some(waiting) = self.rooms.get_mut(&room) {
+                        waiting.retry_at = Some(now + pause);
+                    }
+                    self.tell(Change::NotEntered { room, refusal });
                 }
                 _ => self.tell(Change::NotEntered { room, refusal }),
             },

@@ -12,7 +12,7 @@ use leptos::prelude::*;
 use leptos::task::spawn_local;
 
 use super::session::{Action, Ask, Event, Session};
-use super::state::{self, Room};
+use super::state::{self, Older, Room};
 use crate::protocol::MessageKey;
 use crate::protocol::frame::Post;
 
@@ -88,12 +88,9 @@ impl Client {
 
     /// Loads older messages, unless that is going on.
     pub fn load_older(&self, room: Room) {
-        let Some(before) =
-            room.timeline.oldest_seq().filter(|_| room.more.get_untracked() && !room.loading.get_untracked())
-        else {
-            return;
-        };
-        room.loading.set(true);
+        let wanted = matches!(room.older.get_untracked(), Older::More | Older::Failed);
+        let Some(before) = room.timeline.oldest_seq().filter(|_| wanted) else { return };
+        room.older.set(Older::Loading);
         self.ask(Ask::Older { room: room.name.get_value(), before, limit: 100 });
     }
 

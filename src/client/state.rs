@@ -52,14 +52,31 @@ pub struct Room {
     pub timeline: Timeline,
     /// What one has said and the room has not shown yet.
     pub pending: RwSignal<Vec<Pending>>,
-    /// Whether there are older messages than the oldest shown.
-    pub more: RwSignal<bool>,
-    /// Whether older messages are on their way.
-    pub loading: RwSignal<bool>,
+    /// What is known of older messages than the oldest shown.
+    pub older: RwSignal<Older>,
     /// Why one cannot be in the room.
     pub refusal: RwSignal<Option<ErrorCode>>,
     /// Goes up with every message of others that is appended.
     pub arrived: RwSignal<u64>,
+}
+
+/// What is known of older messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Older {
+    /// There are none.
+    None,
+    /// There are some.
+    More,
+    /// They are on their way.
+    Loading,
+    /// There are some, but they could not be had; a scroll or a click tries again.
+    Failed,
+}
+
+impl Older {
+    fn when(more: bool) -> Self {
+        if more { Self::More } else { Self::None }
+    }
 }
 
 /// A message that was posted here.
@@ -122,6 +139,19 @@ impl State {
                     room.entered(ack);
                 }
             }
+            Change::Named { asked, room } => {
+                if let Some(shown) = self.shown(&asked) {
+                    shown.name.set_value(room);
+                }
+            }
+            Change::Unsent(post) => {
+                if let Some(room) = self.shown(&post.room) {
+                    let key = post.key;
+                    if !room.pending.with_untracked(|pending| pending.iter().any(|pending| pending.post.key == key)) {
+                        room.add_pending(post);
+                    }
+                }
+            }
             Change::NotEntered { room, refusal } => {
                 if let Some(room) = self.shown(&room) {
                     room.refusal.set(Some(refusal.code));
@@ -139,11 +169,13 @@ impl State {
             }
             Change::Older { room, history } => {
                 if let Some(room) = self.shown(&room) {
-                    if let Some(history) = history {
-                        room.more.set(history.more);
-                        room.timeline.prepend(history.messages);
+                    match history {
+                        Some(history) => {
+                            room.timeline.prepend(history.messages);
+                            room.older.set(Older::when(history.more));
+                        }
+                        None => room.older.set(Older::Failed),
                     }
-                    room.loading.set(false);
                 }
             }
             Change::Welcome(Presence { room, user, .. }) => {
@@ -191,8 +223,7 @@ impl Room {
             members: RwSignal::new(ack.members),
             timeline: Timeline::new(ack.messages),
             pending: RwSignal::new(Vec::new()),
-            more: RwSignal::new(ack.more),
-            loading: RwSignal::new(false),
+            older: RwSignal::new(Older::when(ack.more)),
             refusal: RwSignal::new(None),
             arrived: RwSignal::new(0),
         }
@@ -233,12 +264,14 @@ impl Room {
             stored || ack.messages.iter().any(|message| message.key == pending.post.key)
         });
         if other_history == Some(true) || newest > ack.head {
-            self.more.set(ack.more);
+            self.older.set(Older::when(ack.more));
             self.timeline.replace(ack.messages);
         } else {
             let gap = (!continues && newest > 0).then_some(Entry::Gap);
             if newest == 0 {
-                self.more.set(ack.more);
+                self.older.set(Older::when(ack.more));
+            } else if self.older.get_untracked() == Older::Failed {
+                self.older.set(Older::More);
             }
             let entries = fresh.into_iter().map(|message| Entry::Message(Arc::new(message)));
             self.timeline.append(gap.into_iter().chain(entries).collect());

@@ -106,11 +106,12 @@ impl Timeline {
     /// Shows times as the reader's clock does.
     pub fn use_local_time(self) {
         self.clock.set(Clock::Local);
-        let mut previous = None;
+        let (mut previous, mut last_at) = (None, None);
         for chunk in self.chunks.get_untracked() {
             chunk.rows.update(|rows| {
                 for row in rows {
-                    mark(row, previous.as_ref(), Clock::Local);
+                    mark(row, previous.as_ref(), last_at, Clock::Local);
+                    last_at = row.entry.at().or(last_at);
                     previous = Some(row.entry.clone());
                 }
             });
@@ -120,10 +121,10 @@ impl Timeline {
     /// Adds entries after the newest.
     pub fn append(self, entries: Vec<Entry>) {
         let clock = self.clock.try_get_untracked().unwrap_or(Clock::Utc);
-        let mut previous = self.last();
+        let (mut previous, mut last_at) = (self.last(), self.last_at());
         for entry in entries {
             let mut row = Row { id: self.id(), entry: entry.clone(), starts_day: false, starts_group: true };
-            mark(&mut row, previous.as_ref(), clock);
+            mark(&mut row, previous.as_ref(), last_at, clock);
             let last = self.chunks.try_with_untracked(|chunks| chunks.last().copied()).flatten();
             match last.filter(|chunk| chunk.rows.try_with_untracked(Vec::len).is_some_and(|len| len < CHUNK)) {
                 Some(chunk) => drop(chunk.rows.try_update(|rows| rows.push(row))),
@@ -132,6 +133,7 @@ impl Timeline {
                     self.chunks.try_update(|chunks| chunks.push(chunk));
                 }
             }
+            last_at = entry.at().or(last_at);
             previous = Some(entry);
         }
         self.appended.try_update(|appended| *appended += 1);
@@ -140,18 +142,19 @@ impl Timeline {
     /// Adds older messages, oldest first, before all others.
     pub fn prepend(self, messages: Vec<Message>) {
         let clock = self.clock.try_get_untracked().unwrap_or(Clock::Utc);
-        let mut previous = None;
+        let (mut previous, mut last_at) = (None, None);
         let mut rows = Vec::with_capacity(messages.len());
         for message in messages {
             let entry = Entry::Message(Arc::new(message));
             let mut row = Row { id: self.id(), entry: entry.clone(), starts_day: false, starts_group: true };
-            mark(&mut row, previous.as_ref(), clock);
+            mark(&mut row, previous.as_ref(), last_at, clock);
             rows.push(row);
+            last_at = entry.at().or(last_at);
             previous = Some(entry);
         }
         // The row that was first has a neighbour now.
         if let Some(first) = self.chunks.try_with_untracked(|chunks| chunks.first().copied()).flatten() {
-            first.rows.try_update(|rows| rows.first_mut().map(|row| mark(row, previous.as_ref(), clock)));
+            first.rows.try_update(|rows| rows.first_mut().map(|row| mark(row, previous.as_ref(), last_at, clock)));
         }
         let chunks: Vec<_> =
             rows.chunks(CHUNK).map(|rows| Chunk { id: self.id(), rows: RwSignal::new(rows.to_vec()) }).collect();
@@ -184,6 +187,14 @@ impl Timeline {
         })?
     }
 
+    /// When the newest message was stored.
+    fn last_at(self) -> Option<u64> {
+        self.chunks.try_with_untracked(|chunks| {
+            let last_of = |rows: &Vec<Row>| rows.iter().rev().find_map(|row| row.entry.at());
+            chunks.iter().rev().find_map(|chunk| chunk.rows.with_untracked(last_of))
+        })?
+    }
+
     fn id(self) -> u64 {
         self.next_id
             .try_update_value(|id| {
@@ -191,6 +202,15 @@ impl Timeline {
                 *id
             })
             .unwrap_or_default()
+    }
+}
+
+impl Entry {
+    fn at(&self) -> Option<u64> {
+        match self {
+            Self::Message(message) => Some(message.at),
+            _ => None,
+        }
     }
 }
 
@@ -203,19 +223,16 @@ impl Row {
     }
 }
 
-/// Says what stands above a row, by what comes before it.
-fn mark(row: &mut Row, previous: Option<&Entry>, clock: Clock) {
+/// Says what stands above a row, by what comes before it: the entry, and the time of the last
+/// message.
+fn mark(row: &mut Row, previous: Option<&Entry>, last_at: Option<u64>, clock: Clock) {
     let Entry::Message(message) = &row.entry else { return };
     let before = match previous {
         Some(Entry::Message(before)) => Some(before),
         _ => None,
     };
-    // A notice between two messages begins a new group, but no new day: its time is not shown.
-    row.starts_day = match previous {
-        None => true,
-        Some(Entry::Message(before)) => clock.day(before.at) != clock.day(message.at),
-        Some(_) => false,
-    };
+    // A notice between two messages begins a new group, but no new day: it has no time of its own.
+    row.starts_day = last_at.is_none_or(|at| clock.day(at) != clock.day(message.at));
     row.starts_group = row.starts_day || before.is_none_or(|before| !continues(before, message));
 }
 
@@ -270,6 +287,19 @@ mod tests {
             timeline.prepend(vec![message(1, 2, 1_000), message(2, 1, 2_000)]);
             assert_eq!(marks(timeline), [(1, true, true), (2, false, true), (3, false, false)]);
             assert_eq!((timeline.oldest_seq(), timeline.newest_seq()), (Some(1), Some(3)));
+        });
+    }
+
+    #[test]
+    fn a_notice_between_two_days_hides_neither() {
+        let owner = Owner::new();
+        owner.with(|| {
+            let timeline = Timeline::new(vec![]);
+            timeline.append(vec![Entry::Came("n".into()), Entry::Message(Arc::new(message(1, 1, 0)))]);
+            timeline.append(vec![Entry::Left("n".into()), Entry::Message(Arc::new(message(2, 1, 1_000)))]);
+            timeline.append(vec![Entry::Came("n".into()), Entry::Message(Arc::new(message(3, 1, DAY_MS)))]);
+            let of_messages: Vec<_> = marks(timeline).into_iter().filter(|(seq, ..)| *seq > 0).collect();
+            assert_eq!(of_messages, [(1, true, true), (2, false, true), (3, true, true)]);
         });
     }
 

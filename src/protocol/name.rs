@@ -5,7 +5,7 @@ use unicode_normalization::char::is_combining_mark;
 use unicode_segmentation::UnicodeSegmentation;
 
 use super::error::ErrorCode;
-use super::{MAX_NICKNAME_GRAPHEMES, MAX_ROOM_GRAPHEMES};
+use super::{MAX_NICKNAME_CHARS, MAX_NICKNAME_GRAPHEMES, MAX_ROOM_CHARS, MAX_ROOM_GRAPHEMES};
 
 /// The most combining marks that may stand on one base character.
 const MAX_MARKS: usize = 3;
@@ -36,7 +36,8 @@ pub fn tidy_nickname(input: &str) -> Result<String, ErrorCode> {
     if name.is_empty() {
         return Err(ErrorCode::NickEmpty);
     }
-    if name.graphemes(true).nth(MAX_NICKNAME_GRAPHEMES).is_some() {
+    let too_many_chars = name.chars().nth(MAX_NICKNAME_CHARS).is_some();
+    if too_many_chars || name.graphemes(true).nth(MAX_NICKNAME_GRAPHEMES).is_some() {
         return Err(ErrorCode::NickTooLong);
     }
     if name.graphemes(true).any(|grapheme| grapheme.chars().all(is_invisible)) {
@@ -71,6 +72,7 @@ pub fn tidy_room_name(input: &str) -> Result<String, ErrorCode> {
     let fine = !input.chars().any(forbidden)
         && !name.chars().all(is_invisible)
         && !matches!(name.as_str(), "." | "..")
+        && name.chars().nth(MAX_ROOM_CHARS).is_none()
         && name.graphemes(true).nth(MAX_ROOM_GRAPHEMES).is_none();
     if fine { Ok(name) } else { Err(ErrorCode::RoomNameInvalid) }
 }
@@ -128,6 +130,9 @@ mod tests {
             ("a\u{200b}b", Err(ErrorCode::NickInvalid)),
             ("\u{3164}", Err(ErrorCode::NickInvalid)),
         ];
+        let one_grapheme = format!("a{}", "\u{e0061}".repeat(200));
+        assert_eq!(tidy_nickname(&one_grapheme), Err(ErrorCode::NickTooLong), "one grapheme may be endless");
+        assert_eq!(tidy_room_name(&format!("a{}", "\u{301}".repeat(300))), Err(ErrorCode::RoomNameInvalid));
         for (input, expected) in cases {
             assert_eq!(tidy_nickname(input).as_deref(), expected.as_ref().copied(), "{input:?}");
         }

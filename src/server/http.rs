@@ -129,6 +129,10 @@ async fn know_visitor(State(server): State<Arc<Server>>, mut request: Request, n
             server.hub.directory.admit_guest(address).is_ok()
         })
     };
+    // Without a cookie and above the limit one may look, and do nothing.
+    if known.is_none() && !admitted && request.method() == Method::POST {
+        return (StatusCode::TOO_MANY_REQUESTS, "too many new guests from this address\n").into_response();
+    }
     let mut response = next.run(request).await;
     if admitted && let Ok(cookie) = HeaderValue::from_str(&server.identity.cookie(user)) {
         response.headers_mut().append(SET_COOKIE, cookie);

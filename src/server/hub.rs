@@ -139,6 +139,7 @@ impl Hub {
     /// # Errors
     /// Why the name cannot be had; `STORE_UNAVAILABLE`.
     pub async fn rename(&self, account: &Account, wanted: &str, asker: Option<ConnId>) -> Result<String, Refusal> {
+        let _one_at_a_time = account.renaming.lock().await;
         let old = account.nickname();
         if wanted.trim() == old {
             return Ok(old);

@@ -69,9 +69,13 @@ impl Nick {
 
 /// PRECIS refuses emoji, which are welcome here: such a name compares by its folded code points.
 fn exact_of(name: &str) -> String {
-    match Nickname::enforce(name) {
+    // NFKC may bring spaces of its own. They are collapsed here: precis-profiles 0.1.13 panics when
+    // it has to collapse them after a character of several bytes.
+    let composed: String = name.nfkc().collect();
+    let collapsed = composed.split_whitespace().collect::<Vec<_>>().join(" ");
+    match Nickname::enforce(collapsed.as_str()) {
         Ok(enforced) => fold(&enforced),
-        Err(_) => fold(&name.nfkc().collect::<String>()),
+        Err(_) => fold(&collapsed),
     }
 }
 
@@ -140,6 +144,18 @@ mod tests {
         let (latin, cyrillic) = (Nick::choose("ocean").unwrap(), Nick::choose("осеаn").unwrap());
         assert_ne!(latin.key.exact, cyrillic.key.exact);
         assert_eq!(latin.key.skeleton, cyrillic.key.skeleton);
+    }
+
+    #[test]
+    fn a_character_that_decomposes_into_a_space_is_no_reason_to_panic() {
+        assert_eq!(Nick::choose("가 ´").map(|nick| nick.text), Ok("가 ´".to_owned()));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_judged_without_a_panic(text in "\\PC{0,40}", mixed in "[가 ´¨a\u{2003}\u{0345}ﷺ]{0,20}") {
+            let _ = (Nick::choose(&text), RoomName::parse(&text), Nick::choose(&mixed), RoomName::parse(&mixed));
+        }
     }
 
     #[test]

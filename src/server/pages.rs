@@ -178,8 +178,7 @@ fn local(path: &str) -> &str {
     let own = path.starts_with('/')
         && !path.starts_with("//")
         && !path.contains('\\')
-        && path.is_ascii()
-        && !path.contains(['\r', '\n']);
+        && path.bytes().all(|byte| byte.is_ascii_graphic());
     if own { path.split('?').next().unwrap_or("/") } else { "/" }
 }
 
@@ -208,6 +207,8 @@ mod tests {
             ("/\\evil.example", "/"),
             ("", "/"),
             ("/a\r\nSet-Cookie: x=y", "/"),
+            ("/\u{1}", "/"),
+            ("/a b", "/"),
         ] {
             assert_eq!(local(given), expected, "{given:?}");
         }

@@ -2,13 +2,14 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::ops::ControlFlow;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
 use axum::extract::{ConnectInfo, State};
 use axum::response::{IntoResponse, Response};
-use futures::{SinkExt, StreamExt};
+use futures::{FutureExt, SinkExt, StreamExt};
 use http::{HeaderMap, StatusCode};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_tungstenite::tungstenite;
@@ -79,7 +80,14 @@ async fn serve(server: Arc<Server>, mut socket: WebSocket, visitor: Visitor, _gu
     };
     let mut session = Session::new(server.hub.clone(), server.identity.clone(), visitor, registered);
     let outbox = session.outbox().clone();
-    let ended = converse(&server, &mut socket, &mut session, &outbox).await;
+    if server.draining.is_cancelled() {
+        outbox.close(CloseCode::Restarting);
+    }
+    let conversation = AssertUnwindSafe(converse(&server, &mut socket, &mut session, &outbox));
+    let ended = conversation.catch_unwind().await.unwrap_or_else(|_| {
+        tracing::error!("a connection panicked");
+        Some(CloseCode::Internal)
+    });
     // Its rooms need not wait for the last bytes.
     drop(session);
     match ended {
@@ -98,6 +106,9 @@ async fn converse(server: &Server, socket: &mut WebSocket, session: &mut Session
     loop {
         let deadline = if session.is_greeted() { pong_by.unwrap_or(ping_at) } else { hello_by };
         tokio::select! {
+            // What waits goes out first, and what came in counts before the clock: a pong that is
+            // there already is in time.
+            biased;
             () = outbox.ready() => {
                 if let Some(end) = write_waiting(socket, outbox).await {
                     return end;

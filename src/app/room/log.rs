@@ -10,7 +10,7 @@ use super::{Here, face};
 use crate::app::locale::{Language, tag};
 use crate::app::text::{self, Piece, pieces};
 use crate::app::time::{Parts, day_in_words, machine};
-use crate::client::state::Pending;
+use crate::client::state::{Older, Pending};
 use crate::client::timeline::{Clock, Entry, Row};
 use crate::protocol::Message;
 use web_sys::Element;
@@ -29,44 +29,24 @@ pub(super) fn Log(here: Here) -> impl IntoView {
     let at_bottom = RwSignal::new(true);
     let unseen = RwSignal::new(0_u64);
 
-    // The first row that can be seen, and how far above the log's lower edge it ends, in pixels.
+    // A row, and how far above the end of the list it stands, in pixels: what comes below adds to it.
     let place = StoredValue::new(None::<(String, f64)>);
-
-    let load_if_near_top = move || {
-        if let Some(log) = log.get_untracked() {
-            let above = log.scroll_height() - log.client_height() - log.scroll_top().abs();
-            if above < LOAD_AHEAD {
-                here.client.load_older(room);
+    // What is put off until the next frame may find the page gone.
+    let alive = StoredValue::new(());
+    let soon = move |act: fn(&Reader)| {
+        let reader = Reader { here, log, at_bottom, unseen, place };
+        request_animation_frame(move || {
+            if alive.try_get_value().is_some() {
+                act(&reader);
             }
-        }
+        });
     };
-    let note_place = move || place.set_value(log.get_untracked().and_then(|log| first_seen(&log)));
-    let keep_place = move || {
-        let Some(log) = log.get_untracked().filter(|_| !at_bottom.get_untracked()) else { return };
-        let Some((row, before)) = place.get_value() else { return };
-        if let Some(now) = find_row(&log, &row).map(|row| above_edge(&log, &row)) {
-            log.set_scroll_top(log.scroll_top() - (now - before).round() as i32);
-        }
-    };
-    let scrolled = move |_| {
-        let now_at_bottom = log.get_untracked().is_some_and(|log| log.scroll_top().abs() < AT_BOTTOM);
-        if now_at_bottom {
-            unseen.set(0);
-        }
-        at_bottom.set(now_at_bottom);
-        note_place();
-        load_if_near_top();
-    };
+    let reader = Reader { here, log, at_bottom, unseen, place };
+
     Effect::new(move |_| {
-        let handle = window_event_listener(leptos::ev::resize, move |_| note_place());
+        let handle = window_event_listener(leptos::ev::resize, move |_| reader.note_place());
         on_cleanup(move || handle.remove());
     });
-    let to_bottom = move || {
-        if let Some(log) = log.get_untracked() {
-            log.set_scroll_top(0);
-        }
-        unseen.set(0);
-    };
     Effect::new(move |before: Option<u64>| {
         let arrived = room.arrived.get();
         if !at_bottom.get_untracked() {
@@ -77,20 +57,20 @@ pub(super) fn Log(here: Here) -> impl IntoView {
     // What comes below does not move what one reads above.
     Effect::new(move |_| {
         room.timeline.appended.track();
-        request_animation_frame(keep_place);
+        soon(Reader::keep_place);
     });
     // What one says oneself is always shown.
     Effect::new(move |before: Option<usize>| {
         let pending = room.pending.with(Vec::len);
         if before.is_some_and(|before| pending > before) {
-            request_animation_frame(to_bottom);
+            soon(Reader::to_bottom);
         }
         pending
     });
     // A screen that is not full yet cannot be scrolled.
     Effect::new(move |_| {
-        if room.more.get() && !room.loading.get() {
-            request_animation_frame(load_if_near_top);
+        if room.older.get() == Older::More {
+            soon(Reader::load_if_near_top);
         }
     });
     let older = move |event: leptos::ev::MouseEvent| {
@@ -106,15 +86,15 @@ pub(super) fn Log(here: Here) -> impl IntoView {
     view! {
         <div class="log-frame">
             <div
-                class="log" role="log" tabindex="0" node_ref=log on:scroll=scrolled
-                aria-label=move || td_string!(i18n.get(), messages) aria-busy=move || room.loading.get().to_string()
+                class="log" role="log" tabindex="0" node_ref=log on:scroll=move |_| reader.scrolled()
+                aria-label=move || td_string!(i18n.get(), messages) aria-busy=move || (room.older.get() == Older::Loading).to_string()
             >
                 <div class="rows">
                     <div class="beginning">
-                        {move || if room.more.get() {
+                        {move || if room.older.get() != Older::None {
                             EitherOf3::A(view! {
                                 <a class="older" href=move || format!("?before={}", oldest()) on:click=older>
-                                    {move || if room.loading.get() { td_string!(i18n.get(), loading_older) } else { td_string!(i18n.get(), load_older) }}
+                                    {move || if room.older.get() == Older::Loading { td_string!(i18n.get(), loading_older) } else { td_string!(i18n.get(), load_older) }}
                                 </a>
                             })
                         } else if is_empty() {
@@ -147,7 +127,7 @@ pub(super) fn Log(here: Here) -> impl IntoView {
                 </div>
             </div>
             <Show when=move || unseen.get() != 0>
-                <button type="button" class="unseen" on:click=move |_| to_bottom()>
+                <button type="button" class="unseen" on:click=move |_| reader.to_bottom()>
                     {move || match unseen.get() {
                         1 => Either::Left(td!(i18n.get(), new_messages_one)),
                         count => Either::Right(td!(i18n.get(), new_messages_many, count)),
@@ -158,24 +138,78 @@ pub(super) fn Log(here: Here) -> impl IntoView {
     }
 }
 
-/// The first row that can be seen, and where it ends.
-fn first_seen(log: &Element) -> Option<(String, f64)> {
+/// The reader's place in the log.
+#[derive(Clone, Copy)]
+struct Reader {
+    here: Here,
+    log: NodeRef<Div>,
+    at_bottom: RwSignal<bool>,
+    unseen: RwSignal<u64>,
+    place: StoredValue<Option<(String, f64)>>,
+}
+
+impl Reader {
+    fn scrolled(&self) {
+        let Some(log) = self.log.get_untracked() else { return };
+        // What came in this frame is still counted from the place before.
+        self.keep_place();
+        let at_bottom = log.scroll_top().abs() < AT_BOTTOM;
+        if at_bottom {
+            self.unseen.set(0);
+        }
+        self.at_bottom.set(at_bottom);
+        self.note_place();
+        self.load_if_near_top();
+    }
+
+    fn load_if_near_top(&self) {
+        let Some(log) = self.log.get_untracked() else { return };
+        let above = log.scroll_height() - log.client_height() - log.scroll_top().abs();
+        if above < LOAD_AHEAD {
+            self.here.client.load_older(self.here.room);
+        }
+    }
+
+    fn to_bottom(&self) {
+        if let Some(log) = self.log.get_untracked() {
+            log.set_scroll_top(0);
+        }
+        self.unseen.set(0);
+    }
+
+    fn note_place(&self) {
+        let seen = self.log.get_untracked().and_then(|log| {
+            let row = first_seen(&log)?;
+            Some((row.get_attribute("data-row")?, above_end(&log, &row)?))
+        });
+        self.place.set_value(seen);
+    }
+
+    fn keep_place(&self) {
+        let Some(log) = self.log.get_untracked().filter(|_| !self.at_bottom.get_untracked()) else { return };
+        let Some((id, before)) = self.place.get_value() else { return };
+        let row = log.query_selector(&format!("[data-row=\"{id}\"]")).ok().flatten();
+        if let Some(now) = row.and_then(|row| above_end(&log, &row)) {
+            log.set_scroll_top(log.scroll_top() - (now - before).round() as i32);
+            self.place.set_value(Some((id, now)));
+        }
+    }
+}
+
+/// The first row that can be seen.
+fn first_seen(log: &Element) -> Option<Element> {
     let view = log.get_bounding_client_rect();
     let middle = (view.left() + view.width() / 2.0) as f32;
     // A margin between two rows belongs to neither: a little further down there is one.
     let at =
         |down: f64| document().element_from_point(middle, (view.top() + down) as f32)?.closest("[data-row]").ok()?;
-    let row = [4.0, 24.0, 48.0].into_iter().find_map(at)?;
-    Some((row.get_attribute("data-row")?, above_edge(log, &row)))
+    [4.0, 24.0, 48.0].into_iter().find_map(at)
 }
 
-fn find_row(log: &Element, row: &str) -> Option<Element> {
-    log.query_selector(&format!("[data-row=\"{row}\"]")).ok()?
-}
-
-/// How far above the log's lower edge a row ends. Neither a taller log nor older rows change that.
-fn above_edge(log: &Element, row: &Element) -> f64 {
-    log.get_bounding_client_rect().bottom() - row.get_bounding_client_rect().bottom()
+/// How far above the end of the list a row ends: neither scrolling nor older rows change that.
+fn above_end(log: &Element, row: &Element) -> Option<f64> {
+    let rows = log.first_element_child()?;
+    Some(rows.get_bounding_client_rect().bottom() - row.get_bounding_client_rect().bottom())
 }
 
 #[component]

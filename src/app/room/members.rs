@@ -57,7 +57,11 @@ pub(super) fn NameYourself(here: Here, back: String) -> impl IntoView {
                         None => leptos_i18n::td_string!(i18n.get(), name_yourself),
                     }}
                 </p>
-                <NameForm nickname back=back.clone()/>
+                {
+                    let back = back.clone();
+                    let may_help = move || blocked().is_none_or(|code| code.as_str().starts_with("NICK_"));
+                    view! { <Show when=may_help><NameForm nickname back=back.clone()/></Show> }
+                }
             </section>
         </Show>
     }

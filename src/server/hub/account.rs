@@ -27,6 +27,8 @@ pub struct Account {
     /// What they are called. Locked while rooms learn of it, so that a change of name and an
     /// entering on another connection do not pass each other.
     pub name: Mutex<Nick>,
+    /// Held for a whole change of name, from the check to the store and the rooms.
+    pub renaming: tokio::sync::Mutex<()>,
     connections: Mutex<VecDeque<(ConnId, Link)>>,
     seen: Mutex<Instant>,
     messages: DefaultDirectRateLimiter,
@@ -53,6 +55,7 @@ impl Account {
         Self {
             id,
             name: Mutex::new(Nick::unchecked(nickname)),
+            renaming: tokio::sync::Mutex::default(),
             connections: Mutex::default(),
             seen: Mutex::new(Instant::now()),
             messages: RateLimiter::direct(per_second(limits.messages_per_second, limits.message_burst)),

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -20,6 +21,8 @@ const QUEUE: usize = 8_192;
 /// The most writes in one transaction. All of them are answered at once: more would fill the outbox
 /// of a connection that reads as fast as it can.
 const BATCH: usize = 128;
+/// And the most text, in bytes, for the same reason.
+const BATCH_BYTES: usize = 256 * 1024;
 
 /// A message to store.
 pub struct Append {
@@ -69,6 +72,15 @@ pub(super) enum Write {
     Nickname { user: UserId, nickname: Option<String>, done: Done<()> },
 }
 
+impl Write {
+    fn text_bytes(&self) -> usize {
+        match self {
+            Self::Append(append) => append.text.len(),
+            Self::CreateRoom { .. } | Self::Nickname { .. } => 0,
+        }
+    }
+}
+
 /// The way to the writer's thread.
 #[derive(Debug)]
 pub(super) struct Writer {
@@ -103,7 +115,7 @@ impl Writer {
 
 fn run(mut connection: Connection, writes: &Receiver<Write>) {
     while let Ok(first) = writes.recv() {
-        let batch: Vec<_> = std::iter::once(first).chain(writes.try_iter()).take(BATCH).collect();
+        let batch = gather(first, writes);
         match commit(&mut connection, &batch) {
             Ok(results) => batch.into_iter().zip(results).for_each(|(write, result)| answer(write, Ok(result))),
             Err(error) => {
@@ -117,6 +129,17 @@ fn run(mut connection: Connection, writes: &Receiver<Write>) {
             }
         }
     }
+}
+
+/// Takes what waits, up to the bounds of a batch.
+fn gather(first: Write, writes: &Receiver<Write>) -> Vec<Write> {
+    let (mut bytes, mut batch) = (first.text_bytes(), vec![first]);
+    while batch.len() < BATCH && bytes < BATCH_BYTES {
+        let Ok(write) = writes.try_recv() else { break };
+        bytes += write.text_bytes();
+        batch.push(write);
+    }
+    batch
 }
 
 /// What a write came to.
@@ -208,11 +231,18 @@ fn save_nickname(transaction: &Transaction<'_>, user: UserId, nickname: Option<&
 fn answer(write: Write, result: Result<Written, StoreError>) {
     // Whoever no longer waits for the answer has gone away; the write stands.
     match (write, result) {
-        (Write::Append(append), Ok(Written::Append(outcome))) => (append.done)(outcome),
-        (Write::Append(append), _) => (append.done)(Err(AppendError::Unavailable)),
+        (Write::Append(append), Ok(Written::Append(outcome))) => tell(append.done, outcome),
+        (Write::Append(append), _) => tell(append.done, Err(AppendError::Unavailable)),
         (Write::CreateRoom { done, .. }, Ok(Written::Room(room))) => drop(done.send(Ok(room))),
         (Write::CreateRoom { done, .. }, _) => drop(done.send(Err(StoreError::Unavailable))),
         (Write::Nickname { done, .. }, result) => drop(done.send(result.map(|_| ()))),
+    }
+}
+
+/// What a room does with the outcome is not the store's: a panic there must not end the writer.
+fn tell(done: Box<dyn FnOnce(Outcome) + Send>, outcome: Outcome) {
+    if catch_unwind(AssertUnwindSafe(|| done(outcome))).is_err() {
+        tracing::error!("a room panicked at a stored message");
     }
 }
 
