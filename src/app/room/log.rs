@@ -63,7 +63,7 @@ pub(super) fn Log(here: Here) -> impl IntoView {
     Effect::new(move |before: Option<usize>| {
         let pending = room.pending.with(Vec::len);
         if before.is_some_and(|before| pending > before) {
-            soon(Reader::to_bottom);
+            soon(Reader::show_newest);
         }
         pending
     });
@@ -127,7 +127,7 @@ pub(super) fn Log(here: Here) -> impl IntoView {
                 </div>
             </div>
             <Show when=move || unseen.get() != 0>
-                <button type="button" class="unseen" on:click=move |_| reader.to_bottom()>
+                <button type="button" class="unseen" on:click=move |_| reader.show_newest()>
                     {move || match unseen.get() {
                         1 => Either::Left(td!(i18n.get(), new_messages_one)),
                         count => Either::Right(td!(i18n.get(), new_messages_many, count)),
@@ -170,10 +170,12 @@ impl Reader {
         }
     }
 
-    fn to_bottom(&self) {
+    fn show_newest(&self) {
         if let Some(log) = self.log.get_untracked() {
             log.set_scroll_top(0);
         }
+        // Known before the browser says so: what comes in this frame must not be kept away from.
+        self.at_bottom.set(true);
         self.unseen.set(0);
     }
 
