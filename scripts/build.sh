@@ -17,7 +17,7 @@ mkdir -p target/release
 touch "$built.new"
 cargo leptos build --release --precompress
 # Where a build cache stands elsewhere, the program is still found here.
-if [ -n "${CARGO_TARGET_DIR:-}" ]; then
+if [ -n "${CARGO_TARGET_DIR:-}" ] && ! [ "$CARGO_TARGET_DIR/release/noom" -ef target/release/noom ]; then
     cp "$CARGO_TARGET_DIR/release/noom" target/release/noom
 fi
 mv "$built.new" "$built"
