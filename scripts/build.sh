@@ -15,7 +15,8 @@ fi
 # What changes while it builds counts as newer.
 mkdir -p target/release
 touch "$built.new"
-cargo leptos build --release --precompress
+# Split: what only calls need is fetched by those who make one.
+cargo leptos build --release --precompress --split
 # Where a build cache stands elsewhere, the program is still found here.
 if [ -n "${CARGO_TARGET_DIR:-}" ] && ! [ "$CARGO_TARGET_DIR/release/noom" -ef target/release/noom ]; then
     cp "$CARGO_TARGET_DIR/release/noom" target/release/noom

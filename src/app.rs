@@ -7,6 +7,7 @@ pub mod locale;
 pub mod path;
 pub mod shell;
 
+mod call;
 mod connection;
 mod lobby;
 mod name_form;

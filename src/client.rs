@@ -4,6 +4,7 @@
 //! `session` is pure and says what happens; `socket` carries it out in the browser; `state` is what
 //! views read. All of it compiles natively too, where nothing starts it.
 
+pub mod call;
 pub mod session;
 pub mod socket;
 pub mod state;

@@ -3,6 +3,7 @@
 //!
 //! Pure: imports std, itself and crates that do no I/O.
 
+pub mod call;
 pub mod chat;
 pub mod codec;
 pub mod error;
@@ -10,6 +11,7 @@ pub mod frame;
 pub mod id;
 pub mod name;
 
+pub use call::{JoinCallAck, Media, Peer};
 pub use chat::{
     EnterRoomAck, HelloAck, HistoryAck, Limits, Message, NicknameAck, Position, PostAck, RoomCount, RoomList,
     Unrecovered, User,
@@ -17,7 +19,7 @@ pub use chat::{
 pub use codec::{Fault, FromJson, Json};
 pub use error::{CloseCode, ErrorCode};
 pub use frame::{Ack, AckKind, ClientFrame, Command, Refusal, ServerFrame};
-pub use id::{MessageKey, UserId};
+pub use id::{MessageKey, PeerId, UserId};
 
 /// The version that `hello` names.
 pub const VERSION: u64 = 1;

@@ -1,5 +1,6 @@
 //! The server: wires everything together, serves, drains.
 
+pub mod call;
 pub mod config;
 pub mod hub;
 pub mod identity;
@@ -15,6 +16,7 @@ mod headers;
 mod http;
 mod origin;
 mod random;
+mod tls;
 mod ws;
 
 use std::fmt;
@@ -23,6 +25,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -30,6 +33,7 @@ use config::Config;
 use hub::Hub;
 use identity::Identity;
 use store::Store;
+use tls::Tls;
 
 /// The build that `hello` names.
 pub const BUILD: &str = env!("CARGO_PKG_VERSION");
@@ -69,7 +73,8 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     let folder = &config.data_dir;
     std::fs::create_dir_all(folder)
         .map_err(|error| StartError(format!("cannot create the data folder {}: {error}", folder.display())))?;
-    let secure = config.public_url.as_ref().is_some_and(|url| url.secure);
+    let tls = config.tls.clone().map(Tls::load).transpose().map_err(StartError)?.map(Arc::new);
+    let secure = tls.is_some() || config.public_url.as_ref().is_some_and(|url| url.secure);
     let identity = Identity::load(folder, secure).map_err(StartError)?;
     let fresh_epoch = format!("{:016x}", random::bits());
     let store = Store::open(folder, &fresh_epoch).map_err(|error| StartError(error.to_string()))?;
@@ -78,7 +83,7 @@ pub async fn run(config: Config) -> Result<(), StartError> {
         .map_err(|error| StartError(format!("cannot listen on {}: {error}", config.listen)))?;
 
     let server = Arc::new(Server {
-        hub: Hub::new(store, config.limits.clone()),
+        hub: Hub::new(store, config.limits.clone(), config.ice.clone()),
         identity: Arc::new(identity),
         config,
         draining: CancellationToken::new(),
@@ -87,12 +92,13 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     if let Ok(address) = listener.local_addr() {
         tracing::info!(%address, build = BUILD, "listening");
         // For people and scripts that start it: where it really is, port 0 or not.
-        println!("Noom is at http://{address}");
+        println!("Noom is at {}://{address}", if tls.is_some() { "https" } else { "http" });
     }
+    let renewing = tokio::spawn(renew(tls.clone()));
     let ticking = tokio::spawn(tick(server.hub.clone()));
     let accepting = CancellationToken::new();
-    let serving =
-        tokio::spawn(accept::serve(listener, http::router(&server), server.config.limits.clone(), accepting.clone()));
+    let (router, limits) = (http::router(&server), server.config.limits.clone());
+    let serving = tokio::spawn(accept::serve(listener, tls, router, limits, accepting.clone()));
 
     drain::requested().await;
     drain::drain(&server).await;
@@ -100,9 +106,22 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     // The last answers are on their way.
     let _ = serving.await;
     ticking.abort();
+    renewing.abort();
     server.hub.close();
     tracing::info!("drained");
     Ok(())
+}
+
+/// Reads the certificate again at each SIGHUP.
+async fn renew(tls: Option<Arc<Tls>>) {
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
+    while hangup.recv().await.is_some() {
+        match tls.as_ref().map(|tls| tls.reload()) {
+            None => tracing::info!("SIGHUP: nothing to read again"),
+            Some(Ok(())) => tracing::info!("SIGHUP: certificate and key read again"),
+            Some(Err(error)) => tracing::error!(error, "SIGHUP: the earlier certificate stays"),
+        }
+    }
 }
 
 /// How often the directory is tidied, in ticks.

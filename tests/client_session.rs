@@ -4,11 +4,12 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use noom::client::session::{Action, Ask, Change, Event, Fate, Link, Session};
+use noom::client::session::{Action, Ask, CallChange, Change, Event, Fate, Link, Session, Signal};
+use noom::protocol::call::{CallPresence, JoinCallAck, SetMedia};
 use noom::protocol::frame::{Nothing, Post};
 use noom::protocol::{
     Ack, ClientFrame, CloseCode, Command, EnterRoomAck, ErrorCode, HelloAck, Limits, Message, MessageKey, NicknameAck,
-    Position, PostAck, Refusal, ServerFrame, User, UserId,
+    PeerId, Position, PostAck, Refusal, ServerFrame, User, UserId,
 };
 use proptest::prelude::*;
 
@@ -142,6 +143,7 @@ fn entered(head: u64, messages: Vec<Message>) -> Ack {
         more: false,
         recovered: true,
         reason: None,
+        call: None,
     })
 }
 
@@ -528,4 +530,111 @@ proptest! {
         }
         prop_assert_eq!(shown, (1..=server.log.len() as u64).collect::<Vec<_>>(), "shown once, in order");
     }
+}
+
+// --- Calls ---------------------------------------------------------------------------------------
+
+fn joined(peer: u64) -> Ack {
+    Ack::JoinCall(JoinCallAck { peer: PeerId(peer), peers: vec![], ice_servers: vec![] })
+}
+
+fn media() -> Ask {
+    let media = SetMedia { room: ROOM.into(), peer: None, audio: true, video: false, screen: false };
+    Ask::Signal(Signal::Media(media))
+}
+
+impl Page {
+    fn in_call(peer: u64) -> Self {
+        let mut page = Self::in_room(1, 0);
+        page.handle(Event::Ask(Ask::JoinCall { room: ROOM.into() }));
+        let join = page.next_sent("join_call");
+        assert!(matches!(&join.command, Command::JoinCall(join) if join.peer.is_none()));
+        page.acknowledge(&join, joined(peer));
+        page
+    }
+
+    fn call_changes(&mut self) -> Vec<CallChange> {
+        let told = std::mem::take(&mut self.told).into_iter();
+        told.filter_map(|change| if let Change::Call { change, .. } = change { Some(change) } else { None }).collect()
+    }
+}
+
+#[test]
+fn whoever_is_in_a_call_asks_for_the_same_place_after_a_lost_connection() {
+    let mut page = Page::in_call(7);
+    page.handle(Event::Closed(1006));
+    page.handle(Event::Ask(media()));
+    page.sleep_until_wake();
+    page.greet();
+    // Not before one is in the room again.
+    assert!(page.sent.iter().all(|frame| frame.command.name() == "enter_room"));
+    page.enter(0, vec![]);
+    let join = page.next_sent("join_call");
+    assert!(matches!(&join.command, Command::JoinCall(join) if join.peer == Some(PeerId(7))));
+    assert!(page.sent.is_empty(), "what was said without a connection is not said late");
+    page.acknowledge(&join, joined(7));
+    page.handle(Event::Ask(media()));
+    page.next_sent("media");
+    assert!(matches!(page.call_changes().as_slice(), [CallChange::Joined(_), CallChange::Joined(_)]));
+}
+
+#[test]
+fn whoever_left_a_call_is_not_in_it_after_a_lost_connection() {
+    let mut page = Page::in_call(7);
+    page.handle(Event::Ask(Ask::LeaveCall { room: ROOM.into() }));
+    page.next_sent("leave_call");
+    page.handle(Event::Closed(1006));
+    page.sleep_until_wake();
+    page.greet();
+    page.enter(0, vec![]);
+    assert!(page.sent.is_empty());
+}
+
+#[test]
+fn a_place_that_another_connection_took_is_not_asked_for_again() {
+    let mut page = Page::in_call(7);
+    let presence = CallPresence { room: ROOM.into(), peer: PeerId(7), user: me() };
+    page.receive(&ServerFrame::CallLeft(presence.clone()));
+    assert!(page.call_changes().contains(&CallChange::Went(presence)));
+    page.handle(Event::Ask(media()));
+    assert!(page.sent.is_empty());
+    page.handle(Event::Closed(1006));
+    page.sleep_until_wake();
+    page.greet();
+    page.enter(0, vec![]);
+    assert!(page.sent.is_empty());
+}
+
+#[test]
+fn a_call_that_is_full_is_said_and_not_asked_for_again() {
+    let mut page = Page::in_room(1, 0);
+    page.handle(Event::Ask(Ask::JoinCall { room: ROOM.into() }));
+    let join = page.next_sent("join_call");
+    page.refuse(&join, ErrorCode::CallFull.into());
+    assert_eq!(page.call_changes(), [CallChange::NotJoined(ErrorCode::CallFull.into())]);
+    page.handle(Event::Closed(1006));
+    page.sleep_until_wake();
+    page.greet();
+    page.enter(0, vec![]);
+    assert!(page.sent.is_empty());
+}
+
+#[test]
+fn a_call_that_is_asked_for_too_fast_is_asked_for_again() {
+    let mut page = Page::in_room(1, 0);
+    page.handle(Event::Ask(Ask::JoinCall { room: ROOM.into() }));
+    let join = page.next_sent("join_call");
+    page.refuse(&join, Refusal { retry_after_ms: Some(500), ..ErrorCode::RateLimited.into() });
+    assert_eq!(page.call_changes(), []);
+    page.sleep_until_wake();
+    page.enter(0, vec![]);
+    let join = page.next_sent("join_call");
+    page.acknowledge(&join, joined(7));
+    // Whoever is in keeps the place.
+    page.handle(Event::Ask(Ask::JoinCall { room: ROOM.into() }));
+    let again = page.next_sent("join_call");
+    page.refuse(&again, Refusal { retry_after_ms: Some(500), ..ErrorCode::RateLimited.into() });
+    page.handle(Event::Ask(media()));
+    page.next_sent("media");
+    assert!(matches!(page.call_changes().as_slice(), [CallChange::Joined(_)]));
 }

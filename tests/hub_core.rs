@@ -85,7 +85,8 @@ impl World {
         let log = self.log.entry(RoomId(room)).or_default();
         let messages = log.iter().filter(|message| message.seq > after).cloned().collect();
         let history = History { head: log.len() as u64, messages, recovered: true, ..History::default() };
-        self.handle(Input::Opened { conn: ConnId(conn), room: RoomId(room), id: Some(1), history }).unwrap();
+        self.handle(Input::Opened { conn: ConnId(conn), room: RoomId(room), id: Some(1), history, call: vec![] })
+            .unwrap();
     }
 
     fn enter_and_open(&mut self, conn: u64, user: u64, name: &str, room: i64) {

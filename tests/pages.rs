@@ -64,7 +64,7 @@ async fn the_cookie_and_the_socket_know_the_same_person() {
 #[test]
 fn what_a_form_gets_wrong_is_said_where_it_was_and_nothing_typed_is_lost() {
     let folder = tempfile::tempdir().unwrap();
-    let server = Setup::in_folder(folder.path()).limit("message_burst", 1).start();
+    let server = Setup::in_folder(folder.path()).limit("message_burst", 1).limit("messages_per_second", 1).start();
     let cookie = server.get("/").cookie();
     let cases = [
         ("/api/nickname", "nickname=admin&back=%2F".to_owned(), "/?error=NICK_RESERVED&nickname=admin"),

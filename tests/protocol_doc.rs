@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that fails says where")]
 
+use noom::protocol::call::{PeerFrame, REACTIONS};
 use noom::protocol::{AckKind, ClientFrame, CloseCode, ErrorCode, ServerFrame};
 use serde_json::Value;
 
@@ -30,6 +31,9 @@ fn every_example_decodes_and_encodes_to_itself() {
         if kind == "client" {
             let frame = ClientFrame::decode(text).unwrap_or_else(|error| panic!("{text}: {error:?}"));
             commands.insert(frame.command.name(), frame.command.ack_kind());
+            same_json(&frame.encode(), text);
+        } else if kind == "peer" {
+            let frame = PeerFrame::decode(text).unwrap_or_else(|error| panic!("{text}: {error:?}"));
             same_json(&frame.encode(), text);
         } else {
             let expected = kind.strip_prefix("ack ").map(|name| {
@@ -66,9 +70,23 @@ fn every_frame_and_code_is_documented() {
         "bye",
         "room_change",
         "going_away",
+        "join_call",
+        "leave_call",
+        "call_joined",
+        "call_left",
+        "offer",
+        "answer",
+        "ice",
+        "media",
+        "speaking",
+        "hand",
+        "reaction",
     ];
     for name in types {
         assert!(shown.iter().any(|shown| shown == name), "{name} has an example");
+    }
+    for emoji in REACTIONS {
+        assert!(TEXT.contains(emoji), "{emoji} stands there");
     }
     for code in ErrorCode::ALL {
         assert!(TEXT.contains(&format!("`{code}`")), "{code} stands there");

@@ -84,7 +84,7 @@ fn LobbyView(page: LobbyPage) -> impl IntoView {
                     }
                 >
                     <ul>
-                        <For each=move || rooms.get() key=|room| (room.name.clone(), room.count) let:room>
+                        <For each=move || rooms.get() key=|room| (room.name.clone(), room.count, room.call) let:room>
                             <RoomLink room/>
                         </For>
                     </ul>
@@ -98,12 +98,13 @@ fn LobbyView(page: LobbyPage) -> impl IntoView {
 #[component]
 fn RoomLink(room: RoomCount) -> impl IntoView {
     let i18n = Language::current();
-    let RoomCount { name, count } = room;
+    let RoomCount { name, count, call } = room;
     let href = path::room(&name);
     view! {
         <li>
             <a href=href>
                 <bdi>{name}</bdi>
+                {call.map(|count| view! { <span class="in-call">{td!(i18n.get(), call_with, count)}</span> })}
                 <span class="count">{people(i18n, count)}</span>
             </a>
         </li>

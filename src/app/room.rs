@@ -11,6 +11,7 @@ use leptos_router::hooks::{use_params_map, use_query_map};
 use unicode_segmentation::UnicodeSegmentation;
 
 use super::api::{ApiError, RoomPage, load_room};
+use super::call::{Call, CallButton};
 use super::lobby::{Unavailable, people};
 use super::locale::Language;
 use super::path;
@@ -50,10 +51,13 @@ pub(super) fn Room() -> impl IntoView {
 
 /// What everything in a room's page needs.
 #[derive(Clone, Copy)]
-struct Here {
-    client: Client,
-    room: RoomState,
-    me: Signal<User>,
+pub(super) struct Here {
+    /// The session with the server.
+    pub(super) client: Client,
+    /// The room.
+    pub(super) room: RoomState,
+    /// Who one is.
+    pub(super) me: Signal<User>,
 }
 
 #[component]
@@ -71,6 +75,7 @@ fn RoomView(page: RoomPage) -> impl IntoView {
         client.enter(room);
     });
     on_cleanup(move || client.leave(room));
+    let calling = RwSignal::new(false);
     let unread = unread_while_hidden(room);
     let title = {
         let name = name.clone();
@@ -92,8 +97,12 @@ fn RoomView(page: RoomPage) -> impl IntoView {
                     <p class="count" aria-live="off">{move || people(i18n, count())}</p>
                 </div>
                 <CopyLink/>
+                <CallButton here open=calling/>
                 <MembersMenu here back=path::room(&name)/>
             </header>
+            <Show when=move || calling.get()>
+                <Call here open=calling/>
+            </Show>
             <main>
                 <Log here/>
                 <Composer here name=name.clone() key/>
@@ -144,8 +153,11 @@ fn CopyLink() -> impl IntoView {
         });
     };
     view! {
-        <button type="button" class="copy needs-script" on:click=copy>
-            <span aria-live="polite">
+        <button type="button" class="copy needs-script" class:copied=move || copied.get().is_some() on:click=copy>
+            <svg class="icon" viewBox="0 0 24 24" aria-hidden="true">
+                <path d="M10 14a4 4 0 0 0 5.700 0l3-3a4 4 0 0 0-5.700-5.700l-1 1M14 10a4 4 0 0 0-5.700 0l-3 3a4 4 0 0 0 5.700 5.700l1-1"></path>
+            </svg>
+            <span class="label" aria-live="polite">
                 {move || match copied.get() {
                     None => td_string!(i18n.get(), copy_link),
                     Some(true) => td_string!(i18n.get(), link_copied),
@@ -171,7 +183,7 @@ fn NotARoom() -> impl IntoView {
 
 /// A coloured disc with the first character of a name: who is who at a glance. Says nothing that the
 /// name beside it does not.
-fn face(user: &User) -> impl IntoView + use<> {
+pub(super) fn face(user: &User) -> impl IntoView + use<> {
     let initial = user.nickname.graphemes(true).next().unwrap_or_default().to_uppercase();
     let class = format!("face hue-{}", user.id.0 % 8);
     view! { <span class=class aria-hidden="true">{initial}</span> }

@@ -26,7 +26,7 @@ pub fn shell(options: LeptosOptions) -> impl IntoView {
                 <meta name="theme-color" media="(prefers-color-scheme: dark)" content="#16181d"/>
                 <link rel="icon" href="/favicon.svg" type="image/svg+xml"/>
                 <link rel="stylesheet" href="/pkg/noom.css"/>
-                <noscript><style nonce=use_nonce()>".needs-script{display:none}"</style></noscript>
+                <noscript><style nonce=use_nonce()>".needs-script{display:none}.without-script{display:block!important}"</style></noscript>
                 <AutoReload options=options.clone()/>
                 <HydrationScripts options/>
                 <MetaTags/>

@@ -24,6 +24,10 @@ pub(super) fn refusal(i18n: Language, code: ErrorCode) -> &'static str {
         ErrorCode::RoomNameInvalid => td_string!(i18n.get(), error_room_name),
         ErrorCode::RoomQuota => td_string!(i18n.get(), error_room_quota),
         ErrorCode::RateLimited => td_string!(i18n.get(), error_rate),
+        ErrorCode::NotInCall | ErrorCode::BadCallState | ErrorCode::SdpTooLarge | ErrorCode::SdpInvalid => {
+            td_string!(i18n.get(), error_call)
+        }
+        ErrorCode::CallFull => td_string!(i18n.get(), call_full),
         ErrorCode::StoreUnavailable => td_string!(i18n.get(), error_store),
         _ => td_string!(i18n.get(), error_other),
     }

@@ -7,13 +7,18 @@
 //! What it promises: a room's messages come once each and in order, across connections; what was
 //! posted while there was no connection is sent once when there is one, in order, one at a time.
 
+pub mod event;
+
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
-use crate::protocol::frame::{EnterRoom, Hello, History, InRoom, Nothing, Post, Presence, Renamed, SetNickname};
+use crate::protocol::call::JoinCall;
+use crate::protocol::frame::{EnterRoom, Hello, History, InRoom, Nothing, Post, SetNickname};
 use crate::protocol::{
-    Ack, AckKind, ClientFrame, CloseCode, Command, EnterRoomAck, ErrorCode, HEARTBEAT_MS, HistoryAck, Message,
-    MessageKey, PONG_TIMEOUT_MS, Position, Refusal, RoomList, ServerFrame, User, UserId, VERSION,
+    Ack, AckKind, ClientFrame, CloseCode, Command, ErrorCode, HEARTBEAT_MS, Message, MessageKey, PONG_TIMEOUT_MS,
+    PeerId, Position, Refusal, ServerFrame, User, UserId, VERSION,
 };
+
+pub use event::{Action, Ask, CallChange, Change, Event, Fate, Link, Signal};
 
 /// The first pause before coming back is up to this long; each further one up to twice as long.
 const FIRST_PAUSE_MS: u64 = 500;
@@ -25,167 +30,6 @@ const CALM_MS: u64 = 60_000;
 const OPEN_WITHIN_MS: u64 = 10_000;
 /// A message that the server could not store is tried again after this, unless it says otherwise.
 const RETRY_MS: u64 = 2_000;
-
-/// What happens to a session.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Event {
-    /// The page is there: connect.
-    Start,
-    /// The connection that was asked for is open.
-    Opened,
-    /// A text frame came.
-    Received(String),
-    /// The connection ended, or could not be made; the WebSocket close code.
-    Closed(u16),
-    /// The time of [`Session::next_wake`] has come.
-    Tick,
-    /// The browser says that there is a network again, or the page was woken up.
-    Awake,
-    /// The browser says that there is no network.
-    Offline,
-    /// Somebody wants something.
-    Ask(Ask),
-}
-
-/// What the page wants.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Ask {
-    /// Be in a room, now and after every reconnection. `after`: what the page already shows.
-    Enter {
-        /// The room.
-        room: String,
-        /// Where to resume.
-        after: Option<Position>,
-    },
-    /// Be in that room no more.
-    Leave {
-        /// The room.
-        room: String,
-    },
-    /// Say something.
-    Post(Post),
-    /// Try a failed message again.
-    Retry(Post),
-    /// Take a nickname.
-    Rename {
-        /// The name wanted.
-        nickname: String,
-    },
-    /// Older messages.
-    Older {
-        /// The room.
-        room: String,
-        /// Before this place.
-        before: u64,
-        /// How many.
-        limit: u64,
-    },
-    /// Keep the list of rooms up to date.
-    WatchRooms(bool),
-    /// Connect now rather than after the pause.
-    ReconnectNow,
-}
-
-/// What the browser must do.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Action {
-    /// Open a connection.
-    Connect,
-    /// Drop the connection; nothing more is expected from it.
-    Drop,
-    /// Send a text frame.
-    Send(String),
-    /// Show something.
-    Tell(Change),
-}
-
-/// What the page shows.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Change {
-    /// The connection.
-    Link(Link),
-    /// Who one is.
-    Me(User),
-    /// One is in a room; what was missed, or the latest.
-    Entered(EnterRoomAck),
-    /// A room that was asked for under one name has another: they are the same to the server.
-    Named {
-        /// As asked for.
-        asked: String,
-        /// Its canonical name, which all else carries.
-        room: String,
-    },
-    /// A message of a room that was entered again still waits to be sent.
-    Unsent(Post),
-    /// One cannot be in a room.
-    NotEntered {
-        /// The room.
-        room: String,
-        /// Why.
-        refusal: Refusal,
-    },
-    /// A message, the next of its room.
-    Message(Message),
-    /// Older messages.
-    Older {
-        /// The room.
-        room: String,
-        /// What was found; `None`: it could not be asked or answered.
-        history: Option<HistoryAck>,
-    },
-    /// Somebody came.
-    Welcome(Presence),
-    /// Somebody left.
-    Bye(Presence),
-    /// Somebody has a new name.
-    Renamed(Renamed),
-    /// The name asked for could not be had; `None`: there is no connection to ask over.
-    NotRenamed(Option<Refusal>),
-    /// What became of a message that was posted.
-    Posted {
-        /// Its room.
-        room: String,
-        /// Its key.
-        key: MessageKey,
-        /// How it stands.
-        fate: Fate,
-    },
-    /// The list of rooms.
-    Rooms(RoomList),
-}
-
-/// How a posted message stands.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Fate {
-    /// It is stored, and shown already.
-    Shown,
-    /// It is stored at this place, and will come.
-    Stored(u64),
-    /// It was refused.
-    Refused(Refusal),
-}
-
-/// How the connection stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Link {
-    /// Not started: the page has just loaded.
-    Idle,
-    /// Trying.
-    Connecting,
-    /// There.
-    Online,
-    /// Waiting until this time to try again.
-    Waiting {
-        /// When, in milliseconds of the session's clock.
-        until: u64,
-        /// Whether the server said that it restarts.
-        restarting: bool,
-    },
-    /// The browser has no network.
-    Offline,
-    /// The server sent us away with this close code.
-    Refused(u16),
-}
 
 /// The state.
 #[derive(Debug)]
@@ -224,6 +68,17 @@ struct Room {
     entered: bool,
     /// When to ask again, after a refusal that passes.
     retry_at: Option<u64>,
+    /// Whether one wants to be in its call.
+    call: Option<Place>,
+}
+
+/// One's place in a call.
+#[derive(Debug, Default)]
+struct Place {
+    /// As last given; asked for again after a reconnection.
+    peer: Option<PeerId>,
+    /// Whether this connection has it.
+    taken: bool,
 }
 
 /// What an id on the way waits for.
@@ -236,6 +91,8 @@ enum Asked {
     Rename,
     Older(String),
     WatchRooms,
+    JoinCall(String),
+    Signal(String, PeerId),
     Whatever(AckKind),
 }
 
@@ -365,6 +222,9 @@ impl Session {
         for room in self.rooms.values_mut() {
             room.entered = false;
             room.retry_at = None;
+            if let Some(place) = &mut room.call {
+                place.taken = false;
+            }
         }
         for asked in std::mem::take(&mut self.asked).into_values() {
             match asked {
@@ -376,23 +236,28 @@ impl Session {
     }
 
     fn closed(&mut self, now: u64, code: u16) {
-        let was_calm = self.greeted && now.saturating_sub(self.opened_at) >= CALM_MS;
-        self.drop_connection();
-        if !CloseCode::may_reconnect(code) {
+        if CloseCode::may_reconnect(code) {
+            let restarting = self.return_in_ms.is_some() || code == CloseCode::Restarting.number();
+            self.come_back(now, restarting, 0);
+        } else {
+            self.drop_connection();
             self.set_link(Link::Refused(code));
-            return;
         }
-        if was_calm {
+    }
+
+    /// Gives the connection up, and plans the next one: after `at_least` milliseconds.
+    fn come_back(&mut self, now: u64, restarting: bool, at_least: u64) {
+        if self.greeted && now.saturating_sub(self.opened_at) >= CALM_MS {
             self.attempts = 0;
         }
-        let restarting = self.return_in_ms.is_some() || code == CloseCode::Restarting.number();
+        self.drop_connection();
         let pause = self.return_in_ms.take().unwrap_or_else(|| {
             // Full jitter: anything from nothing to the bound, so that a crowd spreads out.
             let bound = FIRST_PAUSE_MS.saturating_mul(1 << self.attempts.min(10)).min(LONGEST_PAUSE_MS);
             self.random() % (bound + 1)
         });
         self.attempts += 1;
-        self.set_link(Link::Waiting { until: now + pause, restarting });
+        self.set_link(Link::Waiting { until: now + pause.max(at_least), restarting });
     }
 
     fn ask(&mut self, now: u64, ask: Ask) {
@@ -432,7 +297,50 @@ impl Session {
                     self.connect(now);
                 }
             }
+            Ask::JoinCall { room: name } => {
+                if let Some(room) = self.rooms.get_mut(&name) {
+                    room.call.get_or_insert_default();
+                    self.join_call(&name);
+                }
+            }
+            Ask::LeaveCall { room: name } => {
+                let Some(room) = self.rooms.get_mut(&name) else { return };
+                if room.call.take().is_some() && room.entered {
+                    self.send(Command::LeaveCall(InRoom { room: name }), Asked::Whatever(AckKind::Nothing));
+                }
+            }
+            Ask::Signal(signal) => self.signal(signal),
         }
+    }
+
+    fn join_call(&mut self, name: &str) {
+        let Some(room) = self.rooms.get(name).filter(|room| room.entered) else { return };
+        let Some(place) = &room.call else { return };
+        let join = JoinCall { room: name.to_owned(), peer: place.peer };
+        self.send(Command::JoinCall(join), Asked::JoinCall(name.to_owned()));
+    }
+
+    fn signal(&mut self, signal: Signal) {
+        let (room, to) = match &signal {
+            Signal::Offer(sent) | Signal::Answer(sent) => (&sent.room, Some(sent.peer)),
+            Signal::Ice(sent) => (&sent.room, None),
+            Signal::Media(sent) => (&sent.room, None),
+        };
+        let place = self.rooms.get(room).and_then(|room| room.call.as_ref());
+        if !place.is_some_and(|place| place.taken) {
+            return;
+        }
+        let asked = match to {
+            Some(peer) => Asked::Signal(room.clone(), peer),
+            None => Asked::Whatever(AckKind::Nothing),
+        };
+        let command = match signal {
+            Signal::Offer(sent) => Command::Offer(sent),
+            Signal::Answer(sent) => Command::Answer(sent),
+            Signal::Ice(sent) => Command::Ice(sent),
+            Signal::Media(sent) => Command::Media(sent),
+        };
+        self.send(command, asked);
     }
 
     fn enter(&mut self, name: &str) {
@@ -492,6 +400,20 @@ impl Session {
             }
             ServerFrame::RoomChange(rooms) => self.tell(Change::Rooms(rooms)),
             ServerFrame::GoingAway(away) => self.return_in_ms = Some(away.reconnect_in_ms),
+            ServerFrame::CallJoined(presence) => self.tell_call(presence.room.clone(), CallChange::Came(presence)),
+            ServerFrame::CallLeft(presence) => {
+                // One's own place: another connection has it now.
+                if let Some(room) = self.rooms.get_mut(&presence.room)
+                    && room.call.as_ref().is_some_and(|place| place.peer == Some(presence.peer))
+                {
+                    room.call = None;
+                }
+                self.tell_call(presence.room.clone(), CallChange::Went(presence));
+            }
+            ServerFrame::Offer(told) => self.tell_call(told.room.clone(), CallChange::Signal(Signal::Offer(told))),
+            ServerFrame::Answer(told) => self.tell_call(told.room.clone(), CallChange::Signal(Signal::Answer(told))),
+            ServerFrame::Ice(told) => self.tell_call(told.room.clone(), CallChange::Signal(Signal::Ice(told))),
+            ServerFrame::Media(told) => self.tell_call(told.room.clone(), CallChange::Signal(Signal::Media(told))),
         }
     }
 
@@ -521,8 +443,18 @@ impl Session {
                 }
                 room.entered = true;
                 room.position = Some(Position { epoch: ack.epoch.clone(), seq: ack.head });
-                self.rooms.insert(ack.room.clone(), room);
+                let name = ack.room.clone();
+                self.rooms.insert(name.clone(), room);
                 self.tell(Change::Entered(ack));
+                // Entered anew over the same connection, one is still in the call.
+                if self.rooms[&name].call.as_ref().is_some_and(|place| !place.taken) {
+                    self.join_call(&name);
+                }
+            }
+            (Asked::JoinCall(room), Ack::JoinCall(ack)) => {
+                let Some(place) = self.rooms.get_mut(&room).and_then(|room| room.call.as_mut()) else { return };
+                *place = Place { peer: Some(ack.peer), taken: true };
+                self.tell_call(room, CallChange::Joined(ack));
             }
             (Asked::Post(post), Ack::NewMessage(ack)) => {
                 self.post_done(id, post.key);
@@ -555,12 +487,7 @@ impl Session {
     fn refused(&mut self, now: u64, id: u64, asked: Asked, refusal: Refusal) {
         match asked {
             // Nothing works without it: come back later, as after a lost connection.
-            Asked::Hello => {
-                self.closed(now, CloseCode::Overloaded.number());
-                if let (Link::Waiting { until, .. }, Some(pause)) = (self.link, refusal.retry_after_ms) {
-                    self.set_link(Link::Waiting { until: until.max(now + pause), restarting: false });
-                }
-            }
+            Asked::Hello => self.come_back(now, false, refusal.retry_after_ms.unwrap_or(0)),
             Asked::Enter(room) => match refusal.code {
                 ErrorCode::RateLimited | ErrorCode::StoreUnavailable | ErrorCode::RoomQuota => {
                     let pause = refusal.retry_after_ms.unwrap_or(RETRY_MS);
@@ -593,6 +520,21 @@ impl Session {
             },
             Asked::Rename => self.tell(Change::NotRenamed(Some(refusal))),
             Asked::Older(room) => self.tell(Change::Older { room, history: None }),
+            Asked::JoinCall(name) if refusal.code == ErrorCode::RateLimited => {
+                // Whoever has a place keeps it; whoever has none asks again, when the room was entered anew.
+                let waiting = self.rooms.get_mut(&name);
+                let waiting = waiting.filter(|room| room.call.as_ref().is_some_and(|place| !place.taken));
+                if let Some(room) = waiting {
+                    room.retry_at = Some(now + refusal.retry_after_ms.unwrap_or(RETRY_MS));
+                }
+            }
+            Asked::JoinCall(name) => {
+                if let Some(room) = self.rooms.get_mut(&name) {
+                    room.call = None;
+                }
+                self.tell_call(name, CallChange::NotJoined(refusal));
+            }
+            Asked::Signal(room, peer) => self.tell_call(room, CallChange::SignalRefused { peer, refusal }),
             Asked::Ping | Asked::WatchRooms | Asked::Whatever(_) => {}
         }
     }
@@ -636,6 +578,10 @@ impl Session {
         }
     }
 
+    fn tell_call(&mut self, room: String, change: CallChange) {
+        self.tell(Change::Call { room, change });
+    }
+
     fn tell(&mut self, change: Change) {
         self.actions.push_back(Action::Tell(change));
     }
@@ -660,6 +606,8 @@ impl Asked {
             Self::Rename => AckKind::Nickname,
             Self::Older(_) => AckKind::History,
             Self::WatchRooms => AckKind::Rooms,
+            Self::JoinCall(_) => AckKind::JoinCall,
+            Self::Signal(..) => AckKind::Nothing,
             Self::Whatever(kind) => *kind,
         }
     }

@@ -6,10 +6,12 @@ use std::sync::Arc;
 
 use leptos::prelude::*;
 
-use super::session::{Change, Fate, Link};
+use super::call::Listener;
+use super::session::{CallChange, Change, Fate, Link};
 use super::timeline::{Entry, Timeline};
+use crate::protocol::call::CallPresence;
 use crate::protocol::frame::{Post, Presence};
-use crate::protocol::{EnterRoomAck, ErrorCode, MessageKey, Position, Refusal, RoomCount, User, UserId};
+use crate::protocol::{EnterRoomAck, ErrorCode, Media, MessageKey, Peer, Position, Refusal, RoomCount, User, UserId};
 
 /// What is the same on every page.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +24,8 @@ pub struct State {
     pub rooms: RwSignal<Option<Vec<RoomCount>>>,
     /// What became of the name last asked for.
     pub naming: RwSignal<Naming>,
+    /// Hears what happens in the call that one is in.
+    pub calls: Listener,
     /// The room that is shown.
     room: RwSignal<Option<Room>>,
 }
@@ -58,6 +62,8 @@ pub struct Room {
     pub refusal: RwSignal<Option<ErrorCode>>,
     /// Goes up with every message of others that is appended.
     pub arrived: RwSignal<u64>,
+    /// Who is in the room's call.
+    pub call: RwSignal<Vec<Peer>>,
 }
 
 /// What is known of older messages.
@@ -98,6 +104,7 @@ impl State {
             me: RwSignal::new(None),
             rooms: RwSignal::new(None),
             naming: RwSignal::new(Naming::Open),
+            calls: Listener::new(),
             room: RwSignal::new(None),
         }
     }
@@ -141,6 +148,9 @@ impl State {
             }
             Change::Named { asked, room } => {
                 if let Some(shown) = self.shown(&asked) {
+                    shown.pending.update(|pending| {
+                        pending.iter_mut().for_each(|pending| pending.post.room.clone_from(&room));
+                    });
                     shown.name.set_value(room);
                 }
             }
@@ -195,6 +205,12 @@ impl State {
                     room.rename(&renamed.user);
                 }
             }
+            Change::Call { room, change } => {
+                if let Some(room) = self.shown(&room) {
+                    room.call_changed(&change);
+                }
+                self.calls.tell(change);
+            }
             Change::Posted { room, key, fate } => {
                 if let Some(room) = self.shown(&room) {
                     room.posted(key, fate);
@@ -226,6 +242,7 @@ impl Room {
             older: RwSignal::new(Older::when(ack.more)),
             refusal: RwSignal::new(None),
             arrived: RwSignal::new(0),
+            call: RwSignal::new(ack.call.unwrap_or_default()),
         }
     }
 
@@ -278,6 +295,7 @@ impl Room {
         }
         self.refusal.set(None);
         self.members.set(ack.members);
+        self.call.set(ack.call.unwrap_or_default());
     }
 
     fn posted(self, key: MessageKey, fate: Fate) {
@@ -296,6 +314,20 @@ impl Room {
         if self.pending.try_with_untracked(|pending| pending.iter().any(&settled)) == Some(true) {
             self.pending.update(|pending| pending.retain(|pending| !settled(pending)));
         }
+    }
+
+    /// Keeps the list of those in the call.
+    fn call_changed(self, change: &CallChange) {
+        self.call.try_update(|call| match change {
+            CallChange::Came(CallPresence { peer, user, .. }) => {
+                if !call.iter().any(|known| known.peer == *peer) {
+                    call.push(Peer { peer: *peer, user: user.clone(), media: Media::default() });
+                }
+            }
+            CallChange::Joined(ack) => call.clone_from(&ack.peers),
+            CallChange::Went(gone) => call.retain(|peer| peer.peer != gone.peer),
+            _ => {}
+        });
     }
 
     fn rename(self, user: &User) {

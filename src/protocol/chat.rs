@@ -1,5 +1,6 @@
 //! What chat is about: people, rooms, messages, positions; and the answers that carry them.
 
+use super::call::Peer;
 use super::codec::{Fault, FromJson, Json, wire};
 use super::id::{MessageKey, UserId};
 
@@ -42,6 +43,9 @@ wire! {
         pub name: String,
         /// People, not connections.
         pub count: u64,
+        /// How many are in its call, when there is one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub call: Option<u64>,
     }
 
     /// The rooms with people in them, largest first, at most [`super::MAX_LISTED_ROOMS`].
@@ -107,6 +111,9 @@ wire! {
         /// Why not, when `after` was given.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub reason: Option<Unrecovered>,
+        /// Who is in the room's call, when there is one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub call: Option<Vec<Peer>>,
     }
 
     /// Answer to `new_message`: it is stored.

@@ -276,22 +276,22 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Declares a struct of the wire with its strict reading. Writing is serde's, and so is the plain
-/// reading that the page's own data uses.
+/// Declares a struct of the wire with its strict reading; `as` gives a field another name there.
+/// Writing is serde's, and so is the plain reading that the page's own data uses.
 macro_rules! wire {
     ($(
         $(#[$meta:meta])*
-        pub struct $name:ident { $($(#[$field_meta:meta])* pub $field:ident: $type:ty,)* }
+        pub struct $name:ident { $($(#[$field_meta:meta])* pub $field:ident $(as $wire:literal)?: $type:ty,)* }
     )*) => {$(
         $(#[$meta])*
         #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-        pub struct $name { $($(#[$field_meta])* pub $field: $type,)* }
+        pub struct $name { $($(#[$field_meta])* $(#[serde(rename = $wire)])? pub $field: $type,)* }
 
         impl $crate::protocol::codec::FromJson for $name {
             fn from_json(json: $crate::protocol::codec::Json<'_>) -> Result<Self, $crate::protocol::codec::Fault> {
                 #[allow(unused_mut)]
                 let mut fields = $crate::protocol::codec::Fields::of(json)?;
-                let value = Self { $($field: fields.take(stringify!($field))?,)* };
+                let value = Self { $($field: fields.take($crate::protocol::codec::wire_name!($field $($wire)?))?,)* };
                 fields.finish()?;
                 Ok(value)
             }
@@ -299,4 +299,14 @@ macro_rules! wire {
     )*};
 }
 
-pub(super) use wire;
+/// The name of a field on the wire: its own, unless another is given.
+macro_rules! wire_name {
+    ($field:ident) => {
+        stringify!($field)
+    };
+    ($field:ident $wire:literal) => {
+        $wire
+    };
+}
+
+pub(super) use {wire, wire_name};

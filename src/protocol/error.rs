@@ -59,6 +59,11 @@ error_codes! {
     RoomQuota = "ROOM_QUOTA": "Too many new rooms.",
     RateLimited = "RATE_LIMITED": "Too much at once; try again after retry_after_ms.",
     StoreUnavailable = "STORE_UNAVAILABLE": "The server cannot store anything right now.",
+    NotInCall = "NOT_IN_CALL": "This connection, or the other peer, is not in the call of that room.",
+    CallFull = "CALL_FULL": "A call has at most 6 people.",
+    BadCallState = "BAD_CALL_STATE": "There is no offer to answer, or the peer is oneself.",
+    SdpTooLarge = "SDP_TOO_LARGE": "A session description has at most 32 KiB, a candidate 1 KiB.",
+    SdpInvalid = "SDP_INVALID": "That is no session description, or no ICE candidate.",
 }
 
 impl ErrorCode {

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::call::{CallPresence, Describe, JoinCall, JoinCallAck, SetMedia, Trickle};
 use super::chat::{EnterRoomAck, HelloAck, HistoryAck, Message, NicknameAck, Position, PostAck, RoomList, User};
 use super::codec::{Fault, Fields, FromJson, Json, wire};
 use super::error::ErrorCode;
@@ -82,6 +83,18 @@ commands! {
     "watch_rooms" => WatchRooms(Nothing) -> Rooms,
     /// Ends `watch_rooms`.
     "unwatch_rooms" => UnwatchRooms(Nothing) -> Nothing,
+    /// Joins the call of a room, perhaps in one's earlier place.
+    "join_call" => JoinCall(JoinCall) -> JoinCall,
+    /// Leaves the call of a room.
+    "leave_call" => LeaveCall(InRoom) -> Nothing,
+    /// Proposes a session to another peer.
+    "offer" => Offer(Describe) -> Nothing,
+    /// Accepts one.
+    "answer" => Answer(Describe) -> Nothing,
+    /// Tells another peer a way to reach one.
+    "ice" => Ice(Trickle) -> Nothing,
+    /// Tells everyone in the call what one sends.
+    "media" => Media(SetMedia) -> Nothing,
 }
 
 wire! {
@@ -208,6 +221,18 @@ pub enum ServerFrame {
     RoomChange(RoomList),
     /// The server is about to restart.
     GoingAway(GoingAway),
+    /// Somebody joined the call of a room one is in, or is back in it on another connection.
+    CallJoined(CallPresence),
+    /// Somebody left it.
+    CallLeft(CallPresence),
+    /// Another peer proposes a session.
+    Offer(Describe),
+    /// Another peer accepts one.
+    Answer(Describe),
+    /// Another peer tells a way to reach it.
+    Ice(Trickle),
+    /// What somebody in the call sends now.
+    Media(SetMedia),
 }
 
 /// What an `ack` carries; which one follows from the command.
@@ -228,6 +253,8 @@ pub enum Ack {
     History(HistoryAck),
     /// To `watch_rooms`.
     Rooms(RoomList),
+    /// To `join_call`.
+    JoinCall(JoinCallAck),
 }
 
 /// The kinds of [`Ack`], to read one by.
@@ -241,6 +268,7 @@ pub enum AckKind {
     NewMessage,
     History,
     Rooms,
+    JoinCall,
 }
 
 impl Ack {
@@ -253,6 +281,7 @@ impl Ack {
             AckKind::NewMessage => Self::NewMessage(PostAck::from_json(payload)?),
             AckKind::History => Self::History(HistoryAck::from_json(payload)?),
             AckKind::Rooms => Self::Rooms(RoomList::from_json(payload)?),
+            AckKind::JoinCall => Self::JoinCall(JoinCallAck::from_json(payload)?),
         })
     }
 }
@@ -337,6 +366,12 @@ impl ServerFrame {
             Self::NewMessage(payload) => encode("new_message", payload, None),
             Self::RoomChange(payload) => encode("room_change", payload, None),
             Self::GoingAway(payload) => encode("going_away", payload, None),
+            Self::CallJoined(payload) => encode("call_joined", payload, None),
+            Self::CallLeft(payload) => encode("call_left", payload, None),
+            Self::Offer(payload) => encode("offer", payload, None),
+            Self::Answer(payload) => encode("answer", payload, None),
+            Self::Ice(payload) => encode("ice", payload, None),
+            Self::Media(payload) => encode("media", payload, None),
         }
     }
 
@@ -345,10 +380,7 @@ impl ServerFrame {
     /// # Errors
     /// Any fault of form; `UNKNOWN_TYPE` for an `ack` that nobody waits for.
     pub fn decode(text: &str, expected: impl FnOnce(u64) -> Option<AckKind>) -> Result<Self, Fault> {
-        let (mut fields, name, id) = envelope(text).map_err(|unreadable| unreadable.fault)?;
-        let payload =
-            fields.raw("payload").ok_or(Fault { code: ErrorCode::MissingField, field: Some("payload".into()) })?;
-        fields.finish()?;
+        let (name, payload, id) = open(text)?;
         Ok(match name.as_str() {
             "ack" => {
                 let id = id.ok_or_else(|| Fault { code: ErrorCode::MissingField, field: Some("id".into()) })?;
@@ -362,13 +394,28 @@ impl ServerFrame {
             "new_message" => Self::NewMessage(Message::from_json(payload)?),
             "room_change" => Self::RoomChange(RoomList::from_json(payload)?),
             "going_away" => Self::GoingAway(GoingAway::from_json(payload)?),
+            "call_joined" => Self::CallJoined(CallPresence::from_json(payload)?),
+            "call_left" => Self::CallLeft(CallPresence::from_json(payload)?),
+            "offer" => Self::Offer(Describe::from_json(payload)?),
+            "answer" => Self::Answer(Describe::from_json(payload)?),
+            "ice" => Self::Ice(Trickle::from_json(payload)?),
+            "media" => Self::Media(SetMedia::from_json(payload)?),
             _ => return Err(Fault::unknown_type()),
         })
     }
 }
 
+/// Opens the envelope: `type`, payload, `id`.
+pub(super) fn open(text: &str) -> Result<(String, Json<'_>, Option<u64>), Fault> {
+    let (mut fields, name, id) = envelope(text).map_err(|unreadable| unreadable.fault)?;
+    let payload =
+        fields.raw("payload").ok_or(Fault { code: ErrorCode::MissingField, field: Some("payload".into()) })?;
+    fields.finish()?;
+    Ok((name, payload, id))
+}
+
 /// Writes the envelope around a payload.
-fn encode(name: &'static str, payload: &impl Serialize, id: Option<u64>) -> String {
+pub(super) fn encode(name: &'static str, payload: &impl Serialize, id: Option<u64>) -> String {
     #[derive(Serialize)]
     struct Envelope<'a, P> {
         r#type: &'static str,

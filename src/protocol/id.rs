@@ -12,6 +12,11 @@ use super::codec::{Fault, FromJson, Json};
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct UserId(pub u64);
 
+/// One connection's place in a call: everyone in the room sees it. 64 random bits; sixteen
+/// lower-case hexadecimal digits on the wire.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PeerId(pub u64);
+
 /// What the author's client calls a message: a UUID (RFC 9562), unique per author and room for as
 /// long as the message is kept. Hyphenated lower case on the wire.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -29,19 +34,33 @@ impl MessageKey {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InvalidId;
 
-impl fmt::Display for UserId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}", self.0)
-    }
+/// On the wire, 64 bits are sixteen hexadecimal digits.
+macro_rules! as_digits {
+    ($name:ident, $what:literal) => {
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{:016x}", self.0)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidId;
+
+            fn from_str(text: &str) -> Result<Self, InvalidId> {
+                hex(text, 16).map(|value| Self(value as u64))
+            }
+        }
+
+        impl FromJson for $name {
+            fn from_json(json: Json<'_>) -> Result<Self, Fault> {
+                String::from_json(json)?.parse().map_err(|InvalidId| Fault::bad_type($what))
+            }
+        }
+    };
 }
 
-impl FromStr for UserId {
-    type Err = InvalidId;
-
-    fn from_str(text: &str) -> Result<Self, InvalidId> {
-        hex(text, 16).map(|value| Self(value as u64))
-    }
-}
+as_digits!(UserId, "a user id");
+as_digits!(PeerId, "a peer id");
 
 impl fmt::Display for MessageKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -105,13 +124,8 @@ macro_rules! as_text {
 }
 
 as_text!(UserId);
+as_text!(PeerId);
 as_text!(MessageKey);
-
-impl FromJson for UserId {
-    fn from_json(json: Json<'_>) -> Result<Self, Fault> {
-        String::from_json(json)?.parse().map_err(|InvalidId| Fault::bad_type("a user id"))
-    }
-}
 
 impl FromJson for MessageKey {
     fn from_json(json: Json<'_>) -> Result<Self, Fault> {

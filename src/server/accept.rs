@@ -3,6 +3,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -10,18 +11,27 @@ use axum::extract::ConnectInfo;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use super::config::LimitSettings;
+use super::tls::Tls;
 
 /// How long requests may go on after the last accept.
 const LINGER: Duration = Duration::from_secs(3);
 
 /// Accepts until `stop`, then lets running requests finish for a moment.
-pub(super) async fn serve(listener: TcpListener, router: Router, limits: LimitSettings, stop: CancellationToken) {
+pub(super) async fn serve(
+    listener: TcpListener,
+    tls: Option<Arc<Tls>>,
+    router: Router,
+    limits: LimitSettings,
+    stop: CancellationToken,
+) {
     let connections = TaskTracker::new();
     loop {
         let (stream, address) = tokio::select! {
@@ -36,21 +46,33 @@ pub(super) async fn serve(listener: TcpListener, router: Router, limits: LimitSe
                 }
             },
         };
-        connections.spawn(connection(stream, address, router.clone(), limits.clone(), stop.clone()));
+        // Frames are small and wanted now.
+        let _ = stream.set_nodelay(true);
+        let (router, limits, stop, tls) = (router.clone(), limits.clone(), stop.clone(), tls.clone());
+        connections.spawn(async move {
+            match tls {
+                None => connection(stream, address, router, limits, stop).await,
+                Some(tls) => {
+                    // Who speaks no TLS, or slowly, gets no answer: there is none that they could read.
+                    let within = Duration::from_secs(limits.header_seconds);
+                    if let Ok(Ok(stream)) = timeout(within, tls.acceptor().accept(stream)).await {
+                        connection(stream, address, router, limits, stop).await;
+                    }
+                }
+            }
+        });
     }
     connections.close();
-    let _ = tokio::time::timeout(LINGER, connections.wait()).await;
+    let _ = timeout(LINGER, connections.wait()).await;
 }
 
 async fn connection(
-    stream: TcpStream,
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     address: SocketAddr,
     router: Router,
     limits: LimitSettings,
     stop: CancellationToken,
 ) {
-    // Frames are small and wanted now.
-    let _ = stream.set_nodelay(true);
     let service = router.map_request(move |mut request: hyper::Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(ConnectInfo(address));
         request.map(axum::body::Body::new)

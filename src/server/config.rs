@@ -3,11 +3,14 @@
 use std::fmt;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Parser;
 use http::Uri;
 use leptos::config::{LeptosOptions, get_configuration};
 use serde::Deserialize;
+
+use super::call::ice::{IceSettings, MAX_TTL};
 
 /// Rooms where people talk, served from one program.
 ///
@@ -26,6 +29,12 @@ struct Arguments {
     /// The folder for everything that is kept [default: data]
     #[arg(long, env = "NOOM_DATA_DIR", value_name = "DIR")]
     data_dir: Option<PathBuf>,
+    /// The certificate chain for HTTPS, a PEM file; read again on SIGHUP
+    #[arg(long, env = "NOOM_TLS_CERT", value_name = "FILE")]
+    tls_cert: Option<PathBuf>,
+    /// Its private key, a PEM file
+    #[arg(long, env = "NOOM_TLS_KEY", value_name = "FILE")]
+    tls_key: Option<PathBuf>,
     /// The configuration file [default: Leptos.toml here, else in a folder above the program]
     #[arg(long, env = "NOOM_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
@@ -38,6 +47,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where everything is kept.
     pub data_dir: PathBuf,
+    /// Certificate chain and key for HTTPS.
+    pub tls: Option<TlsFiles>,
     /// What Leptos needs to render pages; the site's folder is absolute.
     pub leptos: LeptosOptions,
     /// Under which scheme and host people reach this server, when a proxy stands in front.
@@ -46,8 +57,19 @@ pub struct Config {
     pub trust_forwarded: bool,
     /// Whether logs are JSON lines.
     pub json_logs: bool,
+    /// What people in calls are told to reach each other by.
+    pub ice: IceSettings,
     /// How much of everything.
     pub limits: LimitSettings,
+}
+
+/// Where certificate chain and private key are, both PEM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The chain, the server's own certificate first.
+    pub cert: PathBuf,
+    /// The key.
+    pub key: PathBuf,
 }
 
 /// The origin that browsers see.
@@ -136,10 +158,28 @@ struct File {
 struct Section {
     listen: Option<String>,
     data_dir: Option<PathBuf>,
+    tls_cert: Option<PathBuf>,
+    tls_key: Option<PathBuf>,
     public_url: Option<String>,
     trust_forwarded: bool,
     json_logs: bool,
+    ice: IceSection,
     limits: LimitSettings,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct IceSection {
+    stun: Vec<String>,
+    turn: Vec<String>,
+    turn_secret: String,
+    turn_ttl_seconds: u64,
+}
+
+impl Default for IceSection {
+    fn default() -> Self {
+        Self { stun: Vec::new(), turn: Vec::new(), turn_secret: String::new(), turn_ttl_seconds: MAX_TTL.as_secs() }
+    }
 }
 
 /// One line that says what is wrong with the configuration.
@@ -200,11 +240,48 @@ impl Config {
             listen,
             data_dir: arguments.data_dir.or(section.data_dir).unwrap_or_else(|| "data".into()),
             leptos,
+            tls: tls_files(arguments.tls_cert.or(section.tls_cert), arguments.tls_key.or(section.tls_key))?,
             public_url: public_url.map(|url| url.parse()).transpose()?,
             trust_forwarded: flag("NOOM_TRUST_FORWARDED").unwrap_or(section.trust_forwarded),
             json_logs: flag("NOOM_JSON_LOGS").unwrap_or(section.json_logs),
+            ice: section.ice.check(&variable)?,
             limits: section.limits,
         })
+    }
+}
+
+impl IceSection {
+    fn check(self, variable: impl Fn(&str) -> Option<String>) -> Result<IceSettings, ConfigError> {
+        let listed = |name: &str| variable(name).map(|text| text.split(',').map(|url| url.trim().to_owned()).collect());
+        let stun: Vec<_> = listed("NOOM_ICE_STUN").unwrap_or(self.stun);
+        let turn: Vec<_> = listed("NOOM_ICE_TURN").unwrap_or(self.turn);
+        let secret = variable("NOOM_ICE_TURN_SECRET").unwrap_or(self.turn_secret);
+        let ttl = match variable("NOOM_ICE_TURN_TTL_SECONDS") {
+            Some(text) => text
+                .parse()
+                .map_err(|_| ConfigError(format!("NOOM_ICE_TURN_TTL_SECONDS: {text:?} is no valid number")))?,
+            None => self.turn_ttl_seconds,
+        };
+        for (urls, schemes, what) in [(&stun, ["stun:", "stuns:"], "stun"), (&turn, ["turn:", "turns:"], "turn")] {
+            if let Some(url) = urls.iter().find(|url| !schemes.iter().any(|scheme| url.starts_with(scheme))) {
+                return Err(ConfigError(format!("ice.{what}: {url:?} does not begin with {}", schemes.join(" or "))));
+            }
+        }
+        if !turn.is_empty() && secret.is_empty() {
+            return Err(ConfigError("ice.turn needs ice.turn_secret: what coturn knows as static-auth-secret".into()));
+        }
+        if !(1..=MAX_TTL.as_secs()).contains(&ttl) {
+            return Err(ConfigError(format!("ice.turn_ttl_seconds must be from 1 to {}", MAX_TTL.as_secs())));
+        }
+        Ok(IceSettings { stun, turn, secret, ttl: Duration::from_secs(ttl) })
+    }
+}
+
+fn tls_files(cert: Option<PathBuf>, key: Option<PathBuf>) -> Result<Option<TlsFiles>, ConfigError> {
+    match (cert, key) {
+        (Some(cert), Some(key)) => Ok(Some(TlsFiles { cert, key })),
+        (None, None) => Ok(None),
+        _ => Err(ConfigError("HTTPS needs both --tls-cert and --tls-key".into())),
     }
 }
 
@@ -276,6 +353,10 @@ mod tests {
             ("[noom.limits]\nmessage_burst = 0", "message_burst"),
             ("[noom.limits]\nmessage_burst = \"many\"", "message_burst"),
             ("[noom]\npublic_url = \"example.org\"", "public_url"),
+            ("[noom]\ntls_cert = \"cert.pem\"", "--tls-key"),
+            ("[noom.ice]\nstun = [\"stun.example\"]", "ice.stun"),
+            ("[noom.ice]\nturn = [\"turn:turn.example\"]", "turn_secret"),
+            ("[noom.ice]\nturn_ttl_seconds = 3601", "turn_ttl_seconds"),
             ("[noom", "Leptos.toml"),
         ];
         for (noom, hint) in cases {
@@ -284,6 +365,14 @@ mod tests {
         }
         let error = build(&[], "", &[("NOOM_LIMITS_CONNECTIONS", "-1")]).unwrap_err().to_string();
         assert!(error.contains("NOOM_LIMITS_CONNECTIONS"), "{error}");
+    }
+
+    #[test]
+    fn servers_for_calls_are_none_unless_named() {
+        assert_eq!(build(&[], "", &[]).unwrap().ice.stun, [""; 0]);
+        let noom = "[noom.ice]\nturn = [\"turn:a.example\"]\nturn_secret = \"s\"\n";
+        let ice = build(&[], noom, &[("NOOM_ICE_STUN", "stun:a.example, stun:b.example")]).unwrap().ice;
+        assert_eq!((ice.stun.len(), ice.turn.len(), ice.ttl), (2, 1, Duration::from_secs(3_600)));
     }
 
     #[test]

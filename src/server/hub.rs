@@ -1,9 +1,11 @@
 //! The hub: everything that people do in rooms passes here, from sockets and forms alike.
 //!
 //! `core` says what happens, `shards` carries it out, `account` knows who people are, `lobby` lists
-//! the rooms, `outbox` holds what waits for a connection.
+//! the rooms, `outbox` holds what waits for a connection, `calls` introduces
+//! people to each other.
 
 pub mod account;
+mod calls;
 pub mod core;
 pub mod lobby;
 pub mod outbox;
@@ -18,16 +20,17 @@ use tokio::sync::oneshot;
 
 use crate::protocol::name::{guest_name, is_guest_name};
 use crate::protocol::{
-    Ack, ErrorCode, HistoryAck, MAX_HISTORY, MessageKey, Position, PostAck, RECENT_MESSAGES, Refusal, RoomList,
+    Ack, ErrorCode, HistoryAck, MAX_HISTORY, MessageKey, Peer, Position, PostAck, RECENT_MESSAGES, Refusal, RoomList,
     ServerFrame, User, UserId,
 };
+use crate::server::call::ice::IceSettings;
 use crate::server::config::LimitSettings;
 use crate::server::name_key::{Nick, RoomName};
 use crate::server::random;
 use crate::server::store::{Append, AppendError, RoomRow, Store, StoreError};
 
 use account::{Account, Allowance, Directory, lock};
-use core::{Author, ConnId, Input, Output, Ticket};
+use core::{Author, ConnId, Input, Output, RoomId, Ticket};
 use lobby::Lobby;
 use outbox::{Link, Outbox, OutboxLimits};
 use shards::{Effects, Shards};
@@ -44,6 +47,7 @@ pub struct Hub {
     pub directory: Arc<Directory>,
     /// How much of everything.
     pub limits: LimitSettings,
+    ice: IceSettings,
     store: Store,
     shards: Shards,
     lobby: Mutex<Lobby<Link>>,
@@ -62,13 +66,27 @@ pub struct Registered {
     pub outbox: Link,
 }
 
+/// What somebody sees who merely looks at a room.
+#[derive(Debug, Default)]
+pub struct Look {
+    /// Its canonical name.
+    pub name: Arc<str>,
+    /// What was said.
+    pub history: core::History,
+    /// Who is there, in the order they came.
+    pub members: Vec<User>,
+    /// Who is in its call.
+    pub call: Vec<Peer>,
+}
+
 impl Hub {
-    /// A hub over a store, with a shard a core.
-    pub fn new(store: Store, limits: LimitSettings) -> Arc<Self> {
+    /// A hub over a store, with a shard a core. `ice`: what people in calls are told.
+    pub fn new(store: Store, limits: LimitSettings, ice: IceSettings) -> Arc<Self> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Arc::new_cyclic(|myself| Self {
             directory: Arc::new(Directory::new(&limits)),
             limits,
+            ice,
             store,
             shards: Shards::new(cores),
             lobby: Mutex::default(),
@@ -92,13 +110,14 @@ impl Hub {
         })
     }
 
-    /// Ends a connection: its rooms learn of it, after a grace.
-    pub fn unregister(&self, conn: ConnId, account: Option<&Account>) {
+    /// Ends a connection: its rooms learn of it, after a grace; its calls at once when it said
+    /// farewell.
+    pub fn unregister(&self, conn: ConnId, account: Option<&Account>, farewell: bool) {
         lock(&self.connections).remove(&conn);
         lock(&self.lobby).unwatch(conn);
         if let Some(account) = account {
             account.disconnect(conn);
-            self.shards.handle_everywhere(&Input::Disconnect { conn }, self);
+            self.shards.disconnect(conn, farewell, self);
         }
     }
 
@@ -187,15 +206,14 @@ impl Hub {
         self.seat(account, at, &room)?;
         let conn = at.conn;
         match self.store.history_for(room.clone(), after).await {
-            Ok(history) => self.shards.handle(room.id, Input::Opened { conn, room: room.id, id, history }, self)?,
+            Ok(history) => self.shards.open(conn, room.id, id, history, self)?,
             Err(error) => {
                 // As if nothing had been asked.
-                let undo = if was_in {
-                    Input::Opened { conn, room: room.id, id: None, history: core::History::default() }
+                if was_in {
+                    self.shards.open(conn, room.id, None, core::History::default(), self)?;
                 } else {
-                    Input::Leave { conn, room: room.id }
-                };
-                self.shards.handle(room.id, undo, self)?;
+                    self.shards.leave(conn, room.id, self)?;
+                }
                 return Err(error.into());
             }
         }
@@ -207,7 +225,7 @@ impl Hub {
     /// # Errors
     /// `NOT_IN_ROOM`.
     pub fn leave(&self, conn: ConnId, room: &RoomRow) -> Result<(), Refusal> {
-        Ok(self.shards.handle(room.id, Input::Leave { conn, room: room.id }, self)?)
+        Ok(self.shards.leave(conn, room.id, self)?)
     }
 
     /// Says something in a room that the connection is in. The answer goes to its outbox, after the
@@ -268,24 +286,21 @@ impl Hub {
         Ok(HistoryAck { messages, more })
     }
 
-    /// What somebody who merely looks at a room sees: its row if it exists, what is in it (the
-    /// latest, or what is before a place), who is there.
+    /// What somebody sees who merely looks at a room, if it exists: its latest messages, or those
+    /// before a place.
     ///
     /// # Errors
     /// `STORE_UNAVAILABLE`.
-    pub async fn look(
-        &self,
-        name: &RoomName,
-        before: Option<u64>,
-    ) -> Result<Option<(RoomRow, core::History, Vec<User>)>, Refusal> {
+    pub async fn look(&self, name: &RoomName, before: Option<u64>) -> Result<Option<Look>, Refusal> {
         let Some(room) = self.store.find_room(name).await? else { return Ok(None) };
         let mut history = self.store.history_for(room.clone(), None).await?;
         if let Some(before) = before {
             (history.messages, history.more) =
                 self.store.history_before(room.clone(), before, RECENT_MESSAGES as u64).await?;
         }
-        let members = self.shards.of(room.id).members(room.id);
-        Ok(Some((room, history, members)))
+        let shard = self.shards.of(room.id);
+        let (members, call) = (shard.members(room.id), shard.peers(room.id));
+        Ok(Some(Look { name: room.name, history, members, call }))
     }
 
     /// The epoch that positions count in.
@@ -317,7 +332,7 @@ impl Hub {
     /// Does what time brings: people whose grace is over leave, watchers learn of changes, what is
     /// no longer needed is forgotten.
     pub fn tick(&self) {
-        self.shards.handle_everywhere(&Input::Tick, self);
+        self.shards.tick(self);
         let change = lock(&self.lobby).take_change();
         if let Some((rooms, watchers)) = change {
             let bytes = axum::extract::ws::Utf8Bytes::from(ServerFrame::RoomChange(rooms).encode());
@@ -424,6 +439,10 @@ impl Effects for Hub {
             Output::Send { .. } | Output::Broadcast { .. } => {}
         }
         None
+    }
+
+    fn count_call(&self, room: RoomId, count: u64) {
+        lock(&self.lobby).call(room, count);
     }
 }
 

@@ -10,6 +10,7 @@ use leptos_axum::ResponseOptions;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::http::PageVisitor;
+use super::hub::Look;
 use super::{Server, random};
 use crate::app::api::{ApiError, LobbyPage, RoomPage};
 use crate::app::locale::{COOKIE, tag};
@@ -42,10 +43,10 @@ pub async fn room(name: &str, before: Option<u64>) -> Result<RoomPage, ApiError>
     let wanted = RoomName::parse(name).map_err(|code| fail(StatusCode::BAD_REQUEST, code))?;
     let unavailable = |refusal: Refusal| fail(StatusCode::SERVICE_UNAVAILABLE, refusal.code);
     let me = server.hub.peek(user).await.map_err(unavailable)?;
-    let (canonical, history, members) = match server.hub.look(&wanted, before).await.map_err(unavailable)? {
-        Some((row, history, members)) => (row.name.to_string(), history, members),
-        None => (wanted.canonical, Default::default(), Vec::new()),
-    };
+    let nothing = || Look { name: wanted.canonical.clone().into(), ..Look::default() };
+    let look = server.hub.look(&wanted, before).await.map_err(unavailable)?.unwrap_or_else(nothing);
+    let Look { name: canonical, history, members, call } = look;
+    let canonical = canonical.to_string();
     if canonical != name && is_page() {
         redirect(&path::room(&canonical));
     }
@@ -60,6 +61,7 @@ pub async fn room(name: &str, before: Option<u64>) -> Result<RoomPage, ApiError>
         more: history.more,
         recovered: false,
         reason: None,
+        call: (!call.is_empty()).then_some(call),
     };
     let key = u128::from(random::bits()) << 64 | u128::from(random::bits());
     Ok(RoomPage { me, room, key: MessageKey::from_random(key) })

@@ -6,6 +6,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::protocol::call::{Describe, DescriptionKind};
 use crate::protocol::frame::Nothing;
 use crate::protocol::{
     Ack, ClientFrame, CloseCode, Command, ErrorCode, HEARTBEAT_MS, HelloAck, Limits, MAX_FRAME_BYTES,
@@ -23,6 +24,9 @@ use crate::server::store::RoomRow;
 const FAULTS: usize = 20;
 /// … within so long close the connection.
 const FAULTS_WITHIN: Duration = Duration::from_secs(60);
+
+/// A description counts as one more command for each of these.
+const SIGNAL_BYTES: usize = 4 * 1024;
 
 /// Who is at the other end, as far as the upgrade told.
 #[derive(Clone, Debug)]
@@ -44,12 +48,20 @@ pub struct Session {
     /// The rooms it entered, by folded name.
     rooms: HashMap<String, RoomRow>,
     faults: VecDeque<Instant>,
+    /// Whether the peer itself ended the connection.
+    farewell: bool,
 }
 
 impl Session {
     /// A connection that has not said hello.
     pub fn new(hub: Arc<Hub>, identity: Arc<Identity>, visitor: Visitor, at: Registered) -> Self {
-        Self { hub, identity, visitor, at, account: None, rooms: HashMap::new(), faults: VecDeque::new() }
+        let (rooms, faults) = (HashMap::new(), VecDeque::new());
+        Self { hub, identity, visitor, at, account: None, rooms, faults, farewell: false }
+    }
+
+    /// The peer has said that it closes, as a page does when it is left.
+    pub fn farewell(&mut self) {
+        self.farewell = true;
     }
 
     /// The outbox of this connection.
@@ -132,7 +144,39 @@ impl Session {
                 self.hub.unwatch(self.at.conn);
                 nothing()
             }
+            Command::JoinCall(wanted) => {
+                let (_, room) = self.room(&wanted.room)?;
+                self.hub.join_call(&account, &self.at, &room, wanted.peer, id)?;
+                Ok(None)
+            }
+            Command::LeaveCall(wanted) => {
+                let (_, room) = self.room(&wanted.room)?;
+                self.hub.leave_call(self.at.conn, &room)?;
+                nothing()
+            }
+            Command::Offer(sent) => self.describe(&account, sent, DescriptionKind::Offer),
+            Command::Answer(sent) => self.describe(&account, sent, DescriptionKind::Answer),
+            Command::Ice(sent) => {
+                let (_, room) = self.room(&sent.room)?;
+                self.hub.trickle(self.at.conn, &room, sent.peer, sent.candidate)?;
+                nothing()
+            }
+            Command::Media(sent) => {
+                let (_, room) = self.room(&sent.room)?;
+                self.hub.set_media(self.at.conn, &room, sent.media())?;
+                nothing()
+            }
         }
+    }
+
+    fn describe(&self, account: &Account, sent: Describe, sent_as: DescriptionKind) -> Result<Option<Ack>, Refusal> {
+        let (_, room) = self.room(&sent.room)?;
+        // By its size, so that nobody can fill another's outbox with what they are allowed.
+        for _ in 0..sent.description.sdp.len() / SIGNAL_BYTES {
+            account.spend(Allowance::Signal)?;
+        }
+        self.hub.describe(self.at.conn, &room, sent.peer, sent_as, sent.description)?;
+        Ok(Some(Ack::Nothing(Nothing {})))
     }
 
     async fn hello(&mut self, resume: Option<&str>) -> Result<Ack, Refusal> {
@@ -180,6 +224,6 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        self.hub.unregister(self.at.conn, self.account.as_deref());
+        self.hub.unregister(self.at.conn, self.account.as_deref(), self.farewell);
     }
 }

@@ -131,7 +131,15 @@ async fn converse(server: &Server, socket: &mut WebSocket, session: &mut Session
                             return Some(CloseCode::RateAbuse);
                         }
                     }
-                    Some(Ok(Message::Close(_))) | None => return None,
+                    Some(Ok(Message::Close(frame))) => {
+                        // A page that is left says 1001, a program 1000. Whoever gives up a connection
+                        // that seems dead, and is about to come back, names no code.
+                        if frame.is_some() {
+                            session.farewell();
+                        }
+                        return None;
+                    }
+                    None => return None,
                     Some(Err(error)) => return close_code(error),
                 }
             }

@@ -12,6 +12,7 @@ use futures::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
@@ -80,8 +81,8 @@ impl Server {
         let mut line = String::new();
         let mut output = BufReader::new(child.stdout.take().unwrap());
         output.read_line(&mut line).unwrap();
-        let address =
-            line.trim().strip_prefix("Noom is at http://").unwrap_or_else(|| panic!("no address in {line:?}"));
+        let url = line.trim().strip_prefix("Noom is at ").and_then(|url| url.split_once("://"));
+        let (_, address) = url.unwrap_or_else(|| panic!("no address in {line:?}"));
         Self { address: address.parse().unwrap(), child }
     }
 
@@ -118,7 +119,12 @@ impl Server {
 
     /// Asks it to end.
     pub fn terminate(&self) {
-        let sent = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
+        self.signal("TERM");
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status().unwrap();
         assert!(sent.success());
     }
 
@@ -287,6 +293,11 @@ impl Client {
     pub async fn send(&mut self, message: Message) {
         // A server that closed meanwhile is what some tests look for.
         let _ = self.socket.send(message).await;
+    }
+
+    /// Says that it closes, with this code, as a page does that is left.
+    pub async fn close(&mut self, code: u16) {
+        self.send(Message::Close(Some(CloseFrame { code: code.into(), reason: "".into() }))).await;
     }
 
     /// Sends a text.

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::protocol::frame::{Presence, Renamed};
 use crate::protocol::{
-    Ack, EnterRoomAck, ErrorCode, Message, MessageKey, PostAck, Refusal, ServerFrame, Unrecovered, User, UserId,
+    Ack, EnterRoomAck, ErrorCode, Message, MessageKey, Peer, PostAck, Refusal, ServerFrame, Unrecovered, User, UserId,
 };
 use crate::server::name_key::{NameKey, Nick};
 
@@ -76,6 +76,8 @@ pub enum Input<L> {
         id: Option<u64>,
         /// What was read, after the gate was closed.
         history: History,
+        /// Who is in the room's call.
+        call: Vec<Peer>,
     },
     /// A connection leaves a room by its own wish, or its entering failed.
     Leave {
@@ -279,8 +281,8 @@ impl<L: Clone> Core<L> {
     pub fn handle(&mut self, now: Instant, input: Input<L>) -> Result<(), ErrorCode> {
         match input {
             Input::Enter { conn, link, user, nick, room, name } => self.enter(conn, link, user, nick, room, name),
-            Input::Opened { conn, room, id, history } => {
-                self.open(conn, room, id, history);
+            Input::Opened { conn, room, id, history, call } => {
+                self.open(conn, room, id, history, call);
                 Ok(())
             }
             Input::Leave { conn, room } => self.leave(now, conn, room),
@@ -318,6 +320,12 @@ impl<L: Clone> Core<L> {
         };
         let hears = move |seat: &&Seat<L>| seat.gate.is_none() && Some(seat.conn) != except && seat.given < seq;
         seats.iter().filter(hears).map(|seat| &seat.link)
+    }
+
+    /// The links of all connections in a room, behind a gate or not.
+    pub fn everyone(&self, room: RoomId, except: Option<ConnId>) -> impl Iterator<Item = &L> {
+        let seats = self.rooms.get(&room).map(|room| room.seats.as_slice()).unwrap_or_default();
+        seats.iter().filter(move |seat| Some(seat.conn) != except).map(|seat| &seat.link)
     }
 
     /// Whether a name would clash for this person, in one room or in all that they are in.
@@ -376,7 +384,7 @@ impl<L: Clone> Core<L> {
         Ok(())
     }
 
-    fn open(&mut self, conn: ConnId, id: RoomId, frame_id: Option<u64>, history: History) {
+    fn open(&mut self, conn: ConnId, id: RoomId, frame_id: Option<u64>, history: History, call: Vec<Peer>) {
         let Some(room) = self.rooms.get_mut(&id) else { return };
         let Some(index) = room.seats.iter().position(|seat| seat.conn == conn) else { return };
         let seat = &mut room.seats[index];
@@ -398,8 +406,8 @@ impl<L: Clone> Core<L> {
         let count = members.len() as u64;
         if let Some(frame_id) = frame_id {
             let History { epoch, head, messages, more, recovered, reason } = history;
-            let ack =
-                EnterRoomAck { room: name.to_string(), epoch, head, count, members, messages, more, recovered, reason };
+            let (room, call) = (name.to_string(), (!call.is_empty()).then_some(call));
+            let ack = EnterRoomAck { room, epoch, head, count, members, messages, more, recovered, reason, call };
             self.send(&link, ServerFrame::Ack { id: frame_id, ack: Ack::EnterRoom(ack) });
         }
         for message in missed.into_iter().filter(|message| message.seq > given) {

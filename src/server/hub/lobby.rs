@@ -9,9 +9,16 @@ use crate::protocol::{MAX_LISTED_ROOMS, RoomCount, RoomList};
 /// All rooms with people in them, whichever shard they are on.
 #[derive(Debug)]
 pub struct Lobby<L> {
-    rooms: HashMap<RoomId, (Arc<str>, u64)>,
+    rooms: HashMap<RoomId, Entry>,
     watchers: HashMap<ConnId, L>,
     changed: bool,
+}
+
+#[derive(Debug)]
+struct Entry {
+    name: Arc<str>,
+    count: u64,
+    call: u64,
 }
 
 impl<L> Default for Lobby<L> {
@@ -26,19 +33,30 @@ impl<L: Clone> Lobby<L> {
         if count == 0 {
             self.rooms.remove(&room);
         } else {
-            self.rooms.insert(room, (name, count));
+            self.rooms.entry(room).or_insert(Entry { name, count, call: 0 }).count = count;
         }
         self.changed = true;
+    }
+
+    /// Notes how many people are in a room's call.
+    pub fn call(&mut self, room: RoomId, count: u64) {
+        if let Some(entry) = self.rooms.get_mut(&room) {
+            entry.call = count;
+            self.changed = true;
+        }
     }
 
     /// The list: largest first, then by name.
     pub fn list(&self) -> RoomList {
         let mut rooms: Vec<_> = self.rooms.values().collect();
-        rooms.sort_unstable_by(|(a, many), (b, more)| more.cmp(many).then_with(|| a.cmp(b)));
+        rooms.sort_unstable_by(|a, b| b.count.cmp(&a.count).then_with(|| a.name.cmp(&b.name)));
         rooms.truncate(MAX_LISTED_ROOMS);
-        let rooms =
-            rooms.into_iter().map(|(name, count)| RoomCount { name: name.to_string(), count: *count }).collect();
-        RoomList { rooms }
+        let listed = |entry: &Entry| RoomCount {
+            name: entry.name.to_string(),
+            count: entry.count,
+            call: (entry.call > 0).then_some(entry.call),
+        };
+        RoomList { rooms: rooms.into_iter().map(listed).collect() }
     }
 
     /// Tells a connection about changes from now on.
@@ -75,6 +93,19 @@ mod tests {
         let lobby = lobby(&[(1, "b", 1), (2, "big", 9), (3, "a", 1), (4, "left", 2), (4, "left", 0)]);
         let names: Vec<_> = lobby.list().rooms.into_iter().map(|room| room.name).collect();
         assert_eq!(names, ["big", "a", "b"]);
+    }
+
+    #[test]
+    fn a_call_is_listed_until_it_ends() {
+        let mut lobby = lobby(&[(1, "a", 2)]);
+        lobby.watch(ConnId(1), 7);
+        lobby.take_change();
+        for (count, listed) in [(1, Some(1)), (2, Some(2)), (0, None)] {
+            lobby.call(RoomId(1), count);
+            assert_eq!(lobby.take_change().unwrap().0.rooms[0].call, listed);
+        }
+        lobby.call(RoomId(9), 1);
+        assert_eq!(lobby.take_change(), None, "a room that nobody is in has no call");
     }
 
     #[test]

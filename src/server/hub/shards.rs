@@ -1,5 +1,5 @@
-//! Rooms spread over cores: each [`Core`] behind a lock of its own, and what follows from its
-//! inputs carried out before the lock is let go, so that everyone hears things in one order.
+//! Rooms spread over cores: each [`Core`] and its calls behind a lock of their own, and what follows
+//! from their inputs carried out before the lock is let go, so that everyone hears things in one order.
 //!
 //! Nothing here waits: carrying out means to put bytes into outboxes and writes into the store's
 //! queue. Whoever has something to tell a room does the work on its own thread; there is no task
@@ -11,20 +11,31 @@ use std::time::Instant;
 use axum::extract::ws::Utf8Bytes;
 
 use super::account::lock;
-use super::core::{Core, Input, Output, RoomId};
+use super::core::{ConnId, Core, History, Input, Output, RoomId};
 use super::outbox::Link;
-use crate::protocol::{ErrorCode, UserId};
+use crate::protocol::{ErrorCode, Peer, ServerFrame, User, UserId};
+use crate::server::call::signal::{self, Calls};
 use crate::server::name_key::{NameKey, Nick};
 
 /// All rooms.
 #[derive(Debug)]
-pub(super) struct Shards(Box<[Mutex<Core<Link>>]>);
+pub(super) struct Shards(Box<[Mutex<Shard>]>);
+
+/// The rooms of one core, and their calls.
+#[derive(Debug, Default)]
+pub(super) struct Shard {
+    core: Core<Link>,
+    calls: Calls<Link>,
+}
 
 /// What a shard's driver needs done outside of it.
 pub(super) trait Effects {
     /// Carries out [`Output::Append`], [`Output::Answer`] and [`Output::Count`]. An append that is
     /// not taken comes back as the input that says so.
     fn carry_out(&self, output: Output<Link>) -> Option<Input<Link>>;
+
+    /// So many people are in a room's call now.
+    fn count_call(&self, room: RoomId, count: u64);
 }
 
 impl Shards {
@@ -35,14 +46,48 @@ impl Shards {
 
     /// Gives an input to the shard of a room.
     pub(super) fn handle(&self, room: RoomId, input: Input<Link>, effects: &impl Effects) -> Result<(), ErrorCode> {
-        drive(&mut self.of(room), input, effects)
+        self.of(room).drive(input, effects)
     }
 
-    /// Gives an input to every shard, one after the other.
-    pub(super) fn handle_everywhere(&self, input: &Input<Link>, effects: &impl Effects) {
+    /// Lets a connection through its gate, with the history that was read for it.
+    pub(super) fn open(
+        &self,
+        conn: ConnId,
+        room: RoomId,
+        id: Option<u64>,
+        history: History,
+        effects: &impl Effects,
+    ) -> Result<(), ErrorCode> {
+        let mut shard = self.of(room);
+        let call = shard.peers(room);
+        shard.drive(Input::Opened { conn, room, id, history, call }, effects)
+    }
+
+    /// Takes a connection out of a room, and of its call.
+    pub(super) fn leave(&self, conn: ConnId, room: RoomId, effects: &impl Effects) -> Result<(), ErrorCode> {
+        let mut shard = self.of(room);
+        // Most who leave are in no call.
+        let _ = shard.drive_call(signal::Input::Leave { conn, room }, effects);
+        shard.drive(Input::Leave { conn, room }, effects)
+    }
+
+    /// Tells every shard that a connection ended.
+    pub(super) fn disconnect(&self, conn: ConnId, farewell: bool, effects: &impl Effects) {
         for shard in &self.0 {
-            // Only Disconnect and Tick go everywhere, and neither is refused.
-            let _ = drive(&mut lock(shard), input.clone(), effects);
+            let mut shard = lock(shard);
+            // Neither is ever refused.
+            let _ = shard.drive_call(signal::Input::Disconnect { conn, farewell }, effects);
+            let _ = shard.drive(Input::Disconnect { conn }, effects);
+        }
+    }
+
+    /// Tells every shard that time has passed.
+    pub(super) fn tick(&self, effects: &impl Effects) {
+        for shard in &self.0 {
+            let mut shard = lock(shard);
+            // Neither is ever refused.
+            let _ = shard.drive_call(signal::Input::Tick, effects);
+            let _ = shard.drive(Input::Tick, effects);
         }
     }
 
@@ -51,50 +96,89 @@ impl Shards {
         &self,
         user: UserId,
         nick: &Nick,
-        asker: Option<super::core::ConnId>,
+        asker: Option<ConnId>,
         effects: &impl Effects,
     ) -> Result<(), ErrorCode> {
         // Always in the same order, so two renames cannot wait for each other.
         let mut shards: Vec<_> = self.0.iter().map(lock).collect();
-        if let Some(code) = shards.iter().find_map(|core| core.name_conflict(None, user, &nick.key)) {
+        if let Some(code) = shards.iter().find_map(|shard| shard.core.name_conflict(None, user, &nick.key)) {
             return Err(code);
         }
-        for core in &mut shards {
-            drive(core, Input::Rename { user, nick: nick.clone(), asker }, effects)?;
+        for shard in &mut shards {
+            let renamed = User { id: user, nickname: nick.text.clone() };
+            shard.drive_call(signal::Input::Rename { user: renamed }, effects)?;
+            shard.drive(Input::Rename { user, nick: nick.clone(), asker }, effects)?;
         }
         Ok(())
     }
 
     /// Whether a name would clash in any room that somebody is in, or in this one.
     pub(super) fn name_conflict(&self, room: Option<RoomId>, user: UserId, key: &NameKey) -> Option<ErrorCode> {
-        let here = room.and_then(|id| self.of(id).name_conflict(room, user, key));
-        here.or_else(|| self.0.iter().find_map(|shard| lock(shard).name_conflict(None, user, key)))
+        let here = room.and_then(|id| self.of(id).core.name_conflict(room, user, key));
+        here.or_else(|| self.0.iter().find_map(|shard| lock(shard).core.name_conflict(None, user, key)))
     }
 
     /// The shard of a room.
-    pub(super) fn of(&self, room: RoomId) -> MutexGuard<'_, Core<Link>> {
+    pub(super) fn of(&self, room: RoomId) -> MutexGuard<'_, Shard> {
         lock(&self.0[room.0.unsigned_abs() as usize % self.0.len()])
     }
 }
 
-/// Gives an input to a core and carries out all that follows.
-fn drive(core: &mut Core<Link>, input: Input<Link>, effects: &impl Effects) -> Result<(), ErrorCode> {
-    let now = Instant::now();
-    let result = core.handle(now, input);
-    while let Some(output) = core.poll_output() {
-        match output {
-            Output::Send { to, frame } => to.push(frame.encode().into()),
-            Output::Broadcast { room, except, frame } => {
-                let bytes = Utf8Bytes::from(frame.encode());
-                core.audience(room, except, &frame).for_each(|link| link.push(bytes.clone()));
-            }
-            other => {
-                if let Some(input) = effects.carry_out(other) {
-                    // Stored is never refused.
-                    let _ = core.handle(now, input);
+impl Shard {
+    /// The people in a room, in the order they came.
+    pub(super) fn members(&self, room: RoomId) -> Vec<User> {
+        self.core.members(room)
+    }
+
+    /// Who is in the room's call.
+    pub(super) fn peers(&self, room: RoomId) -> Vec<Peer> {
+        self.calls.peers(room)
+    }
+
+    /// Whether this connection is in this room.
+    pub(super) fn is_in(&self, conn: ConnId, room: RoomId) -> bool {
+        self.core.is_in(conn, room)
+    }
+
+    /// Gives an input to the core and carries out all that follows.
+    fn drive(&mut self, input: Input<Link>, effects: &impl Effects) -> Result<(), ErrorCode> {
+        let now = Instant::now();
+        let result = self.core.handle(now, input);
+        while let Some(output) = self.core.poll_output() {
+            match output {
+                Output::Send { to, frame } => to.push(frame.encode().into()),
+                Output::Broadcast { room, except, frame } => {
+                    push_to_all(self.core.audience(room, except, &frame), &frame);
+                }
+                other => {
+                    if let Some(input) = effects.carry_out(other) {
+                        // Stored is never refused.
+                        let _ = self.core.handle(now, input);
+                    }
                 }
             }
         }
+        result
     }
-    result
+
+    /// Gives an input to the calls and carries out all that follows.
+    pub(super) fn drive_call(&mut self, input: signal::Input<Link>, effects: &impl Effects) -> Result<(), ErrorCode> {
+        let result = self.calls.handle(Instant::now(), input);
+        while let Some(output) = self.calls.poll_output() {
+            match output {
+                signal::Output::Send { to, frame } => to.push(frame.encode().into()),
+                signal::Output::Tell { room, except, frame } => {
+                    push_to_all(self.core.everyone(room, except), &frame);
+                }
+                signal::Output::Count { room, count } => effects.count_call(room, count),
+            }
+        }
+        result
+    }
+}
+
+/// Encodes a frame once for however many.
+fn push_to_all<'a>(links: impl Iterator<Item = &'a Link>, frame: &ServerFrame) {
+    let bytes = Utf8Bytes::from(frame.encode());
+    links.for_each(|link| link.push(bytes.clone()));
 }
