@@ -13,6 +13,8 @@ node_package=node-linux-$(uname -m | sed 's/x86_64/x64/; s/aarch64/arm64/')
 # found on the PATH before rustup's proxies, so rust-toolchain.toml does not send rustup to a
 # server that cannot be reached.
 export PATH="$tools/rust/bin:$tools/cargo-leptos-$CARGO_LEPTOS_VERSION/bin:$tools/wasm-bindgen-$WASM_BINDGEN_VERSION/bin:$tools/node-$NODE_VERSION/node_modules/$node_package/bin:$root/end2end/node_modules/.bin:$PATH"
+# What the browser tests let join a call beside browsers.
+export NOOM_PEER_PYTHON=$tools/peer/bin/python
 if [ -x "$tools/rust/bin/cargo" ]; then
     unset RUSTUP_TOOLCHAIN
     export CARGO="$tools/rust/bin/cargo" RUSTC="$tools/rust/bin/rustc"

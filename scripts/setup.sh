@@ -132,6 +132,26 @@ browser() {
     debian chromium fonts-noto-cjk fonts-noto-color-emoji
 }
 
+# --- The other ends of a call, for tests -----------------------------------------------------------
+
+turn_server() {
+    have turnserver && return 0
+    have apt-get || fail "There is no turnserver. Install coturn."
+    debian coturn
+    # Its tests start one of their own; none should run because of them.
+    ! have systemctl || systemctl disable --now coturn >/dev/null 2>&1 || true
+}
+
+# aiortc, a WebRTC stack that is no browser's, in a Python environment of its own.
+webrtc_peer() {
+    local home=$tools/peer wanted=$root/end2end/peer/requirements.txt
+    cmp -s "$wanted" "$home/.installed" && return 0
+    python3 -c 'import ensurepip, venv' 2>/dev/null || debian python3 python3-venv
+    step "aiortc (PyPI)" "Is PyPI reachable? Python 3.10 or newer is needed." \
+        bash -c 'python3 -m venv --clear "$1" && "$1/bin/pip" install -q -r "$2"' pip "$home" "$wanted"
+    cp "$wanted" "$home/.installed"
+}
+
 mkdir -p "$tools"
 have cc || debian gcc libc6-dev
 rust
@@ -139,4 +159,8 @@ crate_tool cargo-leptos "$CARGO_LEPTOS_VERSION" --locked --features no_downloads
 crate_tool wasm-bindgen-cli "$WASM_BINDGEN_VERSION"
 node
 node_packages
-[ "$want" != test ] || browser
+if [ "$want" = test ]; then
+    browser
+    turn_server
+    webrtc_peer
+fi

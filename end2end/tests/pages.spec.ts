@@ -1,22 +1,6 @@
-import { createRequire } from "node:module";
 import { request } from "node:http";
-import { readFileSync } from "node:fs";
-import type { Page } from "@playwright/test";
+import { expectAccessible } from "./accessible";
 import { Somebody, enter, expect, isIn, test, texts } from "./support";
-
-const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
-
-async function expectAccessible(page: Page) {
-  // Evaluated rather than added as a script, which the page's policy would rightly refuse.
-  await page.evaluate(axe);
-  const serious = await page.evaluate(async () => {
-    const { violations } = await (window as any).axe.run();
-    return violations
-      .filter((violation: any) => ["serious", "critical"].includes(violation.impact))
-      .map((violation: any) => `${violation.id}: ${violation.nodes.map((node: any) => node.html).join(" | ")}`);
-  });
-  expect(serious).toEqual([]);
-}
 
 for (const colorScheme of ["light", "dark"] as const) {
   for (const width of [360, 1440]) {

@@ -16,6 +16,12 @@ export class Server {
   url = "";
   private child?: ChildProcess;
 
+  /** With these variables, at this address. */
+  constructor(
+    private variables: Record<string, string> = {},
+    private host = "127.0.0.1",
+  ) {}
+
   async start() {
     const port = this.url ? new URL(this.url).port : "0";
     const limits = {
@@ -23,10 +29,10 @@ export class Server {
       NOOM_LIMITS_MESSAGE_BURST: "100000",
       NOOM_LIMITS_GUESTS_PER_MINUTE: "10000",
     };
-    const child = spawn(join(root, "target/release/noom"), ["--listen", `127.0.0.1:${port}`, "--data-dir", this.data], {
+    const child = spawn(join(root, "target/release/noom"), ["--listen", `${this.host}:${port}`, "--data-dir", this.data], {
       // Not in the project: the program finds its files by itself.
       cwd: tmpdir(),
-      env: { ...process.env, ...limits, RUST_LOG: "warn" },
+      env: { ...process.env, ...limits, ...this.variables, RUST_LOG: "warn" },
       stdio: ["ignore", "pipe", "inherit"],
     });
     this.child = child;
