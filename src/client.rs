@@ -10,4 +10,6 @@ pub mod socket;
 pub mod state;
 pub mod timeline;
 
+mod unsent;
+
 pub use socket::Client;

@@ -15,12 +15,12 @@ mod drain;
 mod headers;
 mod http;
 mod origin;
+mod per_address;
 mod random;
 mod tls;
 mod ws;
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -29,14 +29,13 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::BUILD;
 use config::Config;
 use hub::Hub;
 use identity::Identity;
+use per_address::PerAddress;
 use store::Store;
 use tls::Tls;
-
-/// The build that `hello` names.
-pub const BUILD: &str = env!("CARGO_PKG_VERSION");
 
 /// Why the server could not start: one line.
 #[derive(Debug)]
@@ -61,6 +60,8 @@ pub struct Server {
     pub config: Config,
     /// Cancelled when the server begins to drain.
     draining: CancellationToken,
+    /// WebSockets by address.
+    addresses: PerAddress,
     /// Every WebSocket's task, to wait for.
     sockets: TaskTracker,
 }
@@ -87,6 +88,7 @@ pub async fn run(config: Config) -> Result<(), StartError> {
         identity: Arc::new(identity),
         config,
         draining: CancellationToken::new(),
+        addresses: PerAddress::default(),
         sockets: TaskTracker::new(),
     });
     if let Ok(address) = listener.local_addr() {
@@ -97,8 +99,8 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     let renewing = tokio::spawn(renew(tls.clone()));
     let ticking = tokio::spawn(tick(server.hub.clone()));
     let accepting = CancellationToken::new();
-    let (router, limits) = (http::router(&server), server.config.limits.clone());
-    let serving = tokio::spawn(accept::serve(listener, tls, router, limits, accepting.clone()));
+    let (router, config) = (http::router(&server), server.config.clone());
+    let serving = tokio::spawn(accept::serve(listener, tls, router, config, accepting.clone()));
 
     drain::requested().await;
     drain::drain(&server).await;
@@ -132,10 +134,7 @@ async fn tick(hub: Arc<Hub>) {
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     for ticks in 0_u64.. {
         interval.tick().await;
-        // A room that panics must not stop the clock of the others.
-        if catch_unwind(AssertUnwindSafe(|| hub.tick())).is_err() {
-            tracing::error!("a tick panicked");
-        }
+        hub.tick();
         if ticks.is_multiple_of(TICKS_A_MINUTE) {
             hub.directory.forget_old(Instant::now());
         }

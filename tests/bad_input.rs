@@ -250,7 +250,8 @@ async fn the_twenty_first_message_at_once_waits_and_the_twenty_stand() {
 #[tokio::test]
 async fn rooms_are_not_made_without_end() {
     let folder = tempfile::tempdir().unwrap();
-    let server = Setup::in_folder(folder.path()).limit("rooms_per_minute", 1_000).start();
+    let server =
+        Setup::in_folder(folder.path()).limit("rooms_per_minute", 1_000).limit("rooms_per_connection", 1_000).start();
     let mut client = Client::greeted(&server).await;
     for n in 0..50 {
         client.ask("enter_room", json!({"room": format!("room {n}")})).await;
@@ -319,6 +320,67 @@ async fn heads_of_requests_are_bounded_in_size_and_time() {
     let _ = stream.read_to_end(&mut answer);
     assert!(!String::from_utf8_lossy(&answer).contains(" 200 "));
     assert_eq!(server.get("/health/live").status, 200);
+}
+
+#[tokio::test]
+async fn bodies_are_bounded_in_size_and_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Setup::in_folder(folder.path()).limit("request_seconds", 1).start();
+    let head = |length: usize| {
+        let address = server.address;
+        format!(
+            "POST /api/post HTTP/1.1\r\nHost: {address}\r\nOrigin: http://{address}\r\nContent-Length: {length}\r\n\
+             Content-Type: application/x-www-form-urlencoded\r\n\r\n"
+        )
+    };
+    let large = server.raw(format!("{}{}", head(70_000), "x".repeat(70_000)).as_bytes());
+    assert!(large.starts_with("HTTP/1.1 413"), "{large}");
+    // A letter now and then, for ever: no pause is long, but all together is.
+    let mut stream = TcpStream::connect(server.address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    stream.write_all(head(60_000).as_bytes()).unwrap();
+    let mut trickle = stream.try_clone().unwrap();
+    std::thread::spawn(move || {
+        while trickle.write_all(b"x").is_ok() {
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    });
+    let mut status = [0; 12];
+    stream.read_exact(&mut status).unwrap();
+    assert_eq!(&status, b"HTTP/1.1 408");
+    assert_eq!(server.get("/health/live").status, 200);
+}
+
+#[tokio::test]
+async fn one_address_cannot_hold_all_doors_open() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Setup::in_folder(folder.path()).limit("requests_per_address", 8).limit("header_seconds", 2).start();
+    let mut sockets = [Client::in_room(&server, "r").await, Client::in_room(&server, "r").await];
+    // Connections that never say what they want.
+    let half_open: Vec<_> = (0..8).map(|_| TcpStream::connect(server.address).unwrap()).collect();
+    let ninth = server.raw(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert_eq!(ninth, "", "closed, unanswered");
+    // Those who are in already talk on.
+    sockets[0].post("r", "hello").await;
+    sockets[1].until_type("new_message").await;
+    // The silent ones are closed in time, and make place.
+    for mut stream in half_open {
+        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        let _ = stream.read_to_end(&mut Vec::new());
+    }
+    assert_eq!(server.get("/health/live").status, 200);
+}
+
+#[tokio::test]
+async fn nobody_sits_in_rooms_without_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Setup::in_folder(folder.path()).limit("rooms_per_connection", 2).start();
+    let mut client = Client::in_room(&server, "a").await;
+    client.ask("enter_room", json!({"room": "b"})).await;
+    assert_eq!(client.refusal("enter_room", json!({"room": "c"})).await, "ROOM_QUOTA");
+    client.ask("enter_room", json!({"room": "a"})).await;
+    client.ask("leave_room", json!({"room": "b"})).await;
+    client.ask("enter_room", json!({"room": "c"})).await;
 }
 
 /// A WebSocket whose frames the test writes byte by byte.

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use noom::client::session::{Action, Ask, CallChange, Change, Event, Fate, Link, Session, Signal};
 use noom::protocol::call::{CallPresence, JoinCallAck, SetMedia};
-use noom::protocol::frame::{Nothing, Post};
+use noom::protocol::frame::{Nothing, Post, Presence, Typing};
 use noom::protocol::{
     Ack, ClientFrame, CloseCode, Command, EnterRoomAck, ErrorCode, HelloAck, Limits, Message, MessageKey, NicknameAck,
     PeerId, Position, PostAck, Refusal, ServerFrame, User, UserId,
@@ -31,11 +31,14 @@ struct Page {
     drops: usize,
     sent: VecDeque<ClientFrame>,
     told: Vec<Change>,
+    /// What a reload does not reach.
+    kept: BTreeMap<MessageKey, Post>,
 }
 
 impl Page {
     fn new(seed: u64) -> Self {
-        Self { session: Session::new(seed), now: 0, connects: 0, drops: 0, sent: VecDeque::new(), told: Vec::new() }
+        let (sent, told, kept) = (VecDeque::new(), Vec::new(), BTreeMap::new());
+        Self { session: Session::new(seed), now: 0, connects: 0, drops: 0, sent, told, kept }
     }
 
     fn handle(&mut self, event: Event) {
@@ -48,6 +51,8 @@ impl Page {
                     self.sent.clear();
                 }
                 Action::Send(text) => self.sent.push_back(ClientFrame::decode(&text).unwrap()),
+                Action::Keep(post) => drop(self.kept.insert(post.key, post)),
+                Action::Forget(key) => drop(self.kept.remove(&key)),
                 Action::Tell(change) => self.told.push(change),
             }
         }
@@ -250,12 +255,21 @@ fn any_frame_is_a_sign_of_life() {
 fn a_woken_page_asks_at_once_whether_the_connection_lives() {
     let mut page = Page::in_room(1, 0);
     page.handle(Event::Awake);
+    let ping = page.next_sent("ping");
+    page.handle(Event::Awake);
+    assert!(page.sent.is_empty(), "once is enough");
+    page.acknowledge(&ping, Ack::Nothing(Nothing {}));
+    page.handle(Event::Awake);
     page.next_sent("ping");
+    assert_eq!(page.sleep_until_wake(), 4_000, "what died in its sleep is given up soon");
+    assert_eq!(page.drops, 1);
+    page.sleep_until_wake();
+    page.greet();
     page.handle(Event::Offline);
     assert_eq!(page.link(), Link::Offline);
     assert_eq!(page.session.next_wake(), None);
     page.handle(Event::Awake);
-    assert_eq!(page.connects, 2);
+    assert_eq!(page.connects, 3);
 }
 
 #[test]
@@ -357,6 +371,126 @@ fn what_waits_to_be_sent_is_shown_again_when_its_room_is() {
     page.told.clear();
     page.handle(Event::Ask(Ask::Enter { room: ROOM.into(), after: None }));
     assert_eq!(page.told, [Change::Unsent(post(1, "t"))]);
+}
+
+fn stored(page: &mut Page, key: u128) {
+    let sent = page.next_sent("new_message");
+    let ack = PostAck { room: ROOM.into(), key: MessageKey(key), seq: 1, at: 0, dup: None };
+    page.acknowledge(&sent, Ack::NewMessage(ack));
+}
+
+#[test]
+fn what_was_said_is_kept_until_it_is_stored_or_given_up() {
+    let mut page = Page::in_room(1, 0);
+    (1..=3).for_each(|key| page.handle(Event::Ask(Ask::Post(post(key, "t")))));
+    assert_eq!(page.kept.len(), 3);
+    stored(&mut page, 1);
+    let second = page.next_sent("new_message");
+    page.refuse(&second, ErrorCode::StoreUnavailable.into());
+    assert_eq!(page.kept.keys().map(|key| key.0).collect::<Vec<_>>(), [2, 3], "a refused one may be sent again");
+    page.handle(Event::Ask(Ask::Discard(MessageKey(2))));
+    stored(&mut page, 3);
+    assert!(page.kept.is_empty());
+}
+
+#[test]
+fn after_a_reload_what_was_kept_is_shown_and_sent_in_order_with_its_keys() {
+    let mut page = Page::new(1);
+    page.handle(Event::Start);
+    (1..=2).for_each(|key| page.handle(Event::Ask(Ask::Post(post(key, "t")))));
+    page.handle(Event::Ask(Ask::Enter { room: ROOM.into(), after: None }));
+    page.greet();
+    page.enter(0, vec![]);
+    let shown: Vec<_> = page.told.iter().filter(|change| matches!(change, Change::Unsent(_))).collect();
+    assert_eq!(shown.len(), 4, "when it was kept, and when the room came: the page knows them by their keys");
+    stored(&mut page, 1);
+    stored(&mut page, 2);
+    assert!(page.kept.is_empty() && page.sent.is_empty());
+}
+
+#[test]
+fn what_is_left_to_say_is_said_in_a_room_that_no_page_shows() {
+    let mut page = Page::in_room(1, 0);
+    (1..=2).for_each(|key| page.handle(Event::Ask(Ask::Post(post(key, "t")))));
+    page.handle(Event::Ask(Ask::Leave { room: ROOM.into() }));
+    stored(&mut page, 1);
+    page.enter(0, vec![]);
+    stored(&mut page, 2);
+    page.next_sent("leave_room");
+    assert!(page.sent.is_empty() && page.kept.is_empty());
+
+    // Kept from an earlier page, while the list of rooms is shown.
+    page.handle(Event::Ask(Ask::Post(post(3, "t"))));
+    let enter = page.next_sent("enter_room");
+    page.refuse(&enter, ErrorCode::NickTaken.into());
+    assert!(page.sent.is_empty() && page.kept.len() == 1, "it waits for somebody to open the room");
+    page.handle(Event::Ask(Ask::Enter { room: ROOM.into(), after: None }));
+    page.enter(0, vec![]);
+    stored(&mut page, 3);
+    assert!(page.sent.is_empty(), "a page shows the room now");
+}
+
+#[test]
+fn an_errand_in_a_room_that_a_page_shows_under_its_own_name_is_done_there() {
+    let mut page = Page::in_room(1, 0);
+    page.handle(Event::Ask(Ask::Post(Post { room: "R".into(), ..post(1, "t") })));
+    let enter = page.next_sent("enter_room");
+    page.acknowledge(&enter, entered(0, vec![]));
+    stored(&mut page, 1);
+    assert!(page.sent.is_empty(), "and one stays in it");
+    page.receive(&ServerFrame::NewMessage(message(1)));
+    assert_eq!(page.told.last(), Some(&Change::Message(message(1))));
+}
+
+fn ann() -> User {
+    User { id: UserId(7), nickname: "Ann".into() }
+}
+
+fn writers(page: &mut Page) -> Vec<usize> {
+    let counts = page.told.iter().filter_map(|change| match change {
+        Change::Typing { users, .. } => Some(users.len()),
+        _ => None,
+    });
+    let counts = counts.collect();
+    page.told.clear();
+    counts
+}
+
+#[test]
+fn who_writes_is_told_until_they_stop_or_say_it() {
+    let mut page = Page::in_room(1, 0);
+    let typing = |user: User| ServerFrame::Typing(Typing { room: ROOM.into(), user });
+    page.receive(&typing(ann()));
+    page.receive(&typing(ann()));
+    page.receive(&typing(me()));
+    assert_eq!(writers(&mut page), [1], "the same news once, and of oneself none");
+    assert_eq!(page.sleep_until_wake(), 6_000);
+    assert_eq!(writers(&mut page), [0]);
+    page.receive(&typing(ann()));
+    page.receive(&ServerFrame::NewMessage(Message { user: ann(), ..message(1) }));
+    assert_eq!(writers(&mut page), [1, 0]);
+    page.receive(&typing(ann()));
+    page.receive(&ServerFrame::Bye(Presence { room: ROOM.into(), user: ann(), count: 1 }));
+    assert_eq!(writers(&mut page), [1, 0]);
+    page.receive(&typing(ann()));
+    page.handle(Event::Closed(1006));
+    assert_eq!(writers(&mut page), [1, 0]);
+}
+
+#[test]
+fn one_says_that_one_writes_every_few_seconds_and_anew_after_a_message() {
+    let mut page = Page::in_room(1, 0);
+    let letter = || Event::Ask(Ask::Typing { room: ROOM.into() });
+    let sent = |page: &mut Page, wait: u64| {
+        page.now += wait;
+        page.handle(letter());
+        page.sent.drain(..).filter(|frame| frame.command.name() == "typing").count()
+    };
+    assert_eq!([0, 100, 2_800, 100, 2_999, 1].map(|wait| sent(&mut page, wait)), [1, 0, 0, 1, 0, 1]);
+    page.handle(Event::Ask(Ask::Post(post(1, "t"))));
+    assert_eq!(sent(&mut page, 0), 1);
+    page.handle(Event::Closed(1006));
+    assert_eq!(sent(&mut page, 5_000), 0, "nobody to say it to");
 }
 
 #[test]

@@ -2,20 +2,20 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that fails says where")]
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use noom::protocol::{Ack, ErrorCode, Message, MessageKey, ServerFrame, User, UserId};
-use noom::server::hub::core::{Author, ConnId, Core, GRACE, History, Input, Output, RoomId, Stored};
+use noom::protocol::{Ack, CloseCode, ErrorCode, Message, MessageKey, ServerFrame, User, UserId};
+use noom::server::hub::core::{Author, ConnId, Core, GATE_KEEPS, GRACE, History, Input, Output, RoomId, Stored};
 use noom::server::name_key::Nick;
 use proptest::prelude::*;
 
-/// A link that keeps what it is sent.
+/// A link that keeps what it is sent, and why it was closed.
 #[derive(Clone, Debug, Default)]
-struct Ear(Rc<RefCell<Vec<ServerFrame>>>);
+struct Ear(Rc<RefCell<Vec<ServerFrame>>>, Rc<Cell<Option<CloseCode>>>);
 
 impl Ear {
     fn take(&self) -> Vec<ServerFrame> {
@@ -63,6 +63,7 @@ impl World {
                 Output::Broadcast { room, except, frame } => {
                     self.core.audience(room, except, &frame).for_each(|ear| ear.0.borrow_mut().push(frame.clone()));
                 }
+                Output::Close { link, code } => link.1.set(Some(code)),
                 Output::Answer { .. } | Output::Count { .. } => {}
             }
         }
@@ -137,6 +138,7 @@ fn describe(frame: &ServerFrame) -> String {
         ServerFrame::Bye(presence) => format!("bye {} {}", name(&presence.user), presence.count),
         ServerFrame::Nickname(renamed) => format!("nickname {}", name(&renamed.user)),
         ServerFrame::NewMessage(message) => format!("{}: {}", message.seq, message.text),
+        ServerFrame::Typing(typing) => format!("{} is writing", name(&typing.user)),
         ServerFrame::Error { refusal, .. } => format!("error {}", refusal.code),
         other => format!("{other:?}"),
     }
@@ -226,6 +228,36 @@ fn entering_again_tells_the_others_nothing() {
     world.enter_and_open(2, 2, "bob", 1);
     assert!(world.heard(1).is_empty());
     assert_eq!(world.heard(2), ["entered with ann+bob after []", "entered with ann+bob after []"]);
+}
+
+#[test]
+fn the_others_hear_that_somebody_writes_and_nobody_else() {
+    let mut world = World::new();
+    world.enter_and_open(1, 1, "ann", 1);
+    world.enter_and_open(2, 1, "ann", 1);
+    world.enter_and_open(3, 2, "bob", 1);
+    world.enter_and_open(4, 3, "cat", 2);
+    (1..=4).for_each(|conn| drop(world.heard(conn)));
+    let typing = |conn| Input::Typing { conn: ConnId(conn), room: RoomId(1) };
+    world.handle(typing(1)).unwrap();
+    assert_eq!(world.handle(typing(4)), Err(ErrorCode::NotInRoom));
+    let heard: Vec<_> = (1..=4).map(|conn| world.heard(conn)).collect();
+    assert_eq!(heard, [vec![], vec![], vec!["ann is writing".to_owned()], vec![]]);
+}
+
+#[test]
+fn a_gate_that_stays_shut_keeps_only_so_much_and_then_the_reader_comes_back() {
+    let mut world = World::new();
+    world.enter_and_open(1, 1, "ann", 1);
+    world.enter(2, 2, "bob", 1).unwrap();
+    for n in 0..=GATE_KEEPS {
+        assert_eq!(world.ear(2).1.get(), None, "after {n}");
+        world.post(1, 1, "hi").unwrap();
+        world.commit();
+        world.tell();
+    }
+    assert_eq!(world.ear(2).1.get(), Some(CloseCode::SlowConsumer));
+    assert_eq!(world.ear(1).1.get(), None);
 }
 
 #[test]

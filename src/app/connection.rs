@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use leptos::either::EitherOf5;
+use leptos::either::EitherOf6;
 use leptos::prelude::*;
 use leptos_i18n::td;
 
@@ -30,14 +30,22 @@ pub(super) fn ConnectionNotice() -> impl IntoView {
         );
         on_cleanup(move || tick.iter().for_each(IntervalHandle::clear));
     });
+    let newer = move || client.state.other_build.with(Option::is_some);
+    reload_unseen(client);
     let reconnect = move |_| client.ask(Ask::ReconnectNow);
     let reload = move |_| drop(window().location().reload());
 
     let notice = move || match link.get() {
-        Link::Idle | Link::Online => EitherOf5::A(()),
+        Link::Online if newer() => EitherOf6::F(view! {
+            <p class="notice">
+                <span>{td!(i18n.get(), new_build)}</span>
+                <button type="button" on:click=reload>{td!(i18n.get(), reload)}</button>
+            </p>
+        }),
+        Link::Idle | Link::Online => EitherOf6::A(()),
         // A connection that is there in a moment needs no words: the style shows them late.
-        Link::Connecting => EitherOf5::B(view! { <p class="notice late">{td!(i18n.get(), connecting)}</p> }),
-        Link::Waiting { until, restarting } => EitherOf5::C({
+        Link::Connecting => EitherOf6::B(view! { <p class="notice late">{td!(i18n.get(), connecting)}</p> }),
+        Link::Waiting { until, restarting } => EitherOf6::C({
             let seconds = move || until.saturating_sub(clock.get().max(now())).div_ceil(1_000);
             let text = move || {
                 if restarting {
@@ -54,8 +62,8 @@ pub(super) fn ConnectionNotice() -> impl IntoView {
                 </p>
             }
         }),
-        Link::Offline => EitherOf5::D(view! { <p class="notice">{td!(i18n.get(), offline)}</p> }),
-        Link::Refused(code) => EitherOf5::E({
+        Link::Offline => EitherOf6::D(view! { <p class="notice">{td!(i18n.get(), offline)}</p> }),
+        Link::Refused(code) => EitherOf6::E({
             let outdated = code == CloseCode::UnsupportedVersion.number();
             let text = move || {
                 if outdated {
@@ -75,4 +83,29 @@ pub(super) fn ConnectionNotice() -> impl IntoView {
         }),
     };
     view! { <div class="connection" role="status">{notice}</div> }
+}
+
+/// Where the build is noted for which a page reloaded by itself, so that it does so once.
+const RELOADED_FOR: &str = "noom.reloaded-for";
+
+/// Reloads a page that is of another build than the server while nobody looks at it, writes in it or
+/// talks in it.
+fn reload_unseen(client: Client) {
+    let attempt = move || {
+        let Some(build) = client.state.other_build.get_untracked() else { return };
+        let in_use = !document().hidden() || client.state.has_draft.get_untracked() || client.state.calls.has_meeting();
+        let Ok(Some(storage)) = window().session_storage() else { return };
+        let was_tried = storage.get_item(RELOADED_FOR).ok().flatten().is_some_and(|tried| tried == build);
+        if !in_use && !was_tried && storage.set_item(RELOADED_FOR, &build).is_ok() {
+            let _ = window().location().reload();
+        }
+    };
+    Effect::new(move |_| {
+        client.state.other_build.track();
+        attempt();
+    });
+    Effect::new(move |_| {
+        let handle = window_event_listener(leptos::ev::visibilitychange, move |_| attempt());
+        on_cleanup(move || handle.remove());
+    });
 }

@@ -3,6 +3,7 @@
 mod composer;
 mod log;
 mod members;
+mod typing;
 
 use leptos::either::{Either, EitherOf3};
 use leptos::prelude::*;
@@ -23,6 +24,7 @@ use crate::protocol::{ErrorCode, User};
 use composer::Composer;
 use log::Log;
 use members::{Members, MembersMenu};
+use typing::Typing;
 
 /// `/r/{room}`
 #[component]
@@ -105,6 +107,7 @@ fn RoomView(page: RoomPage) -> impl IntoView {
             </Show>
             <main>
                 <Log here/>
+                <Typing here/>
                 <Composer here name=name.clone() key/>
             </main>
             <aside><Members here back=path::room(&name)/></aside>

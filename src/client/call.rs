@@ -39,6 +39,11 @@ impl Listener {
         });
     }
 
+    /// Whether there is a meeting.
+    pub fn has_meeting(&self) -> bool {
+        self.0.try_with_value(|meeting| meeting.as_ref().is_some_and(|meeting| !meeting.is_closed())).unwrap_or(false)
+    }
+
     fn attach(&self, meeting: UnboundedSender<Event>) {
         self.0.set_value(Some(meeting));
     }

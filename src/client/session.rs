@@ -5,20 +5,23 @@
 //! steady clock; chance comes from a seed; so a run can be replayed.
 //!
 //! What it promises: a room's messages come once each and in order, across connections; what was
-//! posted while there was no connection is sent once when there is one, in order, one at a time.
+//! posted while there was no connection is sent once when there is one, in order, one at a time, in
+//! rooms that no page shows any more, too.
 
 pub mod event;
+mod typing;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use crate::protocol::call::JoinCall;
-use crate::protocol::frame::{EnterRoom, Hello, History, InRoom, Nothing, Post, SetNickname};
+use crate::protocol::frame::{EnterRoom, Hello, History, InRoom, Nothing, Post, SetNickname, Typing as Written};
 use crate::protocol::{
     Ack, AckKind, ClientFrame, CloseCode, Command, ErrorCode, HEARTBEAT_MS, Message, MessageKey, PONG_TIMEOUT_MS,
     PeerId, Position, Refusal, ServerFrame, User, UserId, VERSION,
 };
 
 pub use event::{Action, Ask, CallChange, Change, Event, Fate, Link, Signal};
+use typing::Typing;
 
 /// The first pause before coming back is up to this long; each further one up to twice as long.
 const FIRST_PAUSE_MS: u64 = 500;
@@ -28,6 +31,8 @@ const LONGEST_PAUSE_MS: u64 = 30_000;
 const CALM_MS: u64 = 60_000;
 /// A connection that is not there within this is given up.
 const OPEN_WITHIN_MS: u64 = 10_000;
+/// A connection that is asked for a sign of life after a sleep most often died in it.
+const WOKEN_PONG_MS: u64 = 4_000;
 /// A message that the server could not store is tried again after this, unless it says otherwise.
 const RETRY_MS: u64 = 2_000;
 
@@ -41,8 +46,8 @@ pub struct Session {
     connected: bool,
     opened_at: u64,
     heard_at: u64,
-    /// When the `ping` that waits for any frame was sent.
-    pinged_at: Option<u64>,
+    /// When the `ping` that was sent must have brought a frame, any frame.
+    pong_by: Option<u64>,
     heartbeat_ms: u64,
     /// Failed attempts in a row.
     attempts: u32,
@@ -70,6 +75,9 @@ struct Room {
     retry_at: Option<u64>,
     /// Whether one wants to be in its call.
     call: Option<Place>,
+    /// Whether no page shows it: one is there only to say what is left to say.
+    errand: bool,
+    typing: Typing,
 }
 
 /// One's place in a call.
@@ -89,7 +97,7 @@ enum Asked {
     Enter(String),
     Post(Post),
     Rename,
-    Older(String),
+    Older(String, u64),
     WatchRooms,
     JoinCall(String),
     Signal(String, PeerId),
@@ -105,7 +113,7 @@ impl Session {
             connected: false,
             opened_at: 0,
             heard_at: 0,
-            pinged_at: None,
+            pong_by: None,
             heartbeat_ms: HEARTBEAT_MS,
             attempts: 0,
             return_in_ms: None,
@@ -143,7 +151,7 @@ impl Session {
             Event::Awake => match self.link {
                 Link::Waiting { .. } | Link::Offline => self.connect(now),
                 // A laptop that slept may hold a connection that is long dead: ask at once.
-                Link::Online if self.pinged_at.is_none() => self.ping(now),
+                Link::Online => self.ping(now, WOKEN_PONG_MS),
                 _ => {}
             },
             Event::Offline => {
@@ -167,15 +175,13 @@ impl Session {
         let wake = match self.link {
             Link::Waiting { until, .. } => until,
             Link::Connecting => self.opened_at + OPEN_WITHIN_MS,
-            Link::Online => match self.pinged_at {
-                Some(pinged_at) => pinged_at + PONG_TIMEOUT_MS,
-                None => self.heard_at + self.heartbeat_ms,
-            },
+            Link::Online => self.pong_by.unwrap_or(self.heard_at + self.heartbeat_ms),
             Link::Idle | Link::Offline | Link::Refused(_) => return None,
         };
         let posts_wait =
             self.greeted && self.in_flight.is_none() && !self.unsent.is_empty() && self.hold_posts_until > 0;
-        let wake = self.rooms.values().filter_map(|room| room.retry_at).fold(wake, u64::min);
+        let of_room = |room: &Room| [room.retry_at, room.typing.next_wake()];
+        let wake = self.rooms.values().flat_map(of_room).flatten().fold(wake, u64::min);
         Some(if posts_wait { wake.min(self.hold_posts_until) } else { wake })
     }
 
@@ -186,12 +192,13 @@ impl Session {
         let is_due = |room: &mut Room| room.retry_at.take_if(|at| *at <= now).is_some();
         let due: Vec<_> = self.rooms.iter_mut().filter_map(|(name, room)| is_due(room).then(|| name.clone())).collect();
         due.iter().for_each(|name| self.enter(name));
+        self.tell_typing(|typing| typing.expire(now));
         match self.link {
             Link::Waiting { until, .. } if until <= now => self.connect(now),
             Link::Connecting if self.opened_at + OPEN_WITHIN_MS <= now => self.closed(now, 1006),
-            Link::Online => match self.pinged_at {
-                Some(pinged_at) if pinged_at + PONG_TIMEOUT_MS <= now => self.closed(now, 1006),
-                None if self.heard_at + self.heartbeat_ms <= now => self.ping(now),
+            Link::Online => match self.pong_by {
+                Some(pong_by) if pong_by <= now => self.closed(now, 1006),
+                None if self.heard_at + self.heartbeat_ms <= now => self.ping(now, PONG_TIMEOUT_MS),
                 _ => {}
             },
             _ => {}
@@ -206,9 +213,12 @@ impl Session {
         self.actions.push_back(Action::Connect);
     }
 
-    fn ping(&mut self, now: u64) {
-        self.pinged_at = Some(now);
-        self.send(Command::Ping(Nothing {}), Asked::Ping);
+    /// Asks for a sign of life within `patience`.
+    fn ping(&mut self, now: u64, patience: u64) {
+        if self.pong_by.is_none() {
+            self.send(Command::Ping(Nothing {}), Asked::Ping);
+        }
+        self.pong_by = Some(self.pong_by.unwrap_or(u64::MAX).min(now + patience));
     }
 
     /// Forgets the connection and all that was asked over it. Unanswered posts stay in the queue.
@@ -217,8 +227,9 @@ impl Session {
             self.actions.push_back(Action::Drop);
         }
         self.greeted = false;
-        self.pinged_at = None;
+        self.pong_by = None;
         self.in_flight = None;
+        self.tell_typing(Typing::clear);
         for room in self.rooms.values_mut() {
             room.entered = false;
             room.retry_at = None;
@@ -228,7 +239,7 @@ impl Session {
         }
         for asked in std::mem::take(&mut self.asked).into_values() {
             match asked {
-                Asked::Older(room) => self.tell(Change::Older { room, history: None }),
+                Asked::Older(room, before) => self.tell(Change::Older { room, before, history: None }),
                 Asked::Rename => self.tell(Change::NotRenamed(None)),
                 _ => {}
             }
@@ -270,14 +281,36 @@ impl Session {
                 self.enter(&room);
             }
             Ask::Leave { room } => {
-                self.rooms.remove(&room);
-                if self.greeted {
-                    self.send(Command::LeaveRoom(InRoom { room }), Asked::Whatever(AckKind::Nothing));
+                let call = self.rooms.remove(&room).and_then(|room| room.call);
+                if self.greeted && self.unsent.iter().any(|post| post.room == room) {
+                    if call.is_some() {
+                        let leave = Command::LeaveCall(InRoom { room: room.clone() });
+                        self.send(leave, Asked::Whatever(AckKind::Nothing));
+                    }
+                    self.run_errands();
+                } else {
+                    self.leave(room);
                 }
             }
-            Ask::Post(post) | Ask::Retry(post) => {
+            Ask::Post(post) => {
                 if !self.unsent.iter().any(|waiting| waiting.key == post.key) {
+                    self.actions.push_back(Action::Keep(post.clone()));
+                    self.tell(Change::Unsent(post.clone()));
+                    if let Some(room) = self.rooms.get_mut(&post.room) {
+                        room.typing.finished();
+                    }
                     self.unsent.push_back(post);
+                    self.run_errands();
+                }
+            }
+            Ask::Discard(key) => {
+                self.unsent.retain(|post| post.key != key);
+                self.actions.push_back(Action::Forget(key));
+            }
+            Ask::Typing { room: name } => {
+                let room = self.rooms.get_mut(&name).filter(|room| room.entered);
+                if room.is_some_and(|room| room.typing.is_due(now)) {
+                    self.send(Command::Typing(InRoom { room: name }), Asked::Whatever(AckKind::Nothing));
                 }
             }
             Ask::Rename { nickname } if self.greeted => {
@@ -285,9 +318,10 @@ impl Session {
             }
             Ask::Rename { .. } => self.tell(Change::NotRenamed(None)),
             Ask::Older { room, before, limit } if self.rooms.get(&room).is_some_and(|room| room.entered) => {
-                self.send(Command::History(History { room: room.clone(), before, limit }), Asked::Older(room));
+                let asked = Asked::Older(room.clone(), before);
+                self.send(Command::History(History { room, before, limit }), asked);
             }
-            Ask::Older { room, .. } => self.tell(Change::Older { room, history: None }),
+            Ask::Older { room, before, .. } => self.tell(Change::Older { room, before, history: None }),
             Ask::WatchRooms(watching) => {
                 self.watching = watching;
                 self.watch_rooms();
@@ -352,6 +386,34 @@ impl Session {
         self.send(Command::EnterRoom(EnterRoom { room: name.to_owned(), after }), Asked::Enter(name.to_owned()));
     }
 
+    fn leave(&mut self, room: String) {
+        if self.greeted {
+            self.send(Command::LeaveRoom(InRoom { room }), Asked::Whatever(AckKind::Nothing));
+        }
+    }
+
+    /// Enters the rooms that no page shows and where something is left to say.
+    fn run_errands(&mut self) {
+        if !self.greeted {
+            return;
+        }
+        let missing = |post: &&Post| !self.rooms.contains_key(&post.room);
+        let errands: BTreeSet<_> = self.unsent.iter().filter(missing).map(|post| post.room.clone()).collect();
+        for name in errands {
+            self.rooms.insert(name.clone(), Room { errand: true, ..Room::default() });
+            self.enter(&name);
+        }
+    }
+
+    /// Leaves a room where nothing is left to say, if one was there for nothing else.
+    fn end_errand(&mut self, name: &str) {
+        let is_over = !self.unsent.iter().any(|post| post.room == name);
+        if is_over && self.rooms.get(name).is_some_and(|room| room.errand) {
+            self.rooms.remove(name);
+            self.leave(name.to_owned());
+        }
+    }
+
     fn watch_rooms(&mut self) {
         match (self.greeted, self.watching) {
             (true, true) => self.send(Command::WatchRooms(Nothing {}), Asked::WatchRooms),
@@ -373,7 +435,7 @@ impl Session {
 
     fn received(&mut self, now: u64, text: &str) {
         self.heard_at = now;
-        self.pinged_at = None;
+        self.pong_by = None;
         let asked = &self.asked;
         let kind = |id: u64| asked.get(&id).map(Asked::ack_kind);
         // A frame of a kind that this page does not know comes from a newer server.
@@ -391,7 +453,19 @@ impl Session {
             }
             ServerFrame::NewMessage(message) => self.message(message),
             ServerFrame::Welcome(presence) => self.tell(Change::Welcome(presence)),
-            ServerFrame::Bye(presence) => self.tell(Change::Bye(presence)),
+            ServerFrame::Bye(presence) => {
+                self.stopped_typing(&presence.room, presence.user.id);
+                self.tell(Change::Bye(presence));
+            }
+            ServerFrame::Typing(Written { room, user }) => {
+                let is_me = self.me == Some(user.id);
+                if let Some(known) = self.rooms.get_mut(&room).filter(|known| known.entered && !is_me)
+                    && known.typing.heard(user, now)
+                {
+                    let users = known.typing.users();
+                    self.tell(Change::Typing { room, users });
+                }
+            }
             ServerFrame::Nickname(renamed) => {
                 if Some(renamed.user.id) == self.me {
                     self.tell(Change::Me(renamed.user.clone()));
@@ -425,10 +499,12 @@ impl Session {
                 self.me = Some(hello.user.id);
                 self.heartbeat_ms = hello.heartbeat_ms.max(1_000);
                 self.tell(Change::Me(hello.user));
+                self.tell(Change::Build(hello.build));
                 self.set_link(Link::Online);
                 for name in self.rooms.keys().cloned().collect::<Vec<_>>() {
                     self.enter(&name);
                 }
+                self.run_errands();
                 if self.watching {
                     self.watch_rooms();
                 }
@@ -440,6 +516,10 @@ impl Session {
                         post.room = ack.room.clone();
                     }
                     self.tell(Change::Named { asked: name, room: ack.room.clone() });
+                    // A page shows it already: what is left to say is said there.
+                    if room.errand && self.rooms.contains_key(&ack.room) {
+                        return;
+                    }
                 }
                 room.entered = true;
                 room.position = Some(Position { epoch: ack.epoch.clone(), seq: ack.head });
@@ -461,6 +541,8 @@ impl Session {
                 let position = self.rooms.get(&post.room).and_then(|room| room.position.as_ref());
                 let shown = position.is_some_and(|position| ack.seq <= position.seq);
                 let fate = if shown { Fate::Shown } else { Fate::Stored(ack.seq) };
+                self.actions.push_back(Action::Forget(post.key));
+                self.end_errand(&post.room);
                 self.tell(Change::Posted { room: post.room, key: post.key, fate });
             }
             (Asked::Rename, Ack::Nickname(ack)) => {
@@ -478,7 +560,9 @@ impl Session {
                     self.enter(&name);
                 }
             }
-            (Asked::Older(room), Ack::History(history)) => self.tell(Change::Older { room, history: Some(history) }),
+            (Asked::Older(room, before), Ack::History(history)) => {
+                self.tell(Change::Older { room, before, history: Some(history) });
+            }
             (Asked::WatchRooms, Ack::Rooms(rooms)) => self.tell(Change::Rooms(rooms)),
             _ => {}
         }
@@ -497,7 +581,13 @@ impl Session {
                     }
                     self.tell(Change::NotEntered { room, refusal });
                 }
-                _ => self.tell(Change::NotEntered { room, refusal }),
+                _ => {
+                    // What is left to say there waits for somebody to open the room.
+                    if self.rooms.get(&room).is_some_and(|room| room.errand) {
+                        self.rooms.remove(&room);
+                    }
+                    self.tell(Change::NotEntered { room, refusal });
+                }
             },
             Asked::Post(post) => match refusal.code {
                 // It stays at the head of the queue, so the order is kept.
@@ -515,11 +605,12 @@ impl Session {
                 }
                 _ => {
                     self.post_done(id, post.key);
+                    self.end_errand(&post.room);
                     self.tell(Change::Posted { room: post.room, key: post.key, fate: Fate::Refused(refusal) });
                 }
             },
             Asked::Rename => self.tell(Change::NotRenamed(Some(refusal))),
-            Asked::Older(room) => self.tell(Change::Older { room, history: None }),
+            Asked::Older(room, before) => self.tell(Change::Older { room, before, history: None }),
             Asked::JoinCall(name) if refusal.code == ErrorCode::RateLimited => {
                 // Whoever has a place keeps it; whoever has none asks again, when the room was entered anew.
                 let waiting = self.rooms.get_mut(&name);
@@ -546,6 +637,7 @@ impl Session {
             seq if seq <= position.seq => {}
             seq if seq == position.seq + 1 => {
                 position.seq = seq;
+                self.stopped_typing(&message.room, message.user.id);
                 self.tell(Change::Message(message));
             }
             // A hole should not happen. If it does, the server knows what belongs in it.
@@ -554,6 +646,25 @@ impl Session {
                 let name = message.room;
                 self.enter(&name);
             }
+        }
+    }
+
+    /// Changes who is writing in each room, and tells of those where that is news.
+    fn tell_typing(&mut self, change: impl Fn(&mut Typing) -> bool) {
+        for (name, room) in &mut self.rooms {
+            if change(&mut room.typing) {
+                let change = Change::Typing { room: name.clone(), users: room.typing.users() };
+                self.actions.push_back(Action::Tell(change));
+            }
+        }
+    }
+
+    fn stopped_typing(&mut self, room: &str, user: UserId) {
+        if let Some(known) = self.rooms.get_mut(room)
+            && known.typing.stopped(user)
+        {
+            let (room, users) = (room.to_owned(), known.typing.users());
+            self.tell(Change::Typing { room, users });
         }
     }
 
@@ -604,7 +715,7 @@ impl Asked {
             Self::Enter(_) => AckKind::EnterRoom,
             Self::Post(_) => AckKind::NewMessage,
             Self::Rename => AckKind::Nickname,
-            Self::Older(_) => AckKind::History,
+            Self::Older(..) => AckKind::History,
             Self::WatchRooms => AckKind::Rooms,
             Self::JoinCall(_) => AckKind::JoinCall,
             Self::Signal(..) => AckKind::Nothing,

@@ -13,6 +13,7 @@ use leptos::task::spawn_local;
 
 use super::session::{Action, Ask, Event, Session};
 use super::state::{self, Older, Room};
+use super::unsent;
 use crate::protocol::MessageKey;
 use crate::protocol::frame::Post;
 
@@ -37,7 +38,9 @@ impl Client {
     pub fn start(&self) {
         let Some(inbox) = self.inbox.try_update_value(Option::take).flatten() else { return };
         self.tell(Event::Start);
-        for (name, event) in [("online", Event::Awake), ("offline", Event::Offline), ("focus", Event::Awake)] {
+        unsent::all().into_iter().for_each(|post| self.ask(Ask::Post(post)));
+        let awake = ["online", "focus", "pageshow"].map(|name| (name, Event::Awake));
+        for (name, event) in awake.into_iter().chain([("offline", Event::Offline)]) {
             let this = *self;
             let handle = window_event_listener_untyped(name, move |_| this.tell(event.clone()));
             on_cleanup(move || handle.remove());
@@ -74,16 +77,33 @@ impl Client {
 
     /// Says something in a room: now, or when there is a connection.
     pub fn post(&self, room: Room, text: String) {
-        let post = Post { room: room.name.get_value(), key: new_key(), text };
-        room.add_pending(post.clone());
-        self.ask(Ask::Post(post));
+        self.ask(Ask::Post(Post { room: room.name.get_value(), key: new_key(), text }));
     }
 
     /// Tries a failed message again.
     pub fn retry(&self, room: Room, key: MessageKey) {
         if let Some(post) = room.retry(key) {
-            self.ask(Ask::Retry(post));
+            self.ask(Ask::Post(post));
         }
+    }
+
+    /// Forgets a failed message.
+    pub fn discard(&self, room: Room, key: MessageKey) {
+        room.discard(key);
+        self.ask(Ask::Discard(key));
+    }
+
+    /// Says that one is writing in a room; at each letter.
+    pub fn typing(&self, room: Room) {
+        self.ask(Ask::Typing { room: room.name.get_value() });
+    }
+
+    /// Loads what is missing before a place in the middle.
+    pub fn load_missing(&self, room: Room, before: u64) {
+        if room.filling.try_update_value(|filling| filling.replace(before)) == Some(Some(before)) {
+            return;
+        }
+        self.ask(Ask::Older { room: room.name.get_value(), before, limit: 100 });
     }
 
     /// Loads older messages, unless that is going on.
@@ -161,6 +181,8 @@ async fn run(state: state::State, mut inbox: UnboundedReceiver<Event>) {
                         socket.send(text).await;
                     }
                 }
+                Action::Keep(post) => unsent::keep(&post),
+                Action::Forget(key) => unsent::forget(key),
                 Action::Tell(change) => state.apply(change),
             }
         }

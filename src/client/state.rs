@@ -8,7 +8,7 @@ use leptos::prelude::*;
 
 use super::call::Listener;
 use super::session::{CallChange, Change, Fate, Link};
-use super::timeline::{Entry, Timeline};
+use super::timeline::{Entry, Gap, Timeline};
 use crate::protocol::call::CallPresence;
 use crate::protocol::frame::{Post, Presence};
 use crate::protocol::{EnterRoomAck, ErrorCode, Media, MessageKey, Peer, Position, Refusal, RoomCount, User, UserId};
@@ -24,6 +24,10 @@ pub struct State {
     pub rooms: RwSignal<Option<Vec<RoomCount>>>,
     /// What became of the name last asked for.
     pub naming: RwSignal<Naming>,
+    /// The build that the server runs, when the page is of another.
+    pub other_build: RwSignal<Option<String>>,
+    /// Whether something is written and not sent.
+    pub has_draft: RwSignal<bool>,
     /// Hears what happens in the call that one is in.
     pub calls: Listener,
     /// The room that is shown.
@@ -58,12 +62,16 @@ pub struct Room {
     pub pending: RwSignal<Vec<Pending>>,
     /// What is known of older messages than the oldest shown.
     pub older: RwSignal<Older>,
+    /// The place before which missing messages are on their way.
+    pub(super) filling: StoredValue<Option<u64>>,
     /// Why one cannot be in the room.
     pub refusal: RwSignal<Option<ErrorCode>>,
     /// Goes up with every message of others that is appended.
     pub arrived: RwSignal<u64>,
     /// Who is in the room's call.
     pub call: RwSignal<Vec<Peer>>,
+    /// Who of the others is writing.
+    pub typing: RwSignal<Vec<User>>,
 }
 
 /// What is known of older messages.
@@ -104,6 +112,8 @@ impl State {
             me: RwSignal::new(None),
             rooms: RwSignal::new(None),
             naming: RwSignal::new(Naming::Open),
+            other_build: RwSignal::new(None),
+            has_draft: RwSignal::new(false),
             calls: Listener::new(),
             room: RwSignal::new(None),
         }
@@ -134,6 +144,7 @@ impl State {
                 }
                 self.me.set(Some(me));
             }
+            Change::Build(build) => self.other_build.set(Some(build).filter(|build| build != crate::BUILD)),
             Change::Rooms(list) => self.rooms.set(Some(list.rooms)),
             Change::NotRenamed(Some(refusal)) => self.naming.set(Naming::Refused(refusal.code)),
             Change::NotRenamed(None) => self.naming.set(Naming::Unreachable),
@@ -157,8 +168,11 @@ impl State {
             Change::Unsent(post) => {
                 if let Some(room) = self.shown(&post.room) {
                     let key = post.key;
-                    if !room.pending.with_untracked(|pending| pending.iter().any(|pending| pending.post.key == key)) {
-                        room.add_pending(post);
+                    let waits =
+                        room.pending.with_untracked(|pending| pending.iter().any(|other| other.post.key == key));
+                    // It may be stored and shown, and only its answer was never heard.
+                    if !waits && !room.timeline.has(key) {
+                        room.pending.update(|pending| pending.push(Pending { post, seq: None, failed: None }));
                     }
                 }
             }
@@ -177,9 +191,13 @@ impl State {
                     }
                 }
             }
-            Change::Older { room, history } => {
+            Change::Older { room, before, history } => {
                 if let Some(room) = self.shown(&room) {
                     match history {
+                        _ if room.timeline.oldest_seq().is_some_and(|oldest| before > oldest) => {
+                            room.filling.try_set_value(None);
+                            room.timeline.fill(before, history.map(|history| history.messages));
+                        }
                         Some(history) => {
                             room.timeline.prepend(history.messages);
                             room.older.set(Older::when(history.more));
@@ -190,14 +208,18 @@ impl State {
             }
             Change::Welcome(Presence { room, user, .. }) => {
                 if let Some(room) = self.shown(&room) {
-                    room.timeline.append(vec![Entry::Came(user.nickname.clone())]);
-                    room.members.update(|members| members.push(user));
+                    room.came(user);
                 }
             }
             Change::Bye(Presence { room, user, .. }) => {
                 if let Some(room) = self.shown(&room) {
                     room.members.update(|members| members.retain(|member| member.id != user.id));
                     room.timeline.append(vec![Entry::Left(user.nickname)]);
+                }
+            }
+            Change::Typing { room, users } => {
+                if let Some(room) = self.shown(&room) {
+                    room.typing.set(users);
                 }
             }
             Change::Renamed(renamed) => {
@@ -240,20 +262,17 @@ impl Room {
             timeline: Timeline::new(ack.messages),
             pending: RwSignal::new(Vec::new()),
             older: RwSignal::new(Older::when(ack.more)),
+            filling: StoredValue::new(None),
             refusal: RwSignal::new(None),
             arrived: RwSignal::new(0),
             call: RwSignal::new(ack.call.unwrap_or_default()),
+            typing: RwSignal::new(Vec::new()),
         }
     }
 
     /// What the page shows up to now, to resume from.
     pub fn position(self) -> Position {
         Position { epoch: self.epoch.get_value(), seq: self.timeline.newest_seq().unwrap_or(0) }
-    }
-
-    /// Shows a message that is about to be sent.
-    pub fn add_pending(self, post: Post) {
-        self.pending.update(|pending| pending.push(Pending { post, seq: None, failed: None }));
     }
 
     /// Shows a failed message as about to be sent again; returns it.
@@ -283,8 +302,11 @@ impl Room {
         if other_history == Some(true) || newest > ack.head {
             self.older.set(Older::when(ack.more));
             self.timeline.replace(ack.messages);
+            if newest > 0 {
+                self.timeline.append(vec![Entry::OtherHistory]);
+            }
         } else {
-            let gap = (!continues && newest > 0).then_some(Entry::Gap);
+            let gap = (!continues && newest > 0).then_some(Entry::Gap(Gap::Open));
             if newest == 0 {
                 self.older.set(Older::when(ack.more));
             } else if self.older.get_untracked() == Older::Failed {
@@ -296,6 +318,16 @@ impl Room {
         self.refusal.set(None);
         self.members.set(ack.members);
         self.call.set(ack.call.unwrap_or_default());
+    }
+
+    fn came(self, user: User) {
+        let known = self.members.with_untracked(|members| members.iter().any(|member| member.id == user.id));
+        if known {
+            // A slow reader hears of a departure and a return at once.
+            return self.rename(&user);
+        }
+        self.timeline.append(vec![Entry::Came(user.nickname.clone())]);
+        self.members.update(|members| members.push(user));
     }
 
     fn posted(self, key: MessageKey, fate: Fate) {

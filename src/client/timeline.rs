@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use leptos::prelude::*;
 
-use crate::protocol::{Message, UserId};
+use crate::protocol::{Message, MessageKey, UserId};
 
 /// The most rows in a chunk.
 const CHUNK: usize = 64;
@@ -48,8 +48,19 @@ pub enum Entry {
     Came(String),
     /// Somebody left.
     Left(String),
-    /// What was missed here could not be had.
-    Gap,
+    /// What was missed here was not given with the rest; it can be asked for.
+    Gap(Gap),
+    /// From here on the server tells another history: its database was restored, say.
+    OtherHistory,
+}
+
+/// How it stands with what is missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gap {
+    /// Nobody has asked.
+    Open,
+    /// It was asked for, and could not be had now.
+    Failed,
 }
 
 /// One row.
@@ -94,7 +105,7 @@ impl Timeline {
             clock: RwSignal::new(Clock::Utc),
             next_id: StoredValue::new(0),
         };
-        this.append(messages.into_iter().map(|message| Entry::Message(Arc::new(message))).collect());
+        this.append(said(messages));
         this
     }
 
@@ -106,25 +117,16 @@ impl Timeline {
     /// Shows times as the reader's clock does.
     pub fn use_local_time(self) {
         self.clock.set(Clock::Local);
-        let (mut previous, mut last_at) = (None, None);
+        let mut before = Before::default();
         for chunk in self.chunks.get_untracked() {
-            chunk.rows.update(|rows| {
-                for row in rows {
-                    mark(row, previous.as_ref(), last_at, Clock::Local);
-                    last_at = row.entry.at().or(last_at);
-                    previous = Some(row.entry.clone());
-                }
-            });
+            chunk.rows.update(|rows| rows.iter_mut().for_each(|row| before.mark(row, Clock::Local)));
         }
     }
 
     /// Adds entries after the newest.
     pub fn append(self, entries: Vec<Entry>) {
-        let clock = self.clock.try_get_untracked().unwrap_or(Clock::Utc);
-        let (mut previous, mut last_at) = (self.last(), self.last_at());
-        for entry in entries {
-            let mut row = Row { id: self.id(), entry: entry.clone(), starts_day: false, starts_group: true };
-            mark(&mut row, previous.as_ref(), last_at, clock);
+        let mut before = Before { entry: self.last(), at: self.last_at() };
+        for row in self.rows(entries, &mut before) {
             let last = self.chunks.try_with_untracked(|chunks| chunks.last().copied()).flatten();
             match last.filter(|chunk| chunk.rows.try_with_untracked(Vec::len).is_some_and(|len| len < CHUNK)) {
                 Some(chunk) => drop(chunk.rows.try_update(|rows| rows.push(row))),
@@ -133,38 +135,113 @@ impl Timeline {
                     self.chunks.try_update(|chunks| chunks.push(chunk));
                 }
             }
-            last_at = entry.at().or(last_at);
-            previous = Some(entry);
         }
         self.appended.try_update(|appended| *appended += 1);
     }
 
     /// Adds older messages, oldest first, before all others.
     pub fn prepend(self, messages: Vec<Message>) {
-        let clock = self.clock.try_get_untracked().unwrap_or(Clock::Utc);
-        let (mut previous, mut last_at) = (None, None);
-        let mut rows = Vec::with_capacity(messages.len());
-        for message in messages {
-            let entry = Entry::Message(Arc::new(message));
-            let mut row = Row { id: self.id(), entry: entry.clone(), starts_day: false, starts_group: true };
-            mark(&mut row, previous.as_ref(), last_at, clock);
-            rows.push(row);
-            last_at = entry.at().or(last_at);
-            previous = Some(entry);
-        }
+        let mut before = Before::default();
+        let rows = self.rows(said(messages), &mut before);
         // The row that was first has a neighbour now.
         if let Some(first) = self.chunks.try_with_untracked(|chunks| chunks.first().copied()).flatten() {
-            first.rows.try_update(|rows| rows.first_mut().map(|row| mark(row, previous.as_ref(), last_at, clock)));
+            let clock = self.clock.try_get_untracked().unwrap_or(Clock::Utc);
+            first.rows.try_update(|rows| rows.first_mut().map(|row| before.mark(row, clock)));
         }
-        let chunks: Vec<_> =
-            rows.chunks(CHUNK).map(|rows| Chunk { id: self.id(), rows: RwSignal::new(rows.to_vec()) }).collect();
+        let chunks = self.in_chunks(&rows);
         self.chunks.try_update(|all| drop(all.splice(0..0, chunks)));
+    }
+
+    /// Puts messages where some are missing, before the place `before`; `None`: they could not be had.
+    /// The gap stays while there are more.
+    pub fn fill(self, before: u64, messages: Option<Vec<Message>>) {
+        let Some((chunk, index, mut neighbour, known)) = self.find_gap(before) else { return };
+        // A new row: what shows it looks at it once.
+        let gap = |gap| self.rows(vec![Entry::Gap(gap)], &mut Before::default());
+        let Some(messages) = messages else {
+            chunk.rows.try_update(|rows| drop(rows.splice(index..=index, gap(Gap::Failed))));
+            return;
+        };
+        let new: Vec<_> = messages.into_iter().filter(|message| message.seq > known).collect();
+        let is_whole = new.first().is_none_or(|first| first.seq == known + 1);
+        let left = if is_whole { Vec::new() } else { gap(Gap::Open) };
+        if let Some(gap) = left.first() {
+            neighbour.entry = Some(gap.entry.clone());
+        }
+        let new = self.rows(said(new), &mut neighbour);
+        let mut after = Vec::new();
+        chunk.rows.try_update(|rows| {
+            after = rows.split_off(index + 1);
+            rows.truncate(index);
+            rows.extend(left);
+        });
+        let chunks = [self.in_chunks(&new), self.in_chunks(&after)].concat();
+        self.chunks.try_update(|all| {
+            let at = all.iter().position(|other| other.id == chunk.id).map_or(all.len(), |at| at + 1);
+            all.splice(at..at, chunks);
+        });
+        // The row that followed the gap has another neighbour now.
+        let clock = self.clock.try_get_untracked().unwrap_or(Clock::Utc);
+        let follows = |row: &Row| row.seq() == Some(before);
+        for chunk in self.chunks.try_get_untracked().unwrap_or_default() {
+            if chunk.rows.with_untracked(|rows| rows.iter().any(follows)) {
+                chunk.rows.update(|rows| {
+                    rows.iter_mut().filter(|row| follows(row)).for_each(|row| neighbour.mark(row, clock))
+                });
+            }
+        }
+    }
+
+    /// The gap before a place: its chunk, where it stands there, what comes before it, and the last
+    /// place before it.
+    fn find_gap(self, before: u64) -> Option<(Chunk, usize, Before, u64)> {
+        let (mut neighbour, mut known, mut gap) = (Before::default(), 0, None);
+        for chunk in self.chunks.try_get_untracked()? {
+            for (index, row) in chunk.rows.try_get_untracked()?.into_iter().enumerate() {
+                match &row.entry {
+                    Entry::Gap(_) => gap = Some((chunk, index, neighbour.clone(), known)),
+                    Entry::Message(message) if message.seq == before => return gap,
+                    Entry::Message(message) => (known, gap) = (message.seq, None),
+                    _ => {}
+                }
+                neighbour.pass(&row);
+            }
+        }
+        None
+    }
+
+    /// The place that follows a gap.
+    pub fn after_gap(self, row: u64) -> Option<u64> {
+        let rows = self.chunks.try_get_untracked()?.into_iter().flat_map(|chunk| chunk.rows.get_untracked());
+        rows.skip_while(|other| other.id != row).find_map(|row| row.seq())
+    }
+
+    /// Whether the message of that key is shown.
+    pub fn has(self, key: MessageKey) -> bool {
+        let is_it = |row: &Row| matches!(&row.entry, Entry::Message(message) if message.key == key);
+        let shown =
+            |chunks: &Vec<Chunk>| chunks.iter().any(|chunk| chunk.rows.with_untracked(|rows| rows.iter().any(is_it)));
+        self.chunks.try_with_untracked(shown).unwrap_or(false)
+    }
+
+    fn rows(self, entries: Vec<Entry>, before: &mut Before) -> Vec<Row> {
+        let clock = self.clock.try_get_untracked().unwrap_or(Clock::Utc);
+        let row = |entry| {
+            let mut row = Row { id: self.id(), entry, starts_day: false, starts_group: true };
+            before.mark(&mut row, clock);
+            row
+        };
+        entries.into_iter().map(row).collect()
+    }
+
+    fn in_chunks(self, rows: &[Row]) -> Vec<Chunk> {
+        rows.chunks(CHUNK).map(|rows| Chunk { id: self.id(), rows: RwSignal::new(rows.to_vec()) }).collect()
     }
 
     /// Shows these messages and nothing else.
     pub fn replace(self, messages: Vec<Message>) {
         self.chunks.try_update(Vec::clear);
-        self.append(messages.into_iter().map(|message| Entry::Message(Arc::new(message))).collect());
+        self.append(said(messages));
     }
 
     /// The place of the oldest message shown.
@@ -223,17 +300,37 @@ impl Row {
     }
 }
 
-/// Says what stands above a row, by what comes before it: the entry, and the time of the last
-/// message.
-fn mark(row: &mut Row, previous: Option<&Entry>, last_at: Option<u64>, clock: Clock) {
-    let Entry::Message(message) = &row.entry else { return };
-    let before = match previous {
-        Some(Entry::Message(before)) => Some(before),
-        _ => None,
-    };
-    // A notice between two messages begins a new group, but no new day: it has no time of its own.
-    row.starts_day = last_at.is_none_or(|at| clock.day(at) != clock.day(message.at));
-    row.starts_group = row.starts_day || before.is_none_or(|before| !continues(before, message));
+fn said(messages: Vec<Message>) -> Vec<Entry> {
+    messages.into_iter().map(|message| Entry::Message(Arc::new(message))).collect()
+}
+
+/// What comes before a row.
+#[derive(Clone, Debug, Default)]
+struct Before {
+    entry: Option<Entry>,
+    /// When the last message was stored.
+    at: Option<u64>,
+}
+
+impl Before {
+    /// Says what stands above a row, which then is what comes before the next.
+    fn mark(&mut self, row: &mut Row, clock: Clock) {
+        if let Entry::Message(message) = &row.entry {
+            let before = match &self.entry {
+                Some(Entry::Message(before)) => Some(before),
+                _ => None,
+            };
+            // A notice between two messages begins a new group, but no new day: it has no time of its own.
+            row.starts_day = self.at.is_none_or(|at| clock.day(at) != clock.day(message.at));
+            row.starts_group = row.starts_day || before.is_none_or(|before| !continues(before, message));
+        }
+        self.pass(row);
+    }
+
+    fn pass(&mut self, row: &Row) {
+        self.at = row.entry.at().or(self.at);
+        self.entry = Some(row.entry.clone());
+    }
 }
 
 fn continues(before: &Message, message: &Message) -> bool {
@@ -300,6 +397,38 @@ mod tests {
             timeline.append(vec![Entry::Came("n".into()), Entry::Message(Arc::new(message(3, 1, DAY_MS)))]);
             let of_messages: Vec<_> = marks(timeline).into_iter().filter(|(seq, ..)| *seq > 0).collect();
             assert_eq!(of_messages, [(1, true, true), (2, false, true), (3, true, true)]);
+        });
+    }
+
+    #[test]
+    fn what_is_missing_in_the_middle_is_filled_in_until_nothing_is() {
+        let owner = Owner::new();
+        owner.with(|| {
+            let gaps = |timeline: Timeline| {
+                let rows = timeline.chunks.get_untracked().into_iter().flat_map(|chunk| chunk.rows.get_untracked());
+                rows.filter_map(|row| if let Entry::Gap(gap) = row.entry { Some(gap) } else { None })
+                    .collect::<Vec<_>>()
+            };
+            let seqs =
+                |timeline| marks(timeline).into_iter().map(|(seq, ..)| seq).filter(|seq| *seq > 0).collect::<Vec<_>>();
+            let timeline = Timeline::new((1..=100).map(|seq| message(seq, 1, seq)).collect());
+            timeline.append(vec![Entry::Came("n".into()), Entry::Gap(Gap::Open)]);
+            timeline.append(said((300..=310).map(|seq| message(seq, 1, seq)).collect()));
+            assert_eq!((gaps(timeline), timeline.has(MessageKey(305))), (vec![Gap::Open], true));
+            timeline.fill(300, None);
+            assert_eq!(gaps(timeline), [Gap::Failed]);
+            timeline.fill(300, Some((200..300).map(|seq| message(seq, 1, seq)).collect()));
+            assert_eq!(gaps(timeline), [Gap::Open]);
+            assert_eq!(seqs(timeline), (1..=100).chain(200..=310).collect::<Vec<_>>());
+            timeline.fill(300, Some(vec![message(299, 1, 299)]));
+            assert_eq!(seqs(timeline).len(), 211, "there is no gap any more before that place");
+            timeline.fill(200, Some((90..200).map(|seq| message(seq, 1, seq)).collect()));
+            assert_eq!((gaps(timeline), seqs(timeline)), (vec![], (1..=310).collect::<Vec<_>>()));
+            assert!(timeline.chunks.get_untracked().iter().all(|chunk| chunk.rows.with_untracked(Vec::len) <= CHUNK));
+            // One group again, but for the day and the notice.
+            let groups: Vec<_> =
+                marks(timeline).into_iter().filter(|(seq, _, group)| *seq > 0 && *group).map(|(seq, ..)| seq).collect();
+            assert_eq!(groups, [1, 101]);
         });
     }
 

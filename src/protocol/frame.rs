@@ -79,6 +79,8 @@ commands! {
     "new_message" => NewMessage(Post) -> NewMessage,
     /// Asks for older messages.
     "history" => History(History) -> History,
+    /// Says that one is writing.
+    "typing" => Typing(InRoom) -> Nothing,
     /// Asks for the list of rooms, now and whenever it changes.
     "watch_rooms" => WatchRooms(Nothing) -> Rooms,
     /// Ends `watch_rooms`.
@@ -125,7 +127,7 @@ wire! {
         pub after: Option<Position>,
     }
 
-    /// Payload of `leave_room`.
+    /// Payload of commands about a room that say no more.
     pub struct InRoom {
         /// The room.
         pub room: String,
@@ -217,6 +219,8 @@ pub enum ServerFrame {
     Nickname(Renamed),
     /// A message, stored and in its place.
     NewMessage(Message),
+    /// Somebody in a room one is in is writing.
+    Typing(Typing),
     /// The list of rooms changed.
     RoomChange(RoomList),
     /// The server is about to restart.
@@ -305,6 +309,14 @@ wire! {
         pub user: User,
     }
 
+    /// Payload of `typing` from the server.
+    pub struct Typing {
+        /// The room.
+        pub room: String,
+        /// Who writes.
+        pub user: User,
+    }
+
     /// Payload of `going_away`.
     pub struct GoingAway {
         /// Come back after this many milliseconds.
@@ -364,6 +376,7 @@ impl ServerFrame {
             Self::Bye(payload) => encode("bye", payload, None),
             Self::Nickname(payload) => encode("nickname", payload, None),
             Self::NewMessage(payload) => encode("new_message", payload, None),
+            Self::Typing(payload) => encode("typing", payload, None),
             Self::RoomChange(payload) => encode("room_change", payload, None),
             Self::GoingAway(payload) => encode("going_away", payload, None),
             Self::CallJoined(payload) => encode("call_joined", payload, None),
@@ -392,6 +405,7 @@ impl ServerFrame {
             "bye" => Self::Bye(Presence::from_json(payload)?),
             "nickname" => Self::Nickname(Renamed::from_json(payload)?),
             "new_message" => Self::NewMessage(Message::from_json(payload)?),
+            "typing" => Self::Typing(Typing::from_json(payload)?),
             "room_change" => Self::RoomChange(RoomList::from_json(payload)?),
             "going_away" => Self::GoingAway(GoingAway::from_json(payload)?),
             "call_joined" => Self::CallJoined(CallPresence::from_json(payload)?),

@@ -18,7 +18,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
-use super::config::LimitSettings;
+use super::config::{Config, LimitSettings};
+use super::per_address::PerAddress;
 use super::tls::Tls;
 
 /// How long requests may go on after the last accept.
@@ -29,10 +30,13 @@ pub(super) async fn serve(
     listener: TcpListener,
     tls: Option<Arc<Tls>>,
     router: Router,
-    limits: LimitSettings,
+    config: Config,
     stop: CancellationToken,
 ) {
-    let connections = TaskTracker::new();
+    let (connections, open) = (TaskTracker::new(), PerAddress::default());
+    let limits = config.limits;
+    // A proxy has one address for everyone, and bounds them itself.
+    let at_most = if config.trust_forwarded { usize::MAX } else { limits.requests_per_address };
     loop {
         let (stream, address) = tokio::select! {
             () = stop.cancelled() => break,
@@ -46,10 +50,13 @@ pub(super) async fn serve(
                 }
             },
         };
+        let Some(guard) = open.admit(address.ip(), at_most) else { continue };
         // Frames are small and wanted now.
         let _ = stream.set_nodelay(true);
         let (router, limits, stop, tls) = (router.clone(), limits.clone(), stop.clone(), tls.clone());
         connections.spawn(async move {
+            // Until it ends, or is upgraded to a WebSocket, which is counted elsewhere.
+            let _guard = guard;
             match tls {
                 None => connection(stream, address, router, limits, stop).await,
                 Some(tls) => {

@@ -136,6 +136,12 @@ limits! {
     connections_per_address: usize = 50, "NOOM_LIMITS_CONNECTIONS_PER_ADDRESS";
     /// WebSockets in total.
     connections: usize = 10_000, "NOOM_LIMITS_CONNECTIONS";
+    /// Rooms that one connection is in.
+    rooms_per_connection: usize = 50, "NOOM_LIMITS_ROOMS_PER_CONNECTION";
+    /// Open connections of one address that are no WebSockets: pages, forms, and what never says what it is.
+    requests_per_address: usize = 256, "NOOM_LIMITS_REQUESTS_PER_ADDRESS";
+    /// How long a request may take in all.
+    request_seconds: u64 = 30, "NOOM_LIMITS_REQUEST_SECONDS";
     /// Frames that may wait for one connection.
     outbox_frames: usize = 512, "NOOM_LIMITS_OUTBOX_FRAMES";
     /// Bytes that may wait for one connection.

@@ -16,13 +16,14 @@ use http::{Method, StatusCode};
 use leptos::config::LeptosOptions;
 use leptos::prelude::{expect_context, provide_context, use_context};
 use leptos_axum::{LeptosRoutes, ResponseOptions, generate_route_list_with_exclusions_and_ssg_and_context};
+use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::services::ServeDir;
-use tower_http::timeout::RequestBodyTimeoutLayer;
+use tower_http::timeout::{RequestBodyTimeoutLayer, TimeoutLayer};
 use tracing::Instrument;
 
 use super::origin::check_form;
-use super::{Server, headers, random, ws};
+use super::{Server, headers, random, telemetry, ws};
 use crate::app::locale::AcceptLanguage;
 use crate::app::shell::{App, shell};
 use crate::protocol::UserId;
@@ -55,14 +56,18 @@ pub(super) fn router(server: &Arc<Server>) -> Router {
         .route_layer(middleware::from_fn_with_state(server.clone(), know_visitor))
         .route_layer(middleware::from_fn_with_state(server.clone(), guard_forms))
         .layer(RequestBodyLimitLayer::new(MAX_BODY))
-        .layer(RequestBodyTimeoutLayer::new(BODY_PAUSE));
+        .layer(RequestBodyTimeoutLayer::new(BODY_PAUSE))
+        .layer(TimeoutLayer::with_status_code(
+            StatusCode::REQUEST_TIMEOUT,
+            Duration::from_secs(server.config.limits.request_seconds),
+        ));
 
     let site = std::path::Path::new(server.config.leptos.site_root.as_ref());
     let files = |folder| ServeDir::new(folder).precompressed_br().precompressed_gzip();
     let package = server.config.leptos.site_pkg_dir.as_ref();
     Router::new()
         .route("/ws", get(ws::upgrade))
-        .route("/health/live", get(|| async { "live\n" }))
+        .route("/health/live", get(live))
         .route("/health/ready", get(ready))
         .nest_service(&format!("/{package}"), files(site.join(package)))
         // What public/ holds beside the pages.
@@ -72,6 +77,7 @@ pub(super) fn router(server: &Arc<Server>) -> Router {
                 .append_index_html_on_directories(false)
                 .fallback(get(elsewhere).fallback(nowhere)),
         )
+        .layer(CatchPanicLayer::custom(failed))
         .layer(middleware::from_fn(revalidate))
         .layer(middleware::from_fn(headers::secure))
         .layer(middleware::from_fn(trace))
@@ -110,6 +116,15 @@ async fn elsewhere(request: Request<Body>) -> Response {
     } else {
         Redirect::to("/").into_response()
     }
+}
+
+/// What panicked has been counted and logged by its place; the rest of the server goes on.
+fn failed(_: Box<dyn std::any::Any + Send>) -> Response {
+    (StatusCode::INTERNAL_SERVER_ERROR, "something failed inside\n").into_response()
+}
+
+async fn live() -> String {
+    format!("live\npanics {}\n", telemetry::panics())
 }
 
 async fn nowhere() -> Response {
@@ -184,4 +199,24 @@ async fn trace(request: Request, next: Next) -> Response {
         response.headers_mut().insert(REQUEST_ID, id);
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use tower::ServiceExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_request_that_panics_is_answered_and_the_next_one_too() {
+        async fn page(request: Request) -> &'static str {
+            assert!(request.uri().path() != "/boom", "boom");
+            "fine"
+        }
+        let router = Router::new().fallback(page).layer(CatchPanicLayer::custom(failed));
+        for (path, status) in [("/boom", 500), ("/", 200), ("/boom", 500)] {
+            let request = Request::builder().uri(path).body(Body::empty()).unwrap();
+            assert_eq!(router.clone().oneshot(request).await.unwrap().status(), status, "{path}");
+        }
+    }
 }

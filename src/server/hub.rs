@@ -32,7 +32,7 @@ use crate::server::store::{Append, AppendError, RoomRow, Store, StoreError};
 use account::{Account, Allowance, Directory, lock};
 use core::{Author, ConnId, Input, Output, RoomId, Ticket};
 use lobby::Lobby;
-use outbox::{Link, Outbox, OutboxLimits};
+use outbox::{Link, Outbox, OutboxLimits, Waits};
 use shards::{Effects, Shards};
 
 /// How often [`Hub::tick`] wants to be called: the list of rooms is sent at most so often.
@@ -244,6 +244,14 @@ impl Hub {
         Ok(self.shards.handle(room.id, Input::Post { conn, room: room.id, id, key, text }, self)?)
     }
 
+    /// Tells the others in a room that somebody is writing.
+    ///
+    /// # Errors
+    /// `NOT_IN_ROOM`.
+    pub fn typing(&self, conn: ConnId, room: &RoomRow) -> Result<(), Refusal> {
+        Ok(self.shards.handle(room.id, Input::Typing { conn, room: room.id }, self)?)
+    }
+
     /// Says something from a form, without being in the room.
     ///
     /// # Errors
@@ -335,8 +343,8 @@ impl Hub {
         self.shards.tick(self);
         let change = lock(&self.lobby).take_change();
         if let Some((rooms, watchers)) = change {
-            let bytes = axum::extract::ws::Utf8Bytes::from(ServerFrame::RoomChange(rooms).encode());
-            watchers.iter().for_each(|link| link.push(bytes.clone()));
+            let frame = ServerFrame::RoomChange(rooms);
+            shards::push_to_all(watchers.iter(), &frame);
         }
     }
 
@@ -436,7 +444,7 @@ impl Effects for Hub {
             }
             Output::Count { room, name, count } => lock(&self.lobby).count(room, name, count),
             // Shards send by themselves.
-            Output::Send { .. } | Output::Broadcast { .. } => {}
+            Output::Send { .. } | Output::Broadcast { .. } | Output::Close { .. } => {}
         }
         None
     }
@@ -448,7 +456,7 @@ impl Effects for Hub {
 
 /// Puts a frame into an outbox.
 pub fn send(link: &Outbox, frame: &ServerFrame) {
-    link.push(frame.encode().into());
+    link.push(frame.encode().into(), Waits::of(frame));
 }
 
 /// Answers a command that had an id.

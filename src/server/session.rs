@@ -6,6 +6,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::BUILD;
 use crate::protocol::call::{Describe, DescriptionKind};
 use crate::protocol::frame::Nothing;
 use crate::protocol::{
@@ -13,7 +14,6 @@ use crate::protocol::{
     MAX_NICKNAME_GRAPHEMES, MAX_ROOM_GRAPHEMES, MAX_TEXT_CHARS, NicknameAck, Refusal, ServerFrame, User, UserId,
     VERSION, check_text,
 };
-use crate::server::BUILD;
 use crate::server::hub::account::{Account, Allowance};
 use crate::server::hub::{Hub, Registered, acknowledge, send};
 use crate::server::identity::Identity;
@@ -118,6 +118,10 @@ impl Session {
             Command::EnterRoom(wanted) => {
                 let name = RoomName::parse(&wanted.room)?;
                 let folded = name.folded.clone();
+                let is_new = !self.rooms.contains_key(&folded);
+                if is_new && self.rooms.len() >= self.hub.limits.rooms_per_connection {
+                    return Err(ErrorCode::RoomQuota.into());
+                }
                 let room = self.hub.enter(&account, &self.at, name, wanted.after, id).await?;
                 self.rooms.insert(folded, room);
                 Ok(None)
@@ -138,6 +142,11 @@ impl Session {
             Command::History(wanted) => {
                 let (_, room) = self.room(&wanted.room)?;
                 Ok(Some(Ack::History(self.hub.history(room, wanted.before, wanted.limit).await?)))
+            }
+            Command::Typing(in_room) => {
+                let (_, room) = self.room(&in_room.room)?;
+                self.hub.typing(self.at.conn, &room)?;
+                nothing()
             }
             Command::WatchRooms(_) => Ok(Some(Ack::Rooms(self.hub.watch(&self.at)))),
             Command::UnwatchRooms(_) => {

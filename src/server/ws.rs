@@ -15,9 +15,10 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_tungstenite::tungstenite;
 
 use super::Server;
-use super::hub::account::{AddressGuard, control_frames};
+use super::hub::account::control_frames;
 use super::hub::outbox::Link;
 use super::origin::check_origin;
+use super::per_address;
 use super::session::{Session, Visitor};
 use crate::protocol::{CloseCode, MAX_FRAME_BYTES};
 
@@ -51,7 +52,7 @@ pub(super) async fn upgrade(
     }
     let address = address(peer, &headers, server.config.trust_forwarded);
     let at_most = server.config.limits.connections_per_address;
-    let Some(guard) = server.hub.directory.admit_connection(address, at_most) else {
+    let Some(guard) = server.addresses.admit(address, at_most) else {
         return (StatusCode::TOO_MANY_REQUESTS, "too many connections from this address\n").into_response();
     };
     let visitor = Visitor { user: server.identity.visitor(&headers), address };
@@ -74,7 +75,7 @@ pub(super) fn address(peer: SocketAddr, headers: &HeaderMap, trust_forwarded: bo
     last.unwrap_or(peer.ip())
 }
 
-async fn serve(server: Arc<Server>, mut socket: WebSocket, visitor: Visitor, _guard: AddressGuard) {
+async fn serve(server: Arc<Server>, mut socket: WebSocket, visitor: Visitor, _guard: per_address::Guard) {
     let Some(registered) = server.hub.register() else {
         return close(&mut socket, CloseCode::Overloaded).await;
     };

@@ -96,6 +96,7 @@ impl Server {
             .limit("joins_per_minute", 10_000)
             .limit("rooms_per_minute", 1_000)
             .limit("rooms_per_hour", 10_000)
+            .limit("rooms_per_connection", 10_000)
             .start()
     }
 

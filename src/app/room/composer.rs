@@ -34,6 +34,7 @@ pub(super) fn Composer(here: Here, name: String, key: MessageKey) -> impl IntoVi
                 refusal.set(None);
                 here.client.post(here.room, text.to_owned());
                 field.set_value("");
+                here.client.state.has_draft.set(false);
             }
             // Nothing to send is no mistake worth words.
             Err(ErrorCode::TextEmpty) => {}
@@ -45,6 +46,16 @@ pub(super) fn Composer(here: Here, name: String, key: MessageKey) -> impl IntoVi
         event.prevent_default();
         post();
     };
+    let changed = move |_| {
+        let has_draft = input.get_untracked().is_some_and(|field| !field.value().trim().is_empty());
+        here.client.state.has_draft.set(has_draft);
+        if has_draft {
+            here.client.typing(here.room);
+        }
+    };
+    on_cleanup(move || {
+        here.client.state.has_draft.try_set(false);
+    });
     let keydown = move |event: leptos::ev::KeyboardEvent| {
         // 229: the key went to an input method that does not say so (older Safari, some Androids).
         let composing = event.is_composing() || event.key_code() == 229;
@@ -61,7 +72,7 @@ pub(super) fn Composer(here: Here, name: String, key: MessageKey) -> impl IntoVi
                 <input type="hidden" name="room" value=name/>
                 <input type="hidden" name="key" value=key.to_string()/>
                 <textarea
-                    id="text" name="text" node_ref=input rows="1" required dir="auto" on:keydown=keydown
+                    id="text" name="text" node_ref=input rows="1" required dir="auto" on:keydown=keydown on:input=changed
                     aria-label=move || td_string!(i18n.get(), message) placeholder=move || td_string!(i18n.get(), write_here)
                     aria-describedby="text-says" enterkeyhint="send"
                 >

@@ -1,7 +1,7 @@
 //! What is said. The list grows upwards from the newest (a reversed column), so it stands at the
 //! newest message before any script runs, and keeps its place when older ones come above.
 
-use leptos::either::{Either, EitherOf3, EitherOf4};
+use leptos::either::{Either, EitherOf3, EitherOf5};
 use leptos::html::Div;
 use leptos::prelude::*;
 use leptos_i18n::{td, td_string};
@@ -11,8 +11,9 @@ use crate::app::locale::{Language, tag};
 use crate::app::text::{self, Piece, pieces};
 use crate::app::time::{Parts, day_in_words, machine};
 use crate::client::state::{Older, Pending};
-use crate::client::timeline::{Clock, Entry, Row};
+use crate::client::timeline::{Clock, Entry, Gap, Row};
 use crate::protocol::Message;
+use wasm_bindgen::JsCast;
 use web_sys::Element;
 
 /// So near to the newest message counts as at it, in pixels.
@@ -160,6 +161,7 @@ impl Reader {
         self.at_bottom.set(at_bottom);
         self.note_place();
         self.load_if_near_top();
+        self.load_if_near_gap();
     }
 
     fn load_if_near_top(&self) {
@@ -167,6 +169,21 @@ impl Reader {
         let above = log.scroll_height() - log.client_height() - log.scroll_top().abs();
         if above < LOAD_AHEAD {
             self.here.client.load_older(self.here.room);
+        }
+    }
+
+    fn load_if_near_gap(&self) {
+        let Some(log) = self.log.get_untracked() else { return };
+        let view = log.get_bounding_client_rect();
+        let Ok(gaps) = log.query_selector_all("[data-missing-before]") else { return };
+        for gap in (0..gaps.length()).filter_map(|index| gaps.get(index)?.dyn_into::<Element>().ok()) {
+            let place = gap.get_bounding_client_rect();
+            let ahead = f64::from(LOAD_AHEAD);
+            let is_near = place.bottom() > view.top() - ahead && place.top() < view.bottom() + ahead;
+            let before = gap.get_attribute("data-missing-before").and_then(|before| before.parse().ok());
+            if let Some(before) = before.filter(|_| is_near) {
+                self.here.client.load_missing(self.here.room, before);
+            }
         }
     }
 
@@ -218,16 +235,32 @@ fn above_end(log: &Element, row: &Element) -> Option<f64> {
 fn RowView(here: Here, row: Row) -> impl IntoView {
     let i18n = Language::current();
     match row.entry {
-        Entry::Message(message) => EitherOf4::A(
+        Entry::Message(message) => EitherOf5::A(
             view! { <MessageView here id=row.id message=(*message).clone() starts_day=row.starts_day starts_group=row.starts_group/> },
         ),
         Entry::Came(nickname) => {
-            EitherOf4::B(view! { <li class="event"><bdi>{nickname}</bdi>" "{td!(i18n.get(), came)}</li> })
+            EitherOf5::B(view! { <li class="event"><bdi>{nickname}</bdi>" "{td!(i18n.get(), came)}</li> })
         }
         Entry::Left(nickname) => {
-            EitherOf4::C(view! { <li class="event"><bdi>{nickname}</bdi>" "{td!(i18n.get(), left)}</li> })
+            EitherOf5::C(view! { <li class="event"><bdi>{nickname}</bdi>" "{td!(i18n.get(), left)}</li> })
         }
-        Entry::Gap => EitherOf4::D(view! { <li class="event gap">{td!(i18n.get(), gap)}</li> }),
+        Entry::Gap(gap) => EitherOf5::D(view! { <GapView here id=row.id gap/> }),
+        Entry::OtherHistory => EitherOf5::E(view! { <li class="event gap">{td!(i18n.get(), other_history)}</li> }),
+    }
+}
+
+/// What was not given with the rest: loaded when one comes near, or asks.
+#[component]
+fn GapView(here: Here, id: u64, gap: Gap) -> impl IntoView {
+    let i18n = Language::current();
+    let before = here.room.timeline.after_gap(id).unwrap_or_default();
+    let load = move |_| here.client.load_missing(here.room, before);
+    let automatic = (gap == Gap::Open).then(|| before.to_string());
+    view! {
+        <li class="event gap" data-missing-before=automatic>
+            {td!(i18n.get(), gap)}
+            <button type="button" on:click=load>{td!(i18n.get(), load_missing)}</button>
+        </li>
     }
 }
 
@@ -292,7 +325,7 @@ fn PendingView(here: Here, pending: Pending) -> impl IntoView {
                 {td!(i18n.get(), not_sent)}": "{move || text::refusal(i18n, refusal.code)}
             </span>
             <button type="button" on:click=move |_| here.client.retry(here.room, key)>{td!(i18n.get(), retry)}</button>
-            <button type="button" on:click=move |_| here.room.discard(key)>{td!(i18n.get(), discard)}</button>
+            <button type="button" on:click=move |_| here.client.discard(here.room, key)>{td!(i18n.get(), discard)}</button>
         }),
     };
     view! {

@@ -42,10 +42,15 @@ pub enum Ask {
         /// The room.
         room: String,
     },
-    /// Say something.
+    /// Say something: new, or failed, or kept since before the page was loaded.
     Post(Post),
-    /// Try a failed message again.
-    Retry(Post),
+    /// Say that no more.
+    Discard(MessageKey),
+    /// Somebody writes here; at each letter.
+    Typing {
+        /// The room.
+        room: String,
+    },
     /// Take a nickname.
     Rename {
         /// The name wanted.
@@ -101,6 +106,10 @@ pub enum Action {
     Drop,
     /// Send a text frame.
     Send(String),
+    /// Keep a message where a reload of the page does not reach it, until it is stored.
+    Keep(Post),
+    /// That message needs to be kept no more.
+    Forget(MessageKey),
     /// Show something.
     Tell(Change),
 }
@@ -112,6 +121,8 @@ pub enum Change {
     Link(Link),
     /// Who one is.
     Me(User),
+    /// The build that the server runs.
+    Build(String),
     /// One is in a room; what was missed, or the latest.
     Entered(EnterRoomAck),
     /// A room that was asked for under one name has another: they are the same to the server.
@@ -121,7 +132,7 @@ pub enum Change {
         /// Its canonical name, which all else carries.
         room: String,
     },
-    /// A message of a room that was entered again still waits to be sent.
+    /// A message waits to be sent: it was said now, or its room is shown again.
     Unsent(Post),
     /// One cannot be in a room.
     NotEntered {
@@ -136,6 +147,8 @@ pub enum Change {
     Older {
         /// The room.
         room: String,
+        /// Before which place.
+        before: u64,
         /// What was found; `None`: it could not be asked or answered.
         history: Option<HistoryAck>,
     },
@@ -143,6 +156,13 @@ pub enum Change {
     Welcome(Presence),
     /// Somebody left.
     Bye(Presence),
+    /// Who of the others is writing.
+    Typing {
+        /// The room.
+        room: String,
+        /// All of them.
+        users: Vec<User>,
+    },
     /// Somebody has a new name.
     Renamed(Renamed),
     /// The name asked for could not be had; `None`: there is no connection to ask over.

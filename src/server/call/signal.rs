@@ -211,6 +211,31 @@ impl<L: Clone> Calls<L> {
         Ok(())
     }
 
+    /// The rooms that an input is about.
+    pub fn concerned(&self, input: &Input<L>) -> Vec<RoomId> {
+        let rooms_with = |is_it: &dyn Fn(&Seat<L>) -> bool| {
+            self.calls.iter().filter(|(_, call)| call.seats.iter().any(is_it)).map(|(room, _)| *room).collect()
+        };
+        match input {
+            Input::Join { room, .. }
+            | Input::Leave { room, .. }
+            | Input::Signal { room, .. }
+            | Input::SetMedia { room, .. } => vec![*room],
+            Input::Disconnect { conn, .. } => {
+                rooms_with(&|seat| matches!(seat.place, Place::Here(here, _) if here == *conn))
+            }
+            Input::Rename { user } => rooms_with(&|seat| seat.user.id == user.id),
+            Input::Tick => Vec::new(),
+        }
+    }
+
+    /// Forgets the call of a room whose connections are closed.
+    pub fn evict(&mut self, room: RoomId) {
+        if self.calls.remove(&room).is_some() {
+            self.outputs.push_back(Output::Count { room, count: 0 });
+        }
+    }
+
     /// The next thing that follows from what was handled.
     pub fn poll_output(&mut self) -> Option<Output<L>> {
         self.outputs.pop_front()

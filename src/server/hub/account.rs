@@ -121,14 +121,13 @@ impl Account {
 pub struct Directory {
     accounts: Mutex<HashMap<UserId, Arc<Account>>>,
     guests: DefaultKeyedRateLimiter<IpAddr>,
-    addresses: Mutex<HashMap<IpAddr, usize>>,
 }
 
 impl Directory {
     /// Nobody yet.
     pub fn new(limits: &LimitSettings) -> Self {
         let guests = RateLimiter::keyed(Quota::per_minute(at_least_one(limits.guests_per_minute)));
-        Self { accounts: Mutex::default(), guests, addresses: Mutex::default() }
+        Self { accounts: Mutex::default(), guests }
     }
 
     /// Somebody who is remembered.
@@ -150,39 +149,10 @@ impl Directory {
         self.guests.check_key(&address).map_err(|not_until| refusal(ErrorCode::RateLimited, &not_until))
     }
 
-    /// Counts a connection from an address, until the guard is dropped; `None` when it has too many.
-    pub fn admit_connection(self: &Arc<Self>, address: IpAddr, at_most: usize) -> Option<AddressGuard> {
-        let mut addresses = lock(&self.addresses);
-        let count = addresses.entry(address).or_default();
-        (*count < at_most).then(|| {
-            *count += 1;
-            AddressGuard { directory: self.clone(), address }
-        })
-    }
-
     /// Forgets who has not been seen for an hour.
     pub fn forget_old(&self, now: Instant) {
         lock(&self.accounts).retain(|_, account| !account.can_be_forgotten(now));
         self.guests.retain_recent();
-    }
-}
-
-/// A connection that counts against its address.
-#[derive(Debug)]
-pub struct AddressGuard {
-    directory: Arc<Directory>,
-    address: IpAddr,
-}
-
-impl Drop for AddressGuard {
-    fn drop(&mut self) {
-        let mut addresses = lock(&self.directory.addresses);
-        if let Some(count) = addresses.get_mut(&self.address) {
-            *count -= 1;
-            if *count == 0 {
-                addresses.remove(&self.address);
-            }
-        }
     }
 }
 

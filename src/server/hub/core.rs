@@ -10,9 +10,10 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::protocol::frame::{Presence, Renamed};
+use crate::protocol::frame::{Presence, Renamed, Typing};
 use crate::protocol::{
-    Ack, EnterRoomAck, ErrorCode, Message, MessageKey, Peer, PostAck, Refusal, ServerFrame, Unrecovered, User, UserId,
+    Ack, CloseCode, EnterRoomAck, ErrorCode, Message, MessageKey, Peer, PostAck, Refusal, ServerFrame, Unrecovered,
+    User, UserId,
 };
 use crate::server::name_key::{NameKey, Nick};
 
@@ -20,6 +21,9 @@ use crate::server::name_key::{NameKey, Nick};
 pub const GRACE: Duration = Duration::from_secs(3);
 /// How long a room without people stays in memory.
 pub const EMPTY_ROOM_STAYS: Duration = Duration::from_secs(60);
+
+/// How many messages are kept for a connection while its history is read.
+pub const GATE_KEEPS: usize = 512;
 
 /// One connection of this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -113,6 +117,13 @@ pub enum Input<L> {
         /// The text, checked.
         text: String,
     },
+    /// Somebody in the room is writing.
+    Typing {
+        /// On which connection.
+        conn: ConnId,
+        /// In which room.
+        room: RoomId,
+    },
     /// The store has an outcome for a post.
     Stored {
         /// Who waits for it.
@@ -182,9 +193,16 @@ pub enum Output<L> {
         /// Which room.
         room: RoomId,
         /// Whom not to.
-        except: Option<ConnId>,
+        except: Except,
         /// What.
         frame: ServerFrame,
+    },
+    /// Close a connection.
+    Close {
+        /// Which.
+        link: L,
+        /// Why.
+        code: CloseCode,
     },
     /// Answer a form.
     Answer {
@@ -202,6 +220,17 @@ pub enum Output<L> {
         /// How many; 0 when the room is empty.
         count: u64,
     },
+}
+
+/// Who does not hear a broadcast.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Except {
+    /// Everyone hears it.
+    Nobody,
+    /// One connection.
+    Connection(ConnId),
+    /// All connections of a person.
+    Person(UserId),
 }
 
 /// The rooms of one shard.
@@ -276,8 +305,8 @@ impl<L: Clone> Core<L> {
     ///
     /// # Errors
     /// The refusal, when nothing was done: `NICK_TAKEN` or `NICK_CONFUSABLE` from
-    /// [`Input::Enter`] and [`Input::Rename`], `NOT_IN_ROOM` from [`Input::Leave`] and
-    /// [`Input::Post`].
+    /// [`Input::Enter`] and [`Input::Rename`], `NOT_IN_ROOM` from [`Input::Leave`], [`Input::Post`]
+    /// and [`Input::Typing`].
     pub fn handle(&mut self, now: Instant, input: Input<L>) -> Result<(), ErrorCode> {
         match input {
             Input::Enter { conn, link, user, nick, room, name } => self.enter(conn, link, user, nick, room, name),
@@ -294,6 +323,7 @@ impl<L: Clone> Core<L> {
             }
             Input::Rename { user, nick, asker } => self.rename(user, nick, asker),
             Input::Post { conn, room, id, key, text } => self.post(conn, room, id, key, text),
+            Input::Typing { conn, room } => self.typing(conn, room),
             Input::Stored { author, room, outcome } => {
                 self.stored(author, room, outcome);
                 Ok(())
@@ -305,6 +335,39 @@ impl<L: Clone> Core<L> {
         }
     }
 
+    /// The rooms that an input is about.
+    pub fn concerned(&self, input: &Input<L>) -> Vec<RoomId> {
+        match input {
+            Input::Enter { room, .. }
+            | Input::Opened { room, .. }
+            | Input::Leave { room, .. }
+            | Input::Post { room, .. }
+            | Input::Typing { room, .. }
+            | Input::Stored { room, .. } => vec![*room],
+            Input::Disconnect { conn } => self.conns.get(conn).cloned().unwrap_or_default(),
+            Input::Rename { user, .. } => self.people.get(user).cloned().unwrap_or_default(),
+            Input::Tick => Vec::new(),
+        }
+    }
+
+    /// Forgets a room that cannot be trusted any more, and closes the connections in it. It begins anew when they come
+    /// back: what was said is in the store.
+    pub fn evict(&mut self, id: RoomId) {
+        let Some(room) = self.rooms.remove(&id) else { return };
+        for seat in room.seats {
+            if let Some(rooms) = self.conns.get_mut(&seat.conn) {
+                rooms.retain(|other| *other != id);
+            }
+            self.outputs.push_back(Output::Close { link: seat.link, code: CloseCode::Internal });
+        }
+        for rooms in self.people.values_mut() {
+            rooms.retain(|other| *other != id);
+        }
+        self.conns.retain(|_, rooms| !rooms.is_empty());
+        self.people.retain(|_, rooms| !rooms.is_empty());
+        self.outputs.push_back(Output::Count { room: id, name: room.name, count: 0 });
+    }
+
     /// The next thing that follows from what was handled.
     pub fn poll_output(&mut self) -> Option<Output<L>> {
         self.outputs.pop_front()
@@ -312,13 +375,13 @@ impl<L: Clone> Core<L> {
 
     /// The links that a broadcast goes to: everyone whose gate is open, and who was not given the
     /// message with the history.
-    pub fn audience(&self, room: RoomId, except: Option<ConnId>, frame: &ServerFrame) -> impl Iterator<Item = &L> {
+    pub fn audience(&self, room: RoomId, except: Except, frame: &ServerFrame) -> impl Iterator<Item = &L> {
         let seats = self.rooms.get(&room).map(|room| room.seats.as_slice()).unwrap_or_default();
         let seq = match frame {
             ServerFrame::NewMessage(message) => message.seq,
             _ => u64::MAX,
         };
-        let hears = move |seat: &&Seat<L>| seat.gate.is_none() && Some(seat.conn) != except && seat.given < seq;
+        let hears = move |seat: &&Seat<L>| seat.gate.is_none() && !except.covers(seat) && seat.given < seq;
         seats.iter().filter(hears).map(|seat| &seat.link)
     }
 
@@ -415,7 +478,8 @@ impl<L: Clone> Core<L> {
         }
         if let Some(user) = arrived {
             let frame = ServerFrame::Welcome(Presence { room: name.to_string(), user, count });
-            self.outputs.push_back(Output::Broadcast { room: id, except: Some(conn), frame });
+            let except = Except::Connection(conn);
+            self.outputs.push_back(Output::Broadcast { room: id, except, frame });
             self.outputs.push_back(Output::Count { room: id, name, count });
         }
     }
@@ -470,7 +534,7 @@ impl<L: Clone> Core<L> {
             let (name, count) = (room.name.clone(), room.announced);
             let user = User { id: user, nickname: person.nick.text };
             let frame = ServerFrame::Bye(Presence { room: name.to_string(), user, count });
-            self.outputs.push_back(Output::Broadcast { room: id, except: None, frame });
+            self.outputs.push_back(Output::Broadcast { room: id, except: Except::Nobody, frame });
             self.outputs.push_back(Output::Count { room: id, name, count });
         }
     }
@@ -489,7 +553,8 @@ impl<L: Clone> Core<L> {
             if announced && old.text != nick.text {
                 let user = User { id: user, nickname: nick.text.clone() };
                 let frame = ServerFrame::Nickname(Renamed { room: room.name.to_string(), user });
-                self.outputs.push_back(Output::Broadcast { room: id, except: asker, frame });
+                let except = asker.map_or(Except::Nobody, Except::Connection);
+                self.outputs.push_back(Output::Broadcast { room: id, except, frame });
             }
         }
         Ok(())
@@ -503,13 +568,27 @@ impl<L: Clone> Core<L> {
         key: MessageKey,
         text: String,
     ) -> Result<(), ErrorCode> {
+        let (room, seat, user) = self.seated(conn, id)?;
+        let author = Author::Connection { link: seat.link.clone(), id: frame_id };
+        let append = Output::Append { author, room: id, name: room.name.clone(), user, key, text };
+        self.outputs.push_back(append);
+        Ok(())
+    }
+
+    fn typing(&mut self, conn: ConnId, id: RoomId) -> Result<(), ErrorCode> {
+        let (room, _, user) = self.seated(conn, id)?;
+        let except = Except::Person(user.id);
+        let frame = ServerFrame::Typing(Typing { room: room.name.to_string(), user });
+        self.outputs.push_back(Output::Broadcast { room: id, except, frame });
+        Ok(())
+    }
+
+    /// A room, the connection's seat in it, and whose it is.
+    fn seated(&self, conn: ConnId, id: RoomId) -> Result<(&Room<L>, &Seat<L>, User), ErrorCode> {
         let room = self.rooms.get(&id).ok_or(ErrorCode::NotInRoom)?;
         let seat = room.seats.iter().find(|seat| seat.conn == conn).ok_or(ErrorCode::NotInRoom)?;
         let person = room.people.get(&seat.user).ok_or(ErrorCode::NotInRoom)?;
-        let user = User { id: seat.user, nickname: person.nick.text.clone() };
-        let author = Author::Connection { link: seat.link.clone(), id: frame_id };
-        self.outputs.push_back(Output::Append { author, room: id, name: room.name.clone(), user, key, text });
-        Ok(())
+        Ok((room, seat, User { id: seat.user, nickname: person.nick.text.clone() }))
     }
 
     fn stored(&mut self, author: Author<L>, id: RoomId, outcome: Result<Stored, Refusal>) {
@@ -537,11 +616,18 @@ impl<L: Clone> Core<L> {
             return;
         }
         room.delivered = message.seq;
-        for gate in room.seats.iter_mut().filter_map(|seat| seat.gate.as_mut()) {
-            gate.push(message.clone());
+        for seat in &mut room.seats {
+            let Some(gate) = &mut seat.gate else { continue };
+            if gate.len() < GATE_KEEPS {
+                gate.push(message.clone());
+            } else {
+                // It resumes, as whoever reads too slowly.
+                let (link, code) = (seat.link.clone(), CloseCode::SlowConsumer);
+                self.outputs.push_back(Output::Close { link, code });
+            }
         }
         let frame = ServerFrame::NewMessage(message);
-        self.outputs.push_back(Output::Broadcast { room: id, except: None, frame });
+        self.outputs.push_back(Output::Broadcast { room: id, except: Except::Nobody, frame });
     }
 
     fn tick(&mut self, now: Instant) {
@@ -558,6 +644,16 @@ impl<L: Clone> Core<L> {
 
     fn send(&mut self, to: &L, frame: ServerFrame) {
         self.outputs.push_back(Output::Send { to: to.clone(), frame });
+    }
+}
+
+impl Except {
+    fn covers<L>(self, seat: &Seat<L>) -> bool {
+        match self {
+            Self::Nobody => false,
+            Self::Connection(conn) => seat.conn == conn,
+            Self::Person(user) => seat.user == user,
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 //! queue. Whoever has something to tell a room does the work on its own thread; there is no task
 //! per room to wake up.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Instant;
 
@@ -12,7 +13,7 @@ use axum::extract::ws::Utf8Bytes;
 
 use super::account::lock;
 use super::core::{ConnId, Core, History, Input, Output, RoomId};
-use super::outbox::Link;
+use super::outbox::{Link, Waits};
 use crate::protocol::{ErrorCode, Peer, ServerFrame, User, UserId};
 use crate::server::call::signal::{self, Calls};
 use crate::server::name_key::{NameKey, Nick};
@@ -140,45 +141,129 @@ impl Shard {
         self.core.is_in(conn, room)
     }
 
-    /// Gives an input to the core and carries out all that follows.
+    /// Gives an input to the core and carries out all that follows. A panic ends the rooms that the input is about, and
+    /// nothing else.
     fn drive(&mut self, input: Input<Link>, effects: &impl Effects) -> Result<(), ErrorCode> {
-        let now = Instant::now();
-        let result = self.core.handle(now, input);
+        let concerned = self.core.concerned(&input);
+        catch_unwind(AssertUnwindSafe(|| self.carry_through(input, effects)))
+            .unwrap_or_else(|_| self.evict(&concerned, effects))
+    }
+
+    fn carry_through(&mut self, input: Input<Link>, effects: &impl Effects) -> Result<(), ErrorCode> {
+        let result = self.core.handle(Instant::now(), input);
+        self.carry_out(effects);
+        result
+    }
+
+    fn carry_out(&mut self, effects: &impl Effects) {
         while let Some(output) = self.core.poll_output() {
             match output {
-                Output::Send { to, frame } => to.push(frame.encode().into()),
+                Output::Send { to, frame } => to.push(frame.encode().into(), Waits::of(&frame)),
+                Output::Close { link, code } => link.close(code),
                 Output::Broadcast { room, except, frame } => {
                     push_to_all(self.core.audience(room, except, &frame), &frame);
                 }
                 other => {
                     if let Some(input) = effects.carry_out(other) {
                         // Stored is never refused.
-                        let _ = self.core.handle(now, input);
+                        let _ = self.core.handle(Instant::now(), input);
                     }
                 }
             }
         }
-        result
+    }
+
+    /// Ends rooms in which something panicked. Whoever asked is closed with all the others there.
+    fn evict(&mut self, rooms: &[RoomId], effects: &impl Effects) -> Result<(), ErrorCode> {
+        for room in rooms {
+            self.core.evict(*room);
+            self.calls.evict(*room);
+        }
+        self.carry_out(effects);
+        self.carry_out_calls(effects);
+        Err(ErrorCode::StoreUnavailable)
     }
 
     /// Gives an input to the calls and carries out all that follows.
     pub(super) fn drive_call(&mut self, input: signal::Input<Link>, effects: &impl Effects) -> Result<(), ErrorCode> {
-        let result = self.calls.handle(Instant::now(), input);
+        let concerned = self.calls.concerned(&input);
+        let handled = catch_unwind(AssertUnwindSafe(|| {
+            let result = self.calls.handle(Instant::now(), input);
+            self.carry_out_calls(effects);
+            result
+        }));
+        handled.unwrap_or_else(|_| self.evict(&concerned, effects))
+    }
+
+    fn carry_out_calls(&mut self, effects: &impl Effects) {
         while let Some(output) = self.calls.poll_output() {
             match output {
-                signal::Output::Send { to, frame } => to.push(frame.encode().into()),
+                signal::Output::Send { to, frame } => to.push(frame.encode().into(), Waits::of(&frame)),
                 signal::Output::Tell { room, except, frame } => {
                     push_to_all(self.core.everyone(room, except), &frame);
                 }
                 signal::Output::Count { room, count } => effects.count_call(room, count),
             }
         }
-        result
     }
 }
 
 /// Encodes a frame once for however many.
-fn push_to_all<'a>(links: impl Iterator<Item = &'a Link>, frame: &ServerFrame) {
-    let bytes = Utf8Bytes::from(frame.encode());
-    links.for_each(|link| link.push(bytes.clone()));
+pub(super) fn push_to_all<'a>(links: impl Iterator<Item = &'a Link>, frame: &ServerFrame) {
+    let (bytes, waits) = (Utf8Bytes::from(frame.encode()), Waits::of(frame));
+    links.for_each(|link| link.push(bytes.clone(), waits));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::protocol::{CloseCode, MessageKey};
+    use crate::server::hub::outbox::{Outbox, OutboxLimits};
+
+    /// A store that panics at one text.
+    struct Trap;
+
+    impl Effects for Trap {
+        fn carry_out(&self, output: Output<Link>) -> Option<Input<Link>> {
+            assert!(!matches!(output, Output::Append { text, .. } if text == "boom"), "boom");
+            None
+        }
+
+        fn count_call(&self, _: RoomId, _: u64) {}
+    }
+
+    fn seat(shards: &Shards, conn: u64, room: i64) -> Link {
+        let outbox = Outbox::new(OutboxLimits { frames: 100, bytes: 100_000 });
+        let nick = Nick::unchecked(format!("n{conn}"));
+        let (conn, user, id) = (ConnId(conn), UserId(conn), RoomId(room));
+        let enter = Input::Enter { conn, link: outbox.clone(), user, nick, room: id, name: Arc::from("r") };
+        shards.handle(id, enter, &Trap).unwrap();
+        shards.open(conn, id, Some(1), History::default(), &Trap).unwrap();
+        outbox
+    }
+
+    fn post(shards: &Shards, conn: u64, room: i64, text: &str) -> Result<(), ErrorCode> {
+        let (conn, room) = (ConnId(conn), RoomId(room));
+        shards.handle(room, Input::Post { conn, room, id: None, key: MessageKey(1), text: text.into() }, &Trap)
+    }
+
+    #[test]
+    fn a_room_that_panics_ends_alone_and_begins_anew() {
+        let shards = Shards::new(1);
+        let (ann, bob, cat) = (seat(&shards, 1, 1), seat(&shards, 2, 1), seat(&shards, 3, 2));
+        assert!(post(&shards, 1, 1, "boom").is_err());
+        for outbox in [&ann, &bob] {
+            assert_eq!(outbox.take().close, Some(CloseCode::Internal));
+        }
+        assert_eq!(cat.take().close, None);
+        assert_eq!(post(&shards, 3, 2, "still here"), Ok(()), "the shard's other rooms go on");
+        assert_eq!(post(&shards, 1, 1, "hello"), Err(ErrorCode::NotInRoom));
+        // What they say when they go changes nothing any more; then they are back.
+        shards.disconnect(ConnId(1), false, &Trap);
+        let back = seat(&shards, 4, 1);
+        assert_eq!((post(&shards, 4, 1, "hello"), back.take().close), (Ok(()), None));
+        assert_eq!(shards.of(RoomId(1)).members(RoomId(1)).len(), 1);
+    }
 }
