@@ -83,6 +83,7 @@ pub async fn run(config: Config) -> Result<(), StartError> {
         .await
         .map_err(|error| StartError(format!("cannot listen on {}: {error}", config.listen)))?;
 
+    admit_many(config.limits.connections);
     let server = Arc::new(Server {
         hub: Hub::new(store, config.limits.clone(), config.ice.clone()),
         identity: Arc::new(identity),
@@ -112,6 +113,22 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     server.hub.close();
     tracing::info!("drained");
     Ok(())
+}
+
+/// Each connection takes a file descriptor, and shells give a process 1,024 where the system would give it
+/// more.
+fn admit_many(connections: usize) {
+    match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(limit) if limit < connections as u64 => {
+            tracing::warn!(
+                limit,
+                connections,
+                "the system lets this process open fewer files than it may have connections"
+            );
+        }
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%error, "cannot ask for more open files"),
+    }
 }
 
 /// Reads the certificate again at each SIGHUP.

@@ -1,7 +1,5 @@
 // What tests of calls need to know about connections that the page does not show.
-import { type Socket, connect, createServer } from "node:net";
 import { type BrowserContext, type Locator, type Page, expect } from "@playwright/test";
-import type { Server } from "./support";
 
 type Watched = Window & { peers: RTCPeerConnection[]; opened: MediaStreamTrack[]; forced?: RTCConfiguration };
 
@@ -123,48 +121,4 @@ export function inUse(page: Page): Promise<number> {
   return page.evaluate(
     () => (window as unknown as Watched).opened.filter((track) => track.readyState === "live").length,
   );
-}
-
-/** Stands between pages and a server, and can be cut like a cable. */
-export class Cable {
-  url = "";
-  private sockets = new Set<Socket>();
-  private whole = true;
-  private listener = createServer((near) => {
-    if (!this.whole) return void near.destroy();
-    const far = connect(Number(new URL(this.server.url).port), "127.0.0.1");
-    for (const [socket, other] of [[near, far], [far, near]] as const) {
-      this.sockets.add(socket);
-      socket.on("error", () => {});
-      socket.on("close", () => {
-        this.sockets.delete(socket);
-        other.destroy();
-      });
-    }
-    near.pipe(far);
-    far.pipe(near);
-  });
-
-  private constructor(private server: Server) {}
-
-  static async to(server: Server): Promise<Cable> {
-    const cable = new Cable(server);
-    await new Promise<void>((resolve) => cable.listener.listen(0, "127.0.0.1", resolve));
-    cable.url = `http://127.0.0.1:${(cable.listener.address() as { port: number }).port}`;
-    return cable;
-  }
-
-  cut() {
-    this.whole = false;
-    for (const socket of this.sockets) socket.destroy();
-  }
-
-  mend() {
-    this.whole = true;
-  }
-
-  remove() {
-    this.cut();
-    this.listener.close();
-  }
 }

@@ -1,5 +1,6 @@
 import { expectAccessible } from "./accessible";
-import { Cable, control, controls, expectMoving, expectPictureAndSound, heardWithin, inUse, joinCall, received, tile, tiles, watchCalls } from "./call-support";
+import { Cable } from "./cable";
+import { control, controls, expectMoving, expectPictureAndSound, heardWithin, inUse, joinCall, received, tile, tiles, watchCalls } from "./call-support";
 import { SERVER_GONE, Somebody, enter, expect, say, test, texts } from "./support";
 
 test.beforeEach(async ({ context }) => watchCalls(context));

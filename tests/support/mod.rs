@@ -97,6 +97,7 @@ impl Server {
             .limit("rooms_per_minute", 1_000)
             .limit("rooms_per_hour", 10_000)
             .limit("rooms_per_connection", 10_000)
+            .limit("requests_per_address", 10_000)
             .start()
     }
 
@@ -267,8 +268,12 @@ impl Client {
 
     /// Connects without a word, with a cookie.
     pub async fn with_cookie(server: &Server, cookie: &str) -> Self {
-        let mut request = format!("ws://{}/ws", server.address).into_client_request().unwrap();
-        request.headers_mut().insert("origin", server.origin().parse().unwrap());
+        Self::connect(server.address, &server.origin(), cookie).await
+    }
+
+    async fn connect(address: SocketAddr, origin: &str, cookie: &str) -> Self {
+        let mut request = format!("ws://{address}/ws").into_client_request().unwrap();
+        request.headers_mut().insert("origin", origin.parse().unwrap());
         if !cookie.is_empty() {
             request.headers_mut().insert("cookie", cookie.parse().unwrap());
         }
@@ -288,6 +293,17 @@ impl Client {
         let mut client = Self::greeted(server).await;
         client.ask("enter_room", json!({"room": room})).await;
         client
+    }
+
+    /// The same, as a task of its own.
+    pub fn in_room_as_guest(server: &Server, room: String) -> impl Future<Output = Self> + Send + use<> {
+        let (address, origin) = (server.address, server.origin());
+        async move {
+            let mut client = Self::connect(address, &origin, "").await;
+            client.ask("hello", json!({"protocol": 1})).await;
+            client.ask("enter_room", json!({"room": room})).await;
+            client
+        }
     }
 
     /// Sends a message of WebSocket itself.
