@@ -2,16 +2,22 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that fails says where")]
 
+#[path = "durability/backup.rs"]
+mod backup;
+#[path = "durability/disk.rs"]
+mod disk;
+#[path = "durability/epoch.rs"]
+mod epoch;
+#[path = "durability/kills.rs"]
+mod kills;
 mod support;
 
-use std::collections::BTreeMap;
 use std::io::Read;
-use std::sync::Arc;
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use support::{Client, Heard, Server, Setup, fresh_key};
-use tokio::sync::Mutex;
 
 /// All messages of a room, oldest first.
 async fn all_messages(client: &mut Client, room: &str) -> Vec<Value> {
@@ -27,61 +33,10 @@ async fn all_messages(client: &mut Client, room: &str) -> Vec<Value> {
     }
 }
 
-#[tokio::test]
-async fn a_kill_in_the_middle_of_a_burst_loses_and_doubles_nothing_acknowledged() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut acked: BTreeMap<String, u64> = BTreeMap::new();
-    for round in 0..3 {
-        let server = Server::generous(folder.path());
-        let seen: Arc<Mutex<BTreeMap<String, u64>>> = Arc::default();
-        let mut tasks = Vec::new();
-        for author in 0..20 {
-            let mut client = Client::in_room(&server, "burst").await;
-            let seen = seen.clone();
-            tasks.push(tokio::spawn(async move {
-                for n in 0..u64::MAX {
-                    let key = fresh_key();
-                    client
-                        .command(
-                            "new_message",
-                            json!({"room": "burst", "key": key, "text": format!("{round}/{author}/{n}")}),
-                        )
-                        .await;
-                    loop {
-                        match client.hear().await {
-                            Heard::Frame(frame) if frame["type"] == "ack" => {
-                                seen.lock().await.insert(key, frame["payload"]["seq"].as_u64().unwrap());
-                                break;
-                            }
-                            Heard::Frame(_) => {}
-                            Heard::Closed(_) | Heard::Cut => return,
-                        }
-                    }
-                }
-            }));
-        }
-        while seen.lock().await.len() < 300 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        server.kill();
-        for task in tasks {
-            task.await.unwrap();
-        }
-        acked.append(&mut *seen.lock().await);
-    }
-
-    let server = Server::generous(folder.path());
-    let (mut ann, mut bob) = (Client::in_room(&server, "burst").await, Client::in_room(&server, "burst").await);
-    let messages = all_messages(&mut ann, "burst").await;
-    assert_eq!(messages, all_messages(&mut bob, "burst").await, "the same for everyone");
-    let by_key: BTreeMap<_, _> =
-        messages.iter().map(|message| (message["key"].as_str().unwrap(), message["seq"].as_u64().unwrap())).collect();
-    assert_eq!(by_key.len(), messages.len(), "each key once");
-    assert!(messages.iter().zip(1..).all(|(message, seq)| message["seq"] == seq), "no gaps");
-    assert!(acked.len() >= 900);
-    for (key, seq) in &acked {
-        assert_eq!(by_key.get(key.as_str()), Some(seq), "acknowledged, and where it was said to be");
-    }
+/// What SQLite finds wrong with a database that no server uses: `ok`.
+fn integrity(folder: &Path) -> String {
+    let database = rusqlite::Connection::open(folder.join("noom.sqlite3")).unwrap();
+    database.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap()
 }
 
 #[tokio::test]
@@ -182,47 +137,6 @@ fn what_keeps_it_from_starting_is_one_clear_line() {
     let file = elsewhere.path().join("file");
     std::fs::write(&file, "").unwrap();
     assert!(fails(&Setup::in_folder(&file), &[]).contains("data folder"));
-}
-
-#[tokio::test]
-async fn on_a_full_disk_messages_are_refused_and_what_is_stored_is_still_served() {
-    let folder = tempfile::tempdir().unwrap();
-    // A limit on the size of files stands in for a small disk: the write fails in the same place.
-    let command =
-        Setup::in_folder(folder.path()).limit("messages_per_second", 100_000).limit("message_burst", 100_000).command();
-    let mut limited = std::process::Command::new("sh");
-    limited
-        .args(["-c", "trap '' XFSZ; ulimit -f 600; exec \"$@\"", "sh"])
-        .arg(command.get_program())
-        .args(command.get_args());
-    limited
-        .envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))))
-        .stdout(std::process::Stdio::piped());
-    let server = Server::spawn(limited);
-    let mut ann = Client::in_room(&server, "r").await;
-    let text = "x".repeat(4_000);
-    let mut stored = 0_u64;
-    loop {
-        let answer = ann.answer("new_message", json!({"room": "r", "key": fresh_key(), "text": text})).await;
-        if answer["type"] == "error" {
-            assert_eq!(answer["payload"]["code"], "STORE_UNAVAILABLE");
-            break;
-        }
-        stored += 1;
-    }
-    assert!(stored > 5);
-    assert_eq!(
-        ann.refusal("new_message", json!({"room": "r", "key": fresh_key(), "text": text})).await,
-        "STORE_UNAVAILABLE"
-    );
-    let served = all_messages(&mut ann, "r").await;
-    assert_eq!(served.len() as u64, stored, "nothing lost, nothing half-written");
-    drop((ann, server));
-
-    let server = Server::generous(folder.path());
-    let mut ann = Client::in_room(&server, "r").await;
-    assert_eq!(all_messages(&mut ann, "r").await, served);
-    assert_eq!(ann.post("r", "there is space again").await["seq"], stored + 1);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use http::Uri;
 use leptos::config::{LeptosOptions, get_configuration};
 use serde::Deserialize;
@@ -23,11 +23,13 @@ use super::call::ice::{IceSettings, MAX_TTL};
 #[derive(Debug, Parser)]
 #[command(version, about)]
 struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// Where to listen, as ADDRESS:PORT; port 0 takes a free one [default: 127.0.0.1:3000]
     #[arg(long, env = "NOOM_LISTEN", value_name = "ADDR:PORT")]
     listen: Option<String>,
     /// The folder for everything that is kept [default: data]
-    #[arg(long, env = "NOOM_DATA_DIR", value_name = "DIR")]
+    #[arg(long, env = "NOOM_DATA_DIR", value_name = "DIR", global = true)]
     data_dir: Option<PathBuf>,
     /// The certificate chain for HTTPS, a PEM file; read again on SIGHUP
     #[arg(long, env = "NOOM_TLS_CERT", value_name = "FILE")]
@@ -36,8 +38,22 @@ struct Arguments {
     #[arg(long, env = "NOOM_TLS_KEY", value_name = "FILE")]
     tls_key: Option<PathBuf>,
     /// The configuration file [default: Leptos.toml here, else in a folder above the program]
-    #[arg(long, env = "NOOM_CONFIG", value_name = "FILE")]
+    #[arg(long, env = "NOOM_CONFIG", value_name = "FILE", global = true)]
     config: Option<PathBuf>,
+}
+
+/// What to do instead of serving.
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Copy the database of the data folder to FILE while a server uses it
+    ///
+    /// The copy is of one moment, and has everything that was acknowledged before. To restore it,
+    /// stop the server, put it in the place of noom.sqlite3 and remove noom.sqlite3-wal and
+    /// noom.sqlite3-shm. Pages that are open then notice that they cannot go on where they were.
+    Backup {
+        /// Where to; nothing may be there yet
+        file: PathBuf,
+    },
 }
 
 /// A validated configuration.
@@ -47,6 +63,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where everything is kept.
     pub data_dir: PathBuf,
+    /// Where to copy the database to, instead of serving.
+    pub backup_to: Option<PathBuf>,
     /// Certificate chain and key for HTTPS.
     pub tls: Option<TlsFiles>,
     /// What Leptos needs to render pages; the site's folder is absolute.
@@ -245,6 +263,7 @@ impl Config {
         Ok(Self {
             listen,
             data_dir: arguments.data_dir.or(section.data_dir).unwrap_or_else(|| "data".into()),
+            backup_to: arguments.command.map(|Command::Backup { file }| file),
             leptos,
             tls: tls_files(arguments.tls_cert.or(section.tls_cert), arguments.tls_key.or(section.tls_key))?,
             public_url: public_url.map(|url| url.parse()).transpose()?,

@@ -2,14 +2,18 @@
 //!
 //! All writing happens on one thread ([`writer`]), which commits everything that queued up during
 //! the last commit together. Reading happens on a small pool of connections ([`reader`]). With WAL
-//! neither waits for the other.
+//! neither waits for the other. [`epoch`] knows whether positions still hold, [`backup`] makes
+//! copies.
 
+mod backup;
+mod epoch;
 mod reader;
 mod writer;
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 use rusqlite_migration::{M, Migrations};
@@ -19,11 +23,15 @@ use crate::protocol::{Message, MessageKey, Position, User, UserId};
 use crate::server::hub::core::{History, RoomId, Stored};
 use crate::server::name_key::RoomName;
 
+pub use backup::{BackupError, Copied, backup};
 use reader::Readers;
 pub use writer::{Append, AppendError};
 use writer::{Write, Writer};
 
-const MIGRATIONS: &[M<'_>] = &[M::up(include_str!("../../migrations/1-rooms.sql"))];
+const MIGRATIONS: &[M<'_>] =
+    &[M::up(include_str!("../../migrations/1-rooms.sql")), M::up(include_str!("../../migrations/2-mark.sql"))];
+/// How long a connection waits for another one, of a backup for example.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A room as the store knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,10 +75,11 @@ pub struct Store {
 
 impl Store {
     /// Opens `noom.sqlite3` in `folder`, creating and migrating it as needed. `fresh_epoch` names
-    /// the history of a new database.
+    /// the history of a new database, and of one that may have been another before.
     ///
     /// # Errors
-    /// One clear line: the file is read-only, in use by another server, damaged, or newer.
+    /// One clear line: the file is read-only, in use by another server, damaged, newer, or a copy
+    /// beside the log of another.
     pub fn open(folder: &Path, fresh_epoch: &str) -> Result<Self, OpenError> {
         let path = folder.join("noom.sqlite3");
         let lock = lock(&folder.join("noom.lock"))?;
@@ -80,12 +89,17 @@ impl Store {
         if path.exists() {
             File::options().append(true).open(&path).map_err(|error| failed(&error))?;
         }
+        if backup::has_foreign_log(&path).map_err(|error| failed(&error))? {
+            return Err(failed(&"it was put there, and noom.sqlite3-wal is of another one; remove that first"));
+        }
         let mut connection = open_connection(&path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)
             .map_err(|error| failed(&error))?;
+        epoch::believe_once(&connection, folder).map_err(|error| failed(&error))?;
         Migrations::from_slice(MIGRATIONS).to_latest(&mut connection).map_err(|error| failed(&error))?;
-        let epoch = epoch(&connection, fresh_epoch).map_err(|error| failed(&error))?;
+        let (mark, stored) = epoch::settle(&connection, folder, fresh_epoch).map_err(|error| failed(&error))?;
+        let epoch = mark.epoch().to_owned();
         let readers = Readers::open(&path).map_err(|error| failed(&error))?;
-        let writer = Writer::start(connection).map_err(|error| failed(&error))?;
+        let writer = Writer::start(connection, mark, stored).map_err(|error| failed(&error))?;
         Ok(Self { readers, writer, epoch, _lock: lock })
     }
 
@@ -192,18 +206,16 @@ fn lock(path: &Path) -> Result<File, OpenError> {
 
 fn open_connection(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
     let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
-    connection.busy_timeout(std::time::Duration::from_secs(5))?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     // An acknowledged message survives the loss of power: FULL syncs the WAL at every commit.
     connection.pragma_update(None, "synchronous", "FULL")?;
+    // The writer copies the log into the database by itself: automatically, SQLite would keep to
+    // itself when that fails.
+    connection.pragma_update(None, "wal_autocheckpoint", 0)?;
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.set_prepared_statement_cache_capacity(32);
     Ok(connection)
-}
-
-fn epoch(connection: &Connection, fresh: &str) -> rusqlite::Result<String> {
-    connection.execute("INSERT INTO history (epoch) SELECT ?1 WHERE NOT EXISTS (SELECT 1 FROM history)", [fresh])?;
-    connection.query_row("SELECT epoch FROM history", [], |row| row.get(0))
 }
 
 /// A row of `messages`: seq, user, key, nickname, text, at.

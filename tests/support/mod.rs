@@ -2,6 +2,8 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part")]
 
+pub mod random;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -111,6 +113,11 @@ impl Server {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+
+    /// The number of its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Ends it as a loss of power would end the process.
@@ -268,17 +275,18 @@ impl Client {
 
     /// Connects without a word, with a cookie.
     pub async fn with_cookie(server: &Server, cookie: &str) -> Self {
-        Self::connect(server.address, &server.origin(), cookie).await
+        Self::connect(server.address, cookie).await.expect("the upgrade succeeds")
     }
 
-    async fn connect(address: SocketAddr, origin: &str, cookie: &str) -> Self {
+    /// The same where a server may be or not.
+    pub async fn connect(address: SocketAddr, cookie: &str) -> Option<Self> {
         let mut request = format!("ws://{address}/ws").into_client_request().unwrap();
-        request.headers_mut().insert("origin", origin.parse().unwrap());
+        request.headers_mut().insert("origin", format!("http://{address}").parse().unwrap());
         if !cookie.is_empty() {
             request.headers_mut().insert("cookie", cookie.parse().unwrap());
         }
-        let (socket, _) = tokio_tungstenite::connect_async(request).await.expect("the upgrade succeeds");
-        Self { socket, next_id: 1, heard: Vec::new() }
+        let (socket, _) = tokio_tungstenite::connect_async(request).await.ok()?;
+        Some(Self { socket, next_id: 1, heard: Vec::new() })
     }
 
     /// Connects as a new guest and says hello.
@@ -297,9 +305,9 @@ impl Client {
 
     /// The same, as a task of its own.
     pub fn in_room_as_guest(server: &Server, room: String) -> impl Future<Output = Self> + Send + use<> {
-        let (address, origin) = (server.address, server.origin());
+        let address = server.address;
         async move {
-            let mut client = Self::connect(address, &origin, "").await;
+            let mut client = Self::connect(address, "").await.expect("the upgrade succeeds");
             client.ask("hello", json!({"protocol": 1})).await;
             client.ask("enter_room", json!({"room": room})).await;
             client
@@ -416,4 +424,11 @@ pub fn fresh_key() -> String {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).unwrap();
     noom::protocol::MessageKey::from_random(u128::from_ne_bytes(bytes)).to_string()
+}
+
+/// Keeps what a test measured, where `NOOM_TRUST` names a folder for it.
+pub fn keep_figures(name: &str, figures: &Value) {
+    if let Some(folder) = std::env::var_os("NOOM_TRUST") {
+        std::fs::write(Path::new(&folder).join(name), format!("{figures:#}\n")).unwrap();
+    }
 }

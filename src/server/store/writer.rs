@@ -3,14 +3,16 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 use tokio::sync::oneshot;
 
+use super::epoch::Mark;
 use super::{Outcome, RoomRow, StoreError, message};
 use crate::protocol::{ErrorCode, Message, MessageKey, User, UserId};
 use crate::server::hub::core::{RoomId, Stored};
@@ -18,11 +20,18 @@ use crate::server::name_key::RoomName;
 
 /// What may wait for the writer. At the rate of a slow disk this is some seconds of work.
 const QUEUE: usize = 8_192;
+/// And how much text, in bytes.
+const QUEUE_BYTES: usize = 8 * 1024 * 1024;
 /// The most writes in one transaction. All of them are answered at once: more would fill the outbox
 /// of a connection that reads as fast as it can.
 const BATCH: usize = 128;
 /// And the most text, in bytes, for the same reason.
 const BATCH_BYTES: usize = 256 * 1024;
+/// How many pages of the log wait at least before they are copied into the database, when nothing
+/// else is to be done.
+const LOG_PAGES: i64 = 1_000;
+/// And at most, even when there is.
+const MOST_LOG_PAGES: i64 = 8_000;
 
 /// A message to store.
 pub struct Append {
@@ -85,23 +94,37 @@ impl Write {
 #[derive(Debug)]
 pub(super) struct Writer {
     queue: Mutex<Option<SyncSender<Write>>>,
+    /// How much text is in the queue, in bytes.
+    waiting: Arc<AtomicUsize>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Writer {
-    pub(super) fn start(connection: Connection) -> std::io::Result<Self> {
+    /// Starts the thread. `stored` messages are in the database.
+    pub(super) fn start(connection: Connection, mark: Mark, stored: u64) -> std::io::Result<Self> {
         let (queue, writes) = sync_channel(QUEUE);
-        let thread = std::thread::Builder::new().name("store".into()).spawn(move || run(connection, &writes))?;
-        Ok(Self { queue: Mutex::new(Some(queue)), thread: Mutex::new(Some(thread)) })
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let work = Work { connection, writes, waiting: waiting.clone(), mark, stored };
+        let thread = std::thread::Builder::new().name("store".into()).spawn(move || work.run())?;
+        Ok(Self { queue: Mutex::new(Some(queue)), waiting, thread: Mutex::new(Some(thread)) })
     }
 
     pub(super) fn send(&self, write: Write) -> Result<(), StoreError> {
         let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        match queue.as_ref().ok_or(StoreError::Unavailable)?.try_send(write) {
-            Ok(()) => Ok(()),
-            Err(TrySendError::Full(_)) => Err(StoreError::Busy),
-            Err(TrySendError::Disconnected(_)) => Err(StoreError::Unavailable),
+        let queue = queue.as_ref().ok_or(StoreError::Unavailable)?;
+        let bytes = write.text_bytes();
+        if self.waiting.load(Ordering::Relaxed) + bytes > QUEUE_BYTES {
+            return Err(StoreError::Busy);
         }
+        // Counted first: the thread may take it at once.
+        self.waiting.fetch_add(bytes, Ordering::Relaxed);
+        queue.try_send(write).map_err(|error| {
+            self.waiting.fetch_sub(bytes, Ordering::Relaxed);
+            match error {
+                TrySendError::Full(_) => StoreError::Busy,
+                TrySendError::Disconnected(_) => StoreError::Unavailable,
+            }
+        })
     }
 
     pub(super) fn close(&self) {
@@ -113,33 +136,97 @@ impl Writer {
     }
 }
 
-fn run(mut connection: Connection, writes: &Receiver<Write>) {
-    while let Ok(first) = writes.recv() {
-        let batch = gather(first, writes);
-        match commit(&mut connection, &batch) {
-            Ok(results) => batch.into_iter().zip(results).for_each(|(write, result)| answer(write, Ok(result))),
-            Err(error) => {
-                tracing::error!(%error, "cannot write to the database");
-                if is_failed_sync(&error) {
-                    // Whether the pages reached the disk is unknown, and asking again may wrongly
-                    // say yes. Only a new process, reading what is there, can tell.
-                    std::process::exit(74);
-                }
-                batch.into_iter().for_each(|write| answer(write, Err(StoreError::Unavailable)));
-            }
-        }
-    }
+/// What the thread has.
+struct Work {
+    connection: Connection,
+    writes: Receiver<Write>,
+    waiting: Arc<AtomicUsize>,
+    mark: Mark,
+    stored: u64,
 }
 
-/// Takes what waits, up to the bounds of a batch.
-fn gather(first: Write, writes: &Receiver<Write>) -> Vec<Write> {
-    let (mut bytes, mut batch) = (first.text_bytes(), vec![first]);
-    while batch.len() < BATCH && bytes < BATCH_BYTES {
-        let Ok(write) = writes.try_recv() else { break };
-        bytes += write.text_bytes();
-        batch.push(write);
+impl Work {
+    fn run(mut self) {
+        while let Some(first) = self.next() {
+            let batch = self.gather(first);
+            match commit(&mut self.connection, &batch) {
+                Ok(results) => {
+                    self.count(&results);
+                    batch.into_iter().zip(results).for_each(|(write, result)| answer(write, Ok(result)));
+                }
+                Err(error) => {
+                    report(&error, "cannot write to the database");
+                    batch.into_iter().for_each(|write| answer(write, Err(StoreError::Unavailable)));
+                }
+            }
+            self.shorten_log(MOST_LOG_PAGES);
+        }
+        // The database is whole without a log then; a copy of the one file is a copy of everything.
+        self.checkpoint("TRUNCATE");
     }
-    batch
+
+    /// Waits for the next write; `None` when there will be none.
+    fn next(&mut self) -> Option<Write> {
+        let write = match self.writes.try_recv() {
+            Err(TryRecvError::Empty) => {
+                self.shorten_log(LOG_PAGES);
+                self.writes.recv().ok()
+            }
+            write => write.ok(),
+        };
+        write.inspect(|write| self.take(write))
+    }
+
+    /// Takes what waits, up to the bounds of a batch.
+    fn gather(&mut self, first: Write) -> Vec<Write> {
+        let (mut bytes, mut batch) = (first.text_bytes(), vec![first]);
+        while batch.len() < BATCH && bytes < BATCH_BYTES {
+            let Ok(write) = self.writes.try_recv() else { break };
+            self.take(&write);
+            bytes += write.text_bytes();
+            batch.push(write);
+        }
+        batch
+    }
+
+    fn take(&self, write: &Write) {
+        self.waiting.fetch_sub(write.text_bytes(), Ordering::Relaxed);
+    }
+
+    /// Marks what is stored, before anyone hears of it.
+    fn count(&mut self, results: &[Written]) {
+        let new = |result: &&Written| matches!(result, Written::Append(Ok(stored)) if !stored.dup);
+        match results.iter().filter(new).count() {
+            0 => return,
+            new => self.stored += new as u64,
+        }
+        if let Err(error) = self.mark.claim(self.stored) {
+            tracing::warn!(%error, "cannot write to noom.mark: an older copy of the database may pass for this one");
+        }
+    }
+
+    /// Copies the log into the database when so many pages wait for it.
+    fn shorten_log(&self, pages: i64) {
+        let waiting = self.connection.prepare_cached("PRAGMA wal_checkpoint(NOOP)").and_then(|mut statement| {
+            statement.query_row([], |row| Ok(row.get::<_, i64>(1)? - row.get::<_, i64>(2)?))
+        });
+        match waiting {
+            Ok(waiting) if waiting < pages => {}
+            Ok(_) => self.checkpoint("PASSIVE"),
+            Err(error) => report(&error, "cannot look at the database's log"),
+        }
+    }
+
+    fn checkpoint(&self, mode: &str) {
+        // Another's reading may keep it from being complete; then the next one is.
+        let done = self.connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |_| Ok(()));
+        if let Err(error) = done {
+            report(&error, "cannot copy the log into the database");
+        }
+        if let Err(error) = self.mark.sync() {
+            tracing::warn!(%error, "cannot write to noom.mark");
+        }
+    }
 }
 
 /// What a write came to.
@@ -246,9 +333,15 @@ fn tell(done: Box<dyn FnOnce(Outcome) + Send>, outcome: Outcome) {
     }
 }
 
-fn is_failed_sync(error: &rusqlite::Error) -> bool {
+/// Logs an error. One of syncing ends the process.
+fn report(error: &rusqlite::Error, what: &str) {
     const FAILED_SYNCS: [i32; 2] = [rusqlite::ffi::SQLITE_IOERR_FSYNC, rusqlite::ffi::SQLITE_IOERR_DIR_FSYNC];
-    error.sqlite_error().is_some_and(|error| FAILED_SYNCS.contains(&error.extended_code))
+    tracing::error!(%error, "{what}");
+    if error.sqlite_error().is_some_and(|error| FAILED_SYNCS.contains(&error.extended_code)) {
+        // Whether the pages reached the disk is unknown, and asking again may wrongly say yes. Only
+        // a new process, reading what is there, can tell.
+        std::process::exit(74);
+    }
 }
 
 fn now() -> i64 {
