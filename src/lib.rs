@@ -19,10 +19,6 @@ mod hydrate;
 #[cfg(feature = "ssr")]
 pub mod server;
 
-/// Tells this build from others: the version, and a number made from the sources by build.rs. Both sides of
-/// one build have the same.
-pub const BUILD: &str = env!("NOOM_BUILD");
-
 /// The module `i18n`, made from locales/*.json by build.rs.
 mod texts {
     #![allow(missing_docs, unreachable_pub, reason = "generated")]

@@ -24,6 +24,10 @@ pub use id::{MessageKey, PeerId, UserId};
 /// The version that `hello` names.
 pub const VERSION: u64 = 1;
 
+/// The build that `hello` names: the version, and a number made from the sources by build.rs. Program and page
+/// of one build have the same.
+pub const BUILD: &str = env!("NOOM_BUILD");
+
 /// The longest frame that a client may send, in bytes of UTF-8.
 pub const MAX_FRAME_BYTES: usize = 64 * 1024;
 /// The longest message, in Unicode code points.

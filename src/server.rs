@@ -29,7 +29,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::BUILD;
+use crate::protocol::BUILD;
 use config::Config;
 use hub::Hub;
 use identity::Identity;

@@ -11,7 +11,9 @@ use super::session::{CallChange, Change, Fate, Link};
 use super::timeline::{Entry, Gap, Timeline};
 use crate::protocol::call::CallPresence;
 use crate::protocol::frame::{Post, Presence};
-use crate::protocol::{EnterRoomAck, ErrorCode, Media, MessageKey, Peer, Position, Refusal, RoomCount, User, UserId};
+use crate::protocol::{
+    BUILD, EnterRoomAck, ErrorCode, Media, MessageKey, Peer, Position, Refusal, RoomCount, User, UserId,
+};
 
 /// What is the same on every page.
 #[derive(Clone, Copy, Debug)]
@@ -144,7 +146,7 @@ impl State {
                 }
                 self.me.set(Some(me));
             }
-            Change::Build(build) => self.other_build.set(Some(build).filter(|build| build != crate::BUILD)),
+            Change::Build(build) => self.other_build.set(Some(build).filter(|build| build != BUILD)),
             Change::Rooms(list) => self.rooms.set(Some(list.rooms)),
             Change::NotRenamed(Some(refusal)) => self.naming.set(Naming::Refused(refusal.code)),
             Change::NotRenamed(None) => self.naming.set(Naming::Unreachable),

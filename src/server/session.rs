@@ -6,11 +6,10 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::BUILD;
 use crate::protocol::call::{Describe, DescriptionKind};
 use crate::protocol::frame::Nothing;
 use crate::protocol::{
-    Ack, ClientFrame, CloseCode, Command, ErrorCode, HEARTBEAT_MS, HelloAck, Limits, MAX_FRAME_BYTES,
+    Ack, BUILD, ClientFrame, CloseCode, Command, ErrorCode, HEARTBEAT_MS, HelloAck, Limits, MAX_FRAME_BYTES,
     MAX_NICKNAME_GRAPHEMES, MAX_ROOM_GRAPHEMES, MAX_TEXT_CHARS, NicknameAck, Refusal, ServerFrame, User, UserId,
     VERSION, check_text,
 };
