@@ -17,7 +17,7 @@ mod http;
 mod origin;
 mod random;
 mod tls;
-mod ws;
+mod transport;
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -34,6 +34,7 @@ use hub::Hub;
 use identity::Identity;
 use store::Store;
 use tls::Tls;
+use transport::events::Doors;
 
 /// The build that `hello` names.
 pub const BUILD: &str = env!("CARGO_PKG_VERSION");
@@ -61,8 +62,10 @@ pub struct Server {
     pub config: Config,
     /// Cancelled when the server begins to drain.
     draining: CancellationToken,
-    /// Every WebSocket's task, to wait for.
-    sockets: TaskTracker,
+    /// Every connection's task, to wait for.
+    connections: TaskTracker,
+    /// Where frames come in that no WebSocket carries.
+    doors: Doors,
 }
 
 /// Serves until SIGTERM or Ctrl-C, then drains.
@@ -87,7 +90,8 @@ pub async fn run(config: Config) -> Result<(), StartError> {
         identity: Arc::new(identity),
         config,
         draining: CancellationToken::new(),
-        sockets: TaskTracker::new(),
+        connections: TaskTracker::new(),
+        doors: Doors::default(),
     });
     if let Ok(address) = listener.local_addr() {
         tracing::info!(%address, build = BUILD, "listening");

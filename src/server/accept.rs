@@ -14,6 +14,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
+use tokio_io_timeout::TimeoutWriter;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
@@ -21,6 +22,9 @@ use tower::ServiceExt;
 use super::config::LimitSettings;
 use super::tls::Tls;
 
+/// A peer that takes nothing of what is written for so long is cut off. What carries frames gives up
+/// earlier, and says so.
+const READ_WITHIN: Duration = Duration::from_secs(75);
 /// How long requests may go on after the last accept.
 const LINGER: Duration = Duration::from_secs(3);
 
@@ -48,6 +52,9 @@ pub(super) async fn serve(
         };
         // Frames are small and wanted now.
         let _ = stream.set_nodelay(true);
+        let mut stream = TimeoutWriter::new(stream);
+        stream.set_timeout(Some(READ_WITHIN));
+        let stream = Box::pin(stream);
         let (router, limits, stop, tls) = (router.clone(), limits.clone(), stop.clone(), tls.clone());
         connections.spawn(async move {
             match tls {
