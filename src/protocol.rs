@@ -30,6 +30,8 @@ pub const BUILD: &str = env!("NOOM_BUILD");
 
 /// The longest frame that a client may send, in bytes of UTF-8.
 pub const MAX_FRAME_BYTES: usize = 64 * 1024;
+/// The longest body of a POST that carries frames, in bytes.
+pub const MAX_BATCH_BYTES: usize = 2 * MAX_FRAME_BYTES;
 /// The longest message, in Unicode code points.
 pub const MAX_TEXT_CHARS: usize = 4_000;
 /// The longest nickname, in extended grapheme clusters (UAX #29).

@@ -18,7 +18,7 @@ mod origin;
 mod per_address;
 mod random;
 mod tls;
-mod ws;
+mod transport;
 
 use std::fmt;
 use std::sync::Arc;
@@ -36,6 +36,7 @@ use identity::Identity;
 use per_address::PerAddress;
 use store::Store;
 use tls::Tls;
+use transport::events::Doors;
 
 /// Why the server could not start: one line.
 #[derive(Debug)]
@@ -60,10 +61,12 @@ pub struct Server {
     pub config: Config,
     /// Cancelled when the server begins to drain.
     draining: CancellationToken,
-    /// WebSockets by address.
+    /// Connections by address.
     addresses: PerAddress,
-    /// Every WebSocket's task, to wait for.
-    sockets: TaskTracker,
+    /// Every connection's task, to wait for.
+    connections: TaskTracker,
+    /// Where frames come in that no WebSocket carries.
+    doors: Doors,
 }
 
 /// Serves until SIGTERM or Ctrl-C, then drains.
@@ -90,7 +93,8 @@ pub async fn run(config: Config) -> Result<(), StartError> {
         config,
         draining: CancellationToken::new(),
         addresses: PerAddress::default(),
-        sockets: TaskTracker::new(),
+        connections: TaskTracker::new(),
+        doors: Doors::default(),
     });
     if let Ok(address) = listener.local_addr() {
         tracing::info!(%address, build = BUILD, "listening");

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use noom::client::session::{Action, Ask, CallChange, Change, Event, Fate, Link, Session, Signal};
+use noom::client::session::{Action, Ask, CallChange, Change, Event, Fate, Link, Session, Signal, Via};
 use noom::protocol::call::{CallPresence, JoinCallAck, SetMedia};
 use noom::protocol::frame::{Nothing, Post, Presence, Typing};
 use noom::protocol::{
@@ -28,6 +28,9 @@ struct Page {
     session: Session,
     now: u64,
     connects: usize,
+    /// The way of the last connection that was asked for.
+    via: Option<Via>,
+    probes: usize,
     drops: usize,
     sent: VecDeque<ClientFrame>,
     told: Vec<Change>,
@@ -37,15 +40,31 @@ struct Page {
 
 impl Page {
     fn new(seed: u64) -> Self {
-        let (sent, told, kept) = (VecDeque::new(), Vec::new(), BTreeMap::new());
-        Self { session: Session::new(seed), now: 0, connects: 0, drops: 0, sent, told, kept }
+        Self {
+            session: Session::new(seed),
+            now: 0,
+            connects: 0,
+            via: None,
+            probes: 0,
+            drops: 0,
+            sent: VecDeque::new(),
+            told: Vec::new(),
+            kept: BTreeMap::new(),
+        }
     }
 
     fn handle(&mut self, event: Event) {
         self.session.handle(self.now, event);
         while let Some(action) = self.session.poll_action() {
             match action {
-                Action::Connect => self.connects += 1,
+                Action::Connect(via) => {
+                    self.connects += 1;
+                    self.via = Some(via);
+                }
+                Action::Probe(text) => {
+                    assert_eq!(ClientFrame::decode(&text).unwrap().command, Command::Ping(Nothing {}));
+                    self.probes += 1;
+                }
                 Action::Drop => {
                     self.drops += 1;
                     self.sent.clear();
@@ -569,6 +588,8 @@ enum Step {
     Cut,
     /// Time passes until the page wants to be woken; a connection that it asks for opens.
     Wake,
+    /// A probe is answered, or was long ago; a connection that the page asks for opens.
+    Unblock,
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -579,6 +600,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         8 => Just(Step::Down),
         1 => Just(Step::Cut),
         2 => Just(Step::Wake),
+        1 => Just(Step::Unblock),
     ];
     prop::collection::vec(step, 1..200)
 }
@@ -616,9 +638,12 @@ proptest! {
                         page.handle(Event::Closed(1006));
                     }
                 }
-                Step::Wake => {
+                Step::Wake | Step::Unblock => {
                     let (connects, drops) = (page.connects, page.drops);
-                    page.sleep_until_wake();
+                    match step {
+                        Step::Wake => drop(page.sleep_until_wake()),
+                        _ => page.handle(Event::Unblocked),
+                    }
                     if page.drops > drops {
                         server.cut();
                     }
@@ -771,4 +796,155 @@ fn a_call_that_is_asked_for_too_fast_is_asked_for_again() {
     page.handle(Event::Ask(media()));
     page.next_sent("media");
     assert!(matches!(page.call_changes().as_slice(), [CallChange::Joined(_)]));
+}
+
+// --- Where WebSocket is blocked ------------------------------------------------------------------
+
+impl Page {
+    /// Fails to connect so many times; returns the ways that were tried.
+    fn fail(&mut self, times: usize) -> Vec<Via> {
+        let fail = |_| {
+            let tried = self.via.unwrap();
+            self.handle(Event::Closed(1006));
+            self.sleep_until_wake();
+            tried
+        };
+        (0..times).map(fail).collect()
+    }
+
+    /// In the room, the way around.
+    fn on_events() -> Self {
+        let mut page = Self::new(1);
+        page.handle(Event::Start);
+        page.handle(Event::Ask(Ask::Enter { room: ROOM.into(), after: None }));
+        page.fail(2);
+        assert_eq!(page.via, Some(Via::Events));
+        page.greet();
+        page.enter(0, vec![]);
+        page
+    }
+
+    /// Sleeps, and answers what keeps a connection alive, until a probe is sent; returns how long.
+    fn sleep_until_probe(&mut self) -> u64 {
+        let (began, probes) = (self.now, self.probes);
+        while self.probes == probes {
+            self.sleep_until_wake();
+            if let Some(ping) = self.sent.pop_front() {
+                self.acknowledge(&ping, Ack::Nothing(Nothing {}));
+            }
+        }
+        self.now - began
+    }
+}
+
+#[test]
+fn where_no_websocket_opens_the_other_way_is_taken() {
+    let mut page = Page::new(1);
+    page.handle(Event::Start);
+    assert_eq!(page.fail(2), [Via::WebSocket, Via::WebSocket]);
+    assert_eq!(page.via, Some(Via::Events));
+    page.greet();
+    assert_eq!(page.link(), Link::Online);
+    // It works, so it is the first choice from now on.
+    page.handle(Event::Closed(1006));
+    page.sleep_until_wake();
+    assert_eq!(page.via, Some(Via::Events));
+}
+
+#[test]
+fn a_websocket_that_hangs_or_says_nothing_is_given_up_after_one_attempt() {
+    for opens in [false, true] {
+        let mut page = Page::new(1);
+        page.handle(Event::Start);
+        if opens {
+            page.handle(Event::Opened);
+        }
+        assert_eq!(page.sleep_until_wake(), 10_000);
+        page.sleep_until_wake();
+        assert_eq!(page.via, Some(Via::Events), "{opens}");
+    }
+    // One that carries nothing up: the server waited in vain.
+    let mut page = Page::new(1);
+    page.handle(Event::Start);
+    page.handle(Event::Opened);
+    page.handle(Event::Closed(CloseCode::HelloTimeout.number()));
+    page.sleep_until_wake();
+    assert_eq!(page.via, Some(Via::Events));
+}
+
+#[test]
+fn while_neither_way_works_they_are_tried_by_turns_and_no_faster() {
+    let mut page = Page::new(1);
+    page.handle(Event::Start);
+    let tried = page.fail(8);
+    assert_eq!(tried[..2], [Via::WebSocket, Via::WebSocket]);
+    assert_eq!(tried[2..], [Via::Events, Via::WebSocket].repeat(3));
+    assert_eq!(page.connects, 9, "one attempt a pause");
+}
+
+#[test]
+fn a_server_that_restarts_is_no_reason_to_leave_a_websocket_that_worked() {
+    let mut page = Page::in_room(1, 0);
+    page.receive(&ServerFrame::GoingAway(noom::protocol::frame::GoingAway { reconnect_in_ms: 700 }));
+    page.handle(Event::Closed(1012));
+    page.sleep_until_wake();
+    assert_eq!(page.fail(4), [Via::WebSocket; 4]);
+    assert_eq!(page.via, Some(Via::Events));
+}
+
+#[test]
+fn a_websocket_that_the_server_itself_closes_is_not_blocked() {
+    let mut page = Page::new(1);
+    page.handle(Event::Start);
+    for _ in 0..5 {
+        page.handle(Event::Closed(CloseCode::Overloaded.number()));
+        page.sleep_until_wake();
+        assert_eq!(page.via, Some(Via::WebSocket));
+    }
+}
+
+#[test]
+fn on_the_way_around_websocket_is_tried_again_ever_more_rarely() {
+    let mut page = Page::on_events();
+    let pauses: Vec<_> = (0..9).map(|_| page.sleep_until_probe()).collect();
+    for (pause, longest) in pauses.iter().zip([15, 30, 60, 120, 240, 480, 600, 600, 600]) {
+        assert!((longest * 500..=longest * 1_000).contains(pause), "{pauses:?}");
+    }
+    // Whoever comes back to the page does not wait that long.
+    page.handle(Event::Awake);
+    let ping = page.next_sent("ping");
+    page.acknowledge(&ping, Ack::Nothing(Nothing {}));
+    assert!(page.sleep_until_probe() <= 15_000);
+    assert_eq!((page.connects, page.drops), (3, 2), "nothing else happens");
+}
+
+#[test]
+fn when_websocket_works_the_talk_moves_over_and_nothing_is_lost() {
+    let mut page = Page::on_events();
+    page.receive(&ServerFrame::NewMessage(message(1)));
+    page.handle(Event::Ask(Ask::Post(post(7, "on its way"))));
+    page.next_sent("new_message");
+    page.sleep_until_probe();
+    page.handle(Event::Unblocked);
+    assert_eq!((page.via, page.connects, page.drops), (Some(Via::WebSocket), 4, 3));
+    page.greet();
+    let enter = page.next_sent("enter_room");
+    let Command::EnterRoom(asked) = &enter.command else { unreachable!() };
+    assert_eq!(asked.after.as_ref().map(|after| after.seq), Some(1));
+    page.acknowledge(&enter, entered(1, vec![]));
+    let again = page.next_sent("new_message");
+    assert_eq!(again.command, Command::NewMessage(post(7, "on its way")));
+    // It has what it wanted: no more probes, and no second move.
+    page.handle(Event::Unblocked);
+    page.receive(&ServerFrame::NewMessage(message(2)));
+    assert_eq!(page.sleep_until_wake(), 25_000);
+    assert_eq!((page.connects, page.probes), (4, 1));
+}
+
+#[test]
+fn another_network_is_tried_with_a_websocket_first() {
+    let mut page = Page::on_events();
+    page.handle(Event::Offline);
+    page.handle(Event::Awake);
+    assert_eq!(page.via, Some(Via::WebSocket));
 }

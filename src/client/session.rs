@@ -10,6 +10,7 @@
 
 pub mod event;
 mod typing;
+pub mod way;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
@@ -22,6 +23,8 @@ use crate::protocol::{
 
 pub use event::{Action, Ask, CallChange, Change, Event, Fate, Link, Signal};
 use typing::Typing;
+pub use way::Via;
+use way::Ways;
 
 /// The first pause before coming back is up to this long; each further one up to twice as long.
 const FIRST_PAUSE_MS: u64 = 500;
@@ -33,6 +36,10 @@ const CALM_MS: u64 = 60_000;
 const OPEN_WITHIN_MS: u64 = 10_000;
 /// A connection that is asked for a sign of life after a sleep most often died in it.
 const WOKEN_PONG_MS: u64 = 4_000;
+/// The close code of a connection that nobody closed.
+const BROKEN: u16 = 1006;
+/// The close code of one over which `hello` or its answer did not come.
+const HUNG: u16 = CloseCode::HelloTimeout.number();
 /// A message that the server could not store is tried again after this, unless it says otherwise.
 const RETRY_MS: u64 = 2_000;
 
@@ -51,6 +58,7 @@ pub struct Session {
     heartbeat_ms: u64,
     /// Failed attempts in a row.
     attempts: u32,
+    ways: Ways,
     /// What `going_away` said.
     return_in_ms: Option<u64>,
     resume: Option<String>,
@@ -116,6 +124,7 @@ impl Session {
             pong_by: None,
             heartbeat_ms: HEARTBEAT_MS,
             attempts: 0,
+            ways: Ways::new(),
             return_in_ms: None,
             resume: None,
             me: None,
@@ -151,13 +160,24 @@ impl Session {
             Event::Awake => match self.link {
                 Link::Waiting { .. } | Link::Offline => self.connect(now),
                 // A laptop that slept may hold a connection that is long dead: ask at once.
-                Link::Online => self.ping(now, WOKEN_PONG_MS),
+                Link::Online => {
+                    self.ways.hope(now);
+                    self.ping(now, WOKEN_PONG_MS);
+                }
                 _ => {}
             },
             Event::Offline => {
+                // The next network is another one.
+                self.ways = Ways::new();
                 if !matches!(self.link, Link::Refused(_) | Link::Idle) {
                     self.drop_connection();
                     self.set_link(Link::Offline);
+                }
+            }
+            Event::Unblocked => {
+                if self.ways.unblocked() && self.link == Link::Online {
+                    self.drop_connection();
+                    self.connect(now);
                 }
             }
             Event::Ask(ask) => self.ask(now, ask),
@@ -175,7 +195,10 @@ impl Session {
         let wake = match self.link {
             Link::Waiting { until, .. } => until,
             Link::Connecting => self.opened_at + OPEN_WITHIN_MS,
-            Link::Online => self.pong_by.unwrap_or(self.heard_at + self.heartbeat_ms),
+            Link::Online => {
+                let silent_until = self.pong_by.unwrap_or(self.heard_at + self.heartbeat_ms);
+                self.ways.probe_at().map_or(silent_until, |at| at.min(silent_until))
+            }
             Link::Idle | Link::Offline | Link::Refused(_) => return None,
         };
         let posts_wait =
@@ -195,13 +218,17 @@ impl Session {
         self.tell_typing(|typing| typing.expire(now));
         match self.link {
             Link::Waiting { until, .. } if until <= now => self.connect(now),
-            Link::Connecting if self.opened_at + OPEN_WITHIN_MS <= now => self.closed(now, 1006),
+            Link::Connecting if self.opened_at + OPEN_WITHIN_MS <= now => self.closed(now, HUNG),
             Link::Online => match self.pong_by {
-                Some(pong_by) if pong_by <= now => self.closed(now, 1006),
+                Some(pong_by) if pong_by <= now => self.closed(now, BROKEN),
                 None if self.heard_at + self.heartbeat_ms <= now => self.ping(now, PONG_TIMEOUT_MS),
                 _ => {}
             },
             _ => {}
+        }
+        if self.link == Link::Online && self.ways.probes(now, || random(&mut self.chance)) {
+            let ping = ClientFrame { id: None, command: Command::Ping(Nothing {}) };
+            self.actions.push_back(Action::Probe(ping.encode()));
         }
     }
 
@@ -210,7 +237,7 @@ impl Session {
         // Counts as the beginning of the attempt until it is open.
         self.opened_at = now;
         self.set_link(Link::Connecting);
-        self.actions.push_back(Action::Connect);
+        self.actions.push_back(Action::Connect(self.ways.take()));
     }
 
     /// Asks for a sign of life within `patience`.
@@ -247,6 +274,11 @@ impl Session {
     }
 
     fn closed(&mut self, now: u64, code: u16) {
+        if matches!(code, BROKEN | HUNG) {
+            self.ways.lost(code == HUNG);
+        } else {
+            self.ways.heard(now, || random(&mut self.chance));
+        }
         if CloseCode::may_reconnect(code) {
             let restarting = self.return_in_ms.is_some() || code == CloseCode::Restarting.number();
             self.come_back(now, restarting, 0);
@@ -265,7 +297,7 @@ impl Session {
         let pause = self.return_in_ms.take().unwrap_or_else(|| {
             // Full jitter: anything from nothing to the bound, so that a crowd spreads out.
             let bound = FIRST_PAUSE_MS.saturating_mul(1 << self.attempts.min(10)).min(LONGEST_PAUSE_MS);
-            self.random() % (bound + 1)
+            random(&mut self.chance) % (bound + 1)
         });
         self.attempts += 1;
         self.set_link(Link::Waiting { until: now + pause.max(at_least), restarting });
@@ -436,6 +468,7 @@ impl Session {
     fn received(&mut self, now: u64, text: &str) {
         self.heard_at = now;
         self.pong_by = None;
+        self.ways.heard(now, || random(&mut self.chance));
         let asked = &self.asked;
         let kind = |id: u64| asked.get(&id).map(Asked::ack_kind);
         // A frame of a kind that this page does not know comes from a newer server.
@@ -575,7 +608,7 @@ impl Session {
             Asked::Enter(room) => match refusal.code {
                 ErrorCode::RateLimited | ErrorCode::StoreUnavailable | ErrorCode::RoomQuota => {
                     let pause = refusal.retry_after_ms.unwrap_or(RETRY_MS);
-                    let pause = pause + self.random() % (pause / 2 + 1);
+                    let pause = pause + random(&mut self.chance) % (pause / 2 + 1);
                     if let Some(waiting) = self.rooms.get_mut(&room) {
                         waiting.retry_at = Some(now + pause);
                     }
@@ -696,15 +729,15 @@ impl Session {
     fn tell(&mut self, change: Change) {
         self.actions.push_back(Action::Tell(change));
     }
+}
 
-    /// SplitMix64: even enough for jitter, and small.
-    fn random(&mut self) -> u64 {
-        self.chance = self.chance.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.chance;
-        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ z >> 31
-    }
+/// SplitMix64: even enough for jitter, and small.
+fn random(chance: &mut u64) -> u64 {
+    *chance = chance.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut z = *chance;
+    z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ z >> 31
 }
 
 impl Asked {

@@ -1,4 +1,4 @@
-//! Runs a [`Session`] in the browser: a WebSocket, a clock, and the page's wishes.
+//! Runs a [`Session`] in the browser: a connection, a clock, and the page's wishes.
 
 use std::future::poll_fn;
 use std::time::Duration;
@@ -11,7 +11,8 @@ use leptos::ev;
 use leptos::prelude::*;
 use leptos::task::spawn_local;
 
-use super::session::{Action, Ask, Event, Session};
+use super::fallback::Fallback;
+use super::session::{Action, Ask, Event, Session, Via};
 use super::state::{self, Older, Room};
 use super::unsent;
 use crate::protocol::MessageKey;
@@ -143,12 +144,21 @@ async fn run(state: state::State, mut inbox: UnboundedReceiver<Event>) {
     let mut seed = [0; 8];
     let _ = getrandom::fill(&mut seed);
     let mut session = Session::new(u64::from_ne_bytes(seed));
-    let mut socket: Option<Socket> = None;
+    let mut connection: Option<Connection> = None;
+    let mut probe: Option<Probe> = None;
     loop {
         let event = {
-            let mut from_socket = async {
-                match socket.as_mut() {
-                    Some(socket) => socket.next().await,
+            let mut heard = async {
+                match connection.as_mut() {
+                    Some(connection) => connection.next().await,
+                    None => std::future::pending().await,
+                }
+            }
+            .boxed_local()
+            .fuse();
+            let mut probed = async {
+                match probe.as_mut() {
+                    Some(probe) => probe.is_answered().await,
                     None => std::future::pending().await,
                 }
             }
@@ -160,30 +170,86 @@ async fn run(state: state::State, mut inbox: UnboundedReceiver<Event>) {
             }
             .fuse();
             select_biased! {
-                event = from_socket => event,
+                event = heard => Some(event),
                 event = inbox.next() => match event {
-                    Some(event) => event,
+                    Some(event) => Some(event),
                     None => return,
                 },
-                () = wake => Event::Tick,
+                answered = probed => answered.then_some(Event::Unblocked),
+                () = wake => Some(Event::Tick),
             }
         };
+        let Some(event) = event else {
+            probe = None;
+            continue;
+        };
         if matches!(event, Event::Closed(_)) {
-            socket = None;
+            connection = None;
         }
+        let unblocked = event == Event::Unblocked;
         session.handle(now(), event);
         while let Some(action) = session.poll_action() {
             match action {
-                Action::Connect => socket = Some(Socket::open()),
-                Action::Drop => socket = None,
+                Action::Connect(Via::WebSocket) => {
+                    let socket = probe.take().map_or_else(Socket::open, |probe| probe.socket.anew());
+                    connection = Some(Connection::Socket(socket));
+                }
+                Action::Connect(Via::Events) => connection = Some(Connection::Fallback(Fallback::open())),
+                Action::Probe(text) => probe = Some(Probe { socket: Socket::open(), text }),
+                Action::Drop => connection = None,
                 Action::Send(text) => {
-                    if let Some(socket) = &mut socket {
-                        socket.send(text).await;
+                    if let Some(connection) = &mut connection {
+                        connection.send(text).await;
                     }
                 }
                 Action::Keep(post) => unsent::keep(&post),
                 Action::Forget(key) => unsent::forget(key),
                 Action::Tell(change) => state.apply(change),
+            }
+        }
+        if unblocked {
+            // Whoever did not want it then will open another.
+            probe = None;
+        }
+    }
+}
+
+/// A connection to the server.
+enum Connection {
+    Socket(Socket),
+    Fallback(Fallback),
+}
+
+impl Connection {
+    async fn next(&mut self) -> Event {
+        match self {
+            Self::Socket(socket) => socket.next().await,
+            Self::Fallback(fallback) => fallback.next().await,
+        }
+    }
+
+    async fn send(&mut self, text: String) {
+        match self {
+            Self::Socket(socket) => socket.send(text).await,
+            Self::Fallback(fallback) => fallback.send(text),
+        }
+    }
+}
+
+/// A WebSocket that shows whether any works.
+struct Probe {
+    socket: Socket,
+    text: String,
+}
+
+impl Probe {
+    /// Whether a frame comes over it.
+    async fn is_answered(&mut self) -> bool {
+        loop {
+            match self.socket.next().await {
+                Event::Opened => self.socket.send(self.text.clone()).await,
+                Event::Received(_) => return true,
+                _ => return false,
             }
         }
     }
@@ -202,6 +268,11 @@ impl Socket {
         let scheme = if location.protocol().as_deref() == Ok("https:") { "wss" } else { "ws" };
         let url = format!("{scheme}://{}/ws", location.host().unwrap_or_default());
         Self { inner: WebSocket::open(&url).ok(), opened: false }
+    }
+
+    /// The same, as if it had not been open yet.
+    fn anew(self) -> Self {
+        Self { opened: false, ..self }
     }
 
     async fn next(&mut self) -> Event {

@@ -14,6 +14,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
+use tokio_io_timeout::TimeoutWriter;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
@@ -22,6 +23,9 @@ use super::config::{Config, LimitSettings};
 use super::per_address::PerAddress;
 use super::tls::Tls;
 
+/// A peer that takes nothing of what is written for so long is cut off. What carries frames gives up
+/// earlier, and says so.
+const READ_WITHIN: Duration = Duration::from_secs(75);
 /// How long requests may go on after the last accept.
 const LINGER: Duration = Duration::from_secs(3);
 
@@ -53,6 +57,9 @@ pub(super) async fn serve(
         let Some(guard) = open.admit(address.ip(), at_most) else { continue };
         // Frames are small and wanted now.
         let _ = stream.set_nodelay(true);
+        let mut stream = TimeoutWriter::new(stream);
+        stream.set_timeout(Some(READ_WITHIN));
+        let stream = Box::pin(stream);
         let (router, limits, stop, tls) = (router.clone(), limits.clone(), stop.clone(), tls.clone());
         connections.spawn(async move {
             // Until it ends, or is upgraded to a WebSocket, which is counted elsewhere.

@@ -34,7 +34,7 @@ pub(super) async fn requested() {
     }
 }
 
-/// Refuses new WebSockets, tells everyone when to come back, and closes them all. Pages are still
+/// Refuses new connections, tells everyone when to come back, and closes them all. Pages are still
 /// served meanwhile.
 pub(super) async fn drain(server: &Server) {
     let deadline = Instant::now() + DEADLINE;
@@ -56,10 +56,10 @@ pub(super) async fn drain(server: &Server) {
         sleep_until(wave + share).await;
         link.close(CloseCode::Restarting);
     }
-    // Connections that were being upgraded when the draining began.
+    // Connections that were being opened when the draining began.
     server.hub.links().iter().for_each(|link| link.close(CloseCode::Restarting));
-    server.sockets.close();
-    if timeout_at(deadline, server.sockets.wait()).await.is_err() {
+    server.connections.close();
+    if timeout_at(deadline, server.connections.wait()).await.is_err() {
         tracing::warn!("some connections did not close in time");
     }
 }

@@ -1,14 +1,15 @@
 //! Routes and what stands around them.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{ConnectInfo, FromRef, MatchedPath, Request, State};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, FromRef, MatchedPath, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Redirect, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use http::header::{
     ACCEPT_LANGUAGE, CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, LAST_MODIFIED, SET_COOKIE, VARY,
 };
@@ -23,10 +24,11 @@ use tower_http::timeout::{RequestBodyTimeoutLayer, TimeoutLayer};
 use tracing::Instrument;
 
 use super::origin::check_form;
-use super::{Server, headers, random, telemetry, ws};
+use super::transport::{self, events, ws};
+use super::{Server, headers, random, telemetry};
 use crate::app::locale::AcceptLanguage;
 use crate::app::shell::{App, shell};
-use crate::protocol::UserId;
+use crate::protocol::{MAX_BATCH_BYTES, UserId};
 
 /// The largest body of a request: a form with the longest message, percent-encoded.
 const MAX_BODY: usize = 64 * 1024;
@@ -62,11 +64,16 @@ pub(super) fn router(server: &Arc<Server>) -> Router {
             Duration::from_secs(server.config.limits.request_seconds),
         ));
 
+    let bounds = (DefaultBodyLimit::max(MAX_BATCH_BYTES), RequestBodyTimeoutLayer::new(BODY_PAUSE));
+    let frames = post(events::post).layer::<_, Infallible>(bounds);
+
     let site = std::path::Path::new(server.config.leptos.site_root.as_ref());
     let files = |folder| ServeDir::new(folder).precompressed_br().precompressed_gzip();
     let package = server.config.leptos.site_pkg_dir.as_ref();
     Router::new()
         .route("/ws", get(ws::upgrade))
+        .route("/events", get(events::open))
+        .route("/events/{token}", frames)
         .route("/health/live", get(live))
         .route("/health/ready", get(ready))
         .nest_service(&format!("/{package}"), files(site.join(package)))
@@ -140,7 +147,7 @@ async fn know_visitor(State(server): State<Arc<Server>>, mut request: Request, n
     let admitted = known.is_none() && {
         let peer = request.extensions().get::<ConnectInfo<std::net::SocketAddr>>().map(|info| info.0);
         peer.is_none_or(|peer| {
-            let address = ws::address(peer, request.headers(), server.config.trust_forwarded);
+            let address = transport::address(peer, request.headers(), server.config.trust_forwarded);
             server.hub.directory.admit_guest(address).is_ok()
         })
     };

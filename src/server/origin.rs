@@ -1,7 +1,7 @@
-//! Who may open a WebSocket and who may post a form: pages of our own (P9).
+//! Who may open a connection and who may post a form: pages of our own (P9).
 
-use http::header::{HOST, ORIGIN};
-use http::{HeaderMap, StatusCode};
+use http::header::{HOST, ORIGIN, REFERER};
+use http::{HeaderMap, StatusCode, Uri};
 
 use super::config::PublicUrl;
 
@@ -28,6 +28,10 @@ impl Rejected {
 /// Whether `Origin` names this server: `public_url`, or the host that the request was sent to.
 pub(super) fn check_origin(headers: &HeaderMap, public_url: Option<&PublicUrl>) -> Result<(), Rejected> {
     let origin = headers.get(ORIGIN).ok_or(Rejected::Missing)?.to_str().map_err(|_| Rejected::Foreign)?;
+    check(origin, headers, public_url)
+}
+
+fn check(origin: &str, headers: &HeaderMap, public_url: Option<&PublicUrl>) -> Result<(), Rejected> {
     let ours = match public_url {
         Some(url) => origin.eq_ignore_ascii_case(&url.origin),
         None => {
@@ -46,6 +50,21 @@ pub(super) fn check_form(headers: &HeaderMap, public_url: Option<&PublicUrl>) ->
         Some(site) if site == "same-origin" => Ok(()),
         Some(_) => Err(Rejected::Foreign),
         None => check_origin(headers, public_url),
+    }
+}
+
+/// Whether a page of ours opens an event stream. Browsers send no `Origin` with that, and over plain
+/// HTTP no `Sec-Fetch-Site` either: there the page's address counts, which no page can make up.
+pub(super) fn check_stream(headers: &HeaderMap, public_url: Option<&PublicUrl>) -> Result<(), Rejected> {
+    match headers.get(REFERER) {
+        Some(page) if !headers.contains_key("sec-fetch-site") && !headers.contains_key(ORIGIN) => {
+            let page: Uri = page.as_bytes().try_into().map_err(|_| Rejected::Foreign)?;
+            let (Some(scheme), Some(host)) = (page.scheme_str(), page.authority()) else {
+                return Err(Rejected::Foreign);
+            };
+            check(&format!("{scheme}://{host}"), headers, public_url)
+        }
+        _ => check_form(headers, public_url),
     }
 }
 
@@ -103,5 +122,20 @@ mod tests {
         }
         assert_eq!(check_form(&headers(&[("host", "h"), ("origin", "http://h")]), None), Ok(()));
         assert_eq!(check_form(&headers(&[("host", "h")]), None), Err(Rejected::Missing));
+    }
+
+    #[test]
+    fn a_stream_is_opened_by_pages_of_ours_whatever_their_browser_says_of_them() {
+        let stream = |pairs: &[(&str, &str)]| check_stream(&headers(&[&[("host", "h:1")], pairs].concat()), None);
+        assert_eq!(stream(&[("sec-fetch-site", "same-origin")]), Ok(()));
+        assert_eq!(stream(&[("origin", "http://h:1")]), Ok(()));
+        assert_eq!(stream(&[("referer", "http://h:1/r/%EB%B0%A9?a")]), Ok(()));
+        for page in ["http://evil.example/h:1", "http://h:1.evil.example/", "http://h/", "h:1", "/r/x"] {
+            assert_eq!(stream(&[("referer", page)]), Err(Rejected::Foreign), "{page}");
+        }
+        // What the browser says of a page counts more than the page's address.
+        assert_eq!(stream(&[("sec-fetch-site", "cross-site"), ("referer", "http://h:1/")]), Err(Rejected::Foreign));
+        assert_eq!(stream(&[("origin", "null"), ("referer", "http://h:1/")]), Err(Rejected::Foreign));
+        assert_eq!(stream(&[]), Err(Rejected::Missing));
     }
 }

@@ -1,7 +1,9 @@
-//! A real server process and a client that knows nothing but JSON over WebSocket.
+//! A real server process and a client that knows nothing but JSON, over WebSocket or what stands in
+//! for it.
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part")]
 
+mod events;
 pub mod random;
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -17,6 +19,8 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+
+pub use events::Events;
 
 /// Nothing that is expected takes longer; what does not happen is waited for this long.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -259,9 +263,15 @@ pub enum Heard {
     Cut,
 }
 
+/// What carries a connection's frames.
+enum Wire {
+    Socket(Box<WebSocketStream<MaybeTlsStream<tokio::net::TcpStream>>>),
+    Events(Box<Events>),
+}
+
 /// One connection.
 pub struct Client {
-    socket: WebSocketStream<MaybeTlsStream<tokio::net::TcpStream>>,
+    wire: Wire,
     next_id: u64,
     /// Frames that came while something else was waited for.
     pub heard: Vec<Value>,
@@ -286,7 +296,24 @@ impl Client {
             request.headers_mut().insert("cookie", cookie.parse().unwrap());
         }
         let (socket, _) = tokio_tungstenite::connect_async(request).await.ok()?;
-        Some(Self { socket, next_id: 1, heard: Vec::new() })
+        Some(Self::over(Wire::Socket(Box::new(socket))))
+    }
+
+    /// Connects without a word, with a cookie, where WebSocket is blocked.
+    pub async fn over_events(server: &Server, cookie: &str) -> Self {
+        Self::over(Wire::Events(Box::new(Events::open(server, cookie).await)))
+    }
+
+    fn over(wire: Wire) -> Self {
+        Self { wire, next_id: 1, heard: Vec::new() }
+    }
+
+    /// The event stream that carries it.
+    pub fn events(&mut self) -> &mut Events {
+        match &mut self.wire {
+            Wire::Events(events) => events,
+            Wire::Socket(_) => panic!("a WebSocket carries this one"),
+        }
     }
 
     /// Connects as a new guest and says hello.
@@ -316,8 +343,9 @@ impl Client {
 
     /// Sends a message of WebSocket itself.
     pub async fn send(&mut self, message: Message) {
+        let Wire::Socket(socket) = &mut self.wire else { panic!("an event stream carries this one") };
         // A server that closed meanwhile is what some tests look for.
-        let _ = self.socket.send(message).await;
+        let _ = socket.send(message).await;
     }
 
     /// Says that it closes, with this code, as a page does that is left.
@@ -327,7 +355,10 @@ impl Client {
 
     /// Sends a text.
     pub async fn say(&mut self, text: &str) {
-        self.send(Message::text(text)).await;
+        match &self.wire {
+            Wire::Socket(_) => self.send(Message::text(text)).await,
+            Wire::Events(events) => drop(events.post(text.as_bytes()).await),
+        }
     }
 
     /// Sends a command and returns its id.
@@ -377,8 +408,12 @@ impl Client {
 
     /// What comes next.
     pub async fn hear(&mut self) -> Heard {
+        let socket = match &mut self.wire {
+            Wire::Socket(socket) => socket,
+            Wire::Events(events) => return timeout(PATIENCE, events.hear()).await.expect("the server says something"),
+        };
         loop {
-            match timeout(PATIENCE, self.socket.next()).await.expect("the server says something") {
+            match timeout(PATIENCE, socket.next()).await.expect("the server says something") {
                 Some(Ok(Message::Text(text))) => return Heard::Frame(serde_json::from_str(&text).unwrap()),
                 Some(Ok(Message::Close(frame))) => return Heard::Closed(frame.map_or(1005, |frame| frame.code.into())),
                 Some(Ok(_)) => {}

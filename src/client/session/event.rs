@@ -1,5 +1,6 @@
 //! What a [`super::Session`] takes and gives.
 
+use super::way::Via;
 use crate::protocol::call::{CallPresence, Describe, SetMedia, Trickle};
 use crate::protocol::frame::{Post, Presence, Renamed};
 use crate::protocol::{
@@ -15,8 +16,10 @@ pub enum Event {
     Opened,
     /// A text frame came.
     Received(String),
-    /// The connection ended, or could not be made; the WebSocket close code.
+    /// The connection ended, or could not be made; the close code.
     Closed(u16),
+    /// The probe that was asked for brought a frame.
+    Unblocked,
     /// The time of [`Session::next_wake`] has come.
     Tick,
     /// The browser says that there is a network again, or the page was woken up.
@@ -101,7 +104,10 @@ pub enum Signal {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
     /// Open a connection.
-    Connect,
+    Connect(Via),
+    /// Beside the connection, open a WebSocket, send this over it, and say when a frame comes. A
+    /// connection that is asked for then may be this one. Earlier probes are given up.
+    Probe(String),
     /// Drop the connection; nothing more is expected from it.
     Drop,
     /// Send a text frame.

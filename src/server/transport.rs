@@ -1,0 +1,219 @@
+//! What all connections have in common, whatever carries their frames: who may have one, its
+//! deadlines, its limits and its end. What is said over it is `session`'s.
+
+pub(super) mod events;
+pub(super) mod ws;
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::ControlFlow;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::ws::Utf8Bytes;
+use futures::FutureExt;
+use http::{HeaderMap, StatusCode};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::Server;
+use super::hub::account::control_frames;
+use super::hub::outbox::Link;
+use super::per_address;
+use super::session::{Session, Visitor};
+use crate::protocol::CloseCode;
+
+/// `hello` must come within this.
+const HELLO_WITHIN: Duration = Duration::from_secs(10);
+/// The server pings this often …
+const PING_EVERY: Duration = Duration::from_secs(25);
+/// … and wants to hear something within this.
+const PONG_WITHIN: Duration = Duration::from_secs(10);
+/// A peer that takes longer to read what waits is gone, or might as well be.
+const WRITE_WITHIN: Duration = Duration::from_secs(30);
+/// Once a close was sent, the peer has this long to read it.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// What carries frames to one peer and back.
+trait Wire: Send {
+    /// What the peer sends next. Loses nothing when it is given up half-way.
+    fn receive(&mut self) -> impl Future<Output = Received> + Send;
+
+    /// Writes these frames, with as few system calls as possible.
+    fn write(&mut self, frames: VecDeque<Utf8Bytes>) -> impl Future<Output = Result<(), Gone>> + Send;
+
+    /// Asks for a sign of life.
+    fn ping(&mut self) -> impl Future<Output = Result<(), Gone>> + Send;
+
+    /// Says why it ends, and waits until the peer can have read it. `None`: the peer itself has
+    /// closed, or is gone.
+    fn end(self, code: Option<CloseCode>) -> impl Future<Output = ()> + Send;
+}
+
+/// What came in over a [`Wire`].
+#[derive(Debug)]
+enum Received {
+    /// A frame.
+    Frame(Utf8Bytes),
+    /// A sign of life without content.
+    Control,
+    /// Something that ends the connection with this code.
+    Fault(CloseCode),
+    /// The peer says that it leaves.
+    Farewell,
+    /// The connection broke, or the peer gives it up to come back.
+    Gone,
+}
+
+/// Nobody is there to write to.
+#[derive(Debug)]
+struct Gone;
+
+/// Somebody who may have a connection, and counts against their address.
+struct Admitted {
+    visitor: Visitor,
+    _guard: per_address::Guard,
+}
+
+impl Admitted {
+    /// Lets whoever sent this have a connection, or says why not.
+    fn admit(server: &Server, peer: SocketAddr, headers: &HeaderMap) -> Result<Self, (StatusCode, &'static str)> {
+        if server.draining.is_cancelled() {
+            return Err((StatusCode::SERVICE_UNAVAILABLE, "restarting\n"));
+        }
+        let address = address(peer, headers, server.config.trust_forwarded);
+        let at_most = server.config.limits.connections_per_address;
+        let Some(guard) = server.addresses.admit(address, at_most) else {
+            return Err((StatusCode::TOO_MANY_REQUESTS, "too many connections from this address\n"));
+        };
+        let visitor = Visitor { user: server.identity.visitor(headers), address };
+        Ok(Self { visitor, _guard: guard })
+    }
+}
+
+/// The address that limits count: the connection's, or what a trusted proxy in front says.
+pub(super) fn address(peer: SocketAddr, headers: &HeaderMap, trust_forwarded: bool) -> IpAddr {
+    let forwarded = headers.get_all("x-forwarded-for").iter().next_back().filter(|_| trust_forwarded);
+    // The last entry is the one that the proxy itself added.
+    let last = forwarded.and_then(|value| value.to_str().ok()?.rsplit(',').next()?.trim().parse().ok());
+    last.unwrap_or(peer.ip())
+}
+
+/// A connection from its beginning to its end.
+async fn serve(server: Arc<Server>, mut wire: impl Wire, Admitted { visitor, _guard }: Admitted) {
+    let Some(registered) = server.hub.register() else {
+        return wire.end(Some(CloseCode::Overloaded)).await;
+    };
+    let mut session = Session::new(server.hub.clone(), server.identity.clone(), visitor, registered);
+    let outbox = session.outbox().clone();
+    if server.draining.is_cancelled() {
+        outbox.close(CloseCode::Restarting);
+    }
+    let conversation = AssertUnwindSafe(converse(&server, &mut wire, &mut session, &outbox));
+    // A panic is counted and logged where it happened, and ends this connection only.
+    let ended = conversation.catch_unwind().await.unwrap_or(Some(CloseCode::Internal));
+    // Its rooms need not wait for the last bytes.
+    drop(session);
+    wire.end(ended).await;
+}
+
+/// Talks until either side ends it. `None`: the peer is gone or has said so.
+async fn converse(server: &Server, wire: &mut impl Wire, session: &mut Session, outbox: &Link) -> Option<CloseCode> {
+    let control = control_frames(&server.config.limits);
+    let hello_by = Instant::now() + HELLO_WITHIN;
+    let mut ping_at = Instant::now() + PING_EVERY;
+    let mut pong_by: Option<Instant> = None;
+    loop {
+        let deadline = if session.is_greeted() { pong_by.unwrap_or(ping_at) } else { hello_by };
+        tokio::select! {
+            // What waits goes out first, and what came in counts before the clock: a pong that is
+            // there already is in time.
+            biased;
+            () = outbox.ready() => {
+                if let Some(end) = write_waiting(wire, outbox).await {
+                    return end;
+                }
+            }
+            received = wire.receive() => {
+                pong_by = None;
+                ping_at = Instant::now() + PING_EVERY;
+                match received {
+                    Received::Frame(text) => {
+                        if let ControlFlow::Break(code) = session.handle(&text).await {
+                            // What was answered before this frame is still due.
+                            let _ = write_waiting(wire, outbox).await;
+                            return Some(code);
+                        }
+                    }
+                    Received::Control => {
+                        if control.check().is_err() {
+                            return Some(CloseCode::RateAbuse);
+                        }
+                    }
+                    Received::Fault(code) => return Some(code),
+                    Received::Farewell => {
+                        session.farewell();
+                        return None;
+                    }
+                    Received::Gone => return None,
+                }
+            }
+            () = sleep_until(deadline) => {
+                if !session.is_greeted() {
+                    return Some(CloseCode::HelloTimeout);
+                }
+                if pong_by.is_some() {
+                    return Some(CloseCode::HeartbeatTimeout);
+                }
+                match timeout(PONG_WITHIN, wire.ping()).await {
+                    Ok(sent) => sent.ok()?,
+                    // Not even room for a ping: nobody reads there.
+                    Err(_) => return Some(CloseCode::HeartbeatTimeout),
+                }
+                pong_by = Some(Instant::now() + PONG_WITHIN);
+            }
+        }
+    }
+}
+
+/// Writes everything that waits, until nothing does. Breaks off when the outbox overflows or the
+/// peer does not read for long. `Some` ends the conversation.
+#[allow(clippy::option_option)]
+async fn write_waiting(wire: &mut impl Wire, outbox: &Link) -> Option<Option<CloseCode>> {
+    loop {
+        let waiting = outbox.take();
+        if waiting.frames.is_empty() {
+            return waiting.close.map(Some);
+        }
+        let written = tokio::select! {
+            written = timeout(WRITE_WITHIN, wire.write(waiting.frames)) => written,
+            () = outbox.overflowed() => return Some(Some(CloseCode::SlowConsumer)),
+        };
+        match written {
+            Ok(Ok(())) => {}
+            Ok(Err(Gone)) => return Some(None),
+            Err(_) => return Some(Some(CloseCode::SlowConsumer)),
+        }
+    }
+}
+
+/// How long the close itself may take to write: a slow reader first reads what the kernel holds
+/// for it.
+fn patience(code: CloseCode) -> Duration {
+    if code == CloseCode::SlowConsumer { WRITE_WITHIN } else { LINGER }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_forwarded_address_counts_only_behind_a_declared_proxy() {
+        let peer: SocketAddr = "10.0.0.1:9".parse().unwrap();
+        let mut headers = HeaderMap::new();
+        headers.insert("x-forwarded-for", "1.1.1.1, 192.0.2.7".parse().unwrap());
+        assert_eq!(address(peer, &headers, false).to_string(), "10.0.0.1");
+        assert_eq!(address(peer, &headers, true).to_string(), "192.0.2.7");
+        assert_eq!(address(peer, &HeaderMap::new(), true).to_string(), "10.0.0.1");
+    }
+}
