@@ -96,6 +96,8 @@ pub async fn run(config: Config) -> Result<(), StartError> {
         connections: TaskTracker::new(),
         doors: Doors::default(),
     });
+    // Before anybody can know that it listens, and wants it to end.
+    let requested = drain::requested();
     if let Ok(address) = listener.local_addr() {
         tracing::info!(%address, build = BUILD, "listening");
         // For people and scripts that start it: where it really is, port 0 or not.
@@ -107,7 +109,7 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     let (router, config) = (http::router(&server), server.config.clone());
     let serving = tokio::spawn(accept::serve(listener, tls, router, config, accepting.clone()));
 
-    drain::requested().await;
+    requested.await;
     drain::drain(&server).await;
     accepting.cancel();
     // The last answers are on their way.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use super::{Server, hub, random};
@@ -18,19 +18,22 @@ const WAVE: Duration = Duration::from_secs(5);
 /// After this the process ends, whoever is still there.
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// Waits for SIGTERM or Ctrl-C.
-pub(super) async fn requested() {
-    let mut terminate = match signal(SignalKind::terminate()) {
-        Ok(terminate) => terminate,
-        Err(error) => {
-            tracing::error!(%error, "cannot listen for SIGTERM; only Ctrl-C drains");
-            let _ = tokio::signal::ctrl_c().await;
-            return;
+/// Listens for SIGTERM and Ctrl-C from now on: the future is there when one came.
+pub(super) fn requested() -> impl Future<Output = ()> {
+    let listen =
+        |kind| signal(kind).inspect_err(|error| tracing::error!(%error, "cannot listen for a signal that drains"));
+    let (terminate, interrupt) = (listen(SignalKind::terminate()), listen(SignalKind::interrupt()));
+    let came = |signal: std::io::Result<Signal>| async move {
+        match signal {
+            Ok(mut signal) => drop(signal.recv().await),
+            Err(_) => std::future::pending().await,
         }
     };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = tokio::signal::ctrl_c() => {}
+    async move {
+        tokio::select! {
+            () = came(terminate) => {}
+            () = came(interrupt) => {}
+        }
     }
 }
 
