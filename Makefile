@@ -1,6 +1,6 @@
 # Two commands do everything on a fresh machine: make run, make test.
 
-.PHONY: help setup build run dev test lint test-rust test-browser screenshot clean
+.PHONY: help setup build run dev test lint test-rust test-browser trust screenshot clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -31,6 +31,10 @@ test-rust: setup ## Only the Rust tests
 test-browser: ## Only the browser tests; ARGS="-g name" chooses
 	@scripts/setup.sh test
 	@scripts/test.sh browser $(ARGS)
+
+trust: ## Run what depends on chance for long, and write the figures into TRUST.md; SEEDS=10000 CUTS=2000
+	@scripts/setup.sh build
+	@SEEDS=$(SEEDS) CUTS=$(CUTS) scripts/trust.sh
 
 screenshot: ## Make the README's screenshot anew
 	@scripts/setup.sh test

@@ -7,10 +7,10 @@ mod support;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
-use support::{Client, Heard, Server, Setup, fresh_key};
+use support::{Client, Heard, Server, Setup, fresh_key, keep_figures};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::Frame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
@@ -180,7 +180,9 @@ async fn a_peer_that_answers_no_ping_is_ended() {
     // Masked with zeros: the bytes as they are.
     let mut frame = vec![0x81, 0x80 | hello.len() as u8, 0, 0, 0, 0];
     frame.extend(hello);
+    let began = Instant::now();
     assert_eq!(socket.exchange(&frame), Some(4451));
+    keep_figures("heartbeat.json", &json!({"dead_noticed_by_server_ms": began.elapsed().as_millis() as u64}));
 }
 
 #[tokio::test]

@@ -4,8 +4,10 @@
 
 mod support;
 
+use std::time::Instant;
+
 use serde_json::json;
-use support::{Client, Heard, Server, Setup, fresh_key};
+use support::{Client, Heard, Server, Setup, fresh_key, keep_figures};
 
 #[tokio::test]
 async fn two_clients_talk_and_see_the_same_messages_in_the_same_order() {
@@ -236,25 +238,45 @@ async fn more_connections_than_configured_are_turned_away_and_the_others_stay() 
     first.ask("ping", json!({})).await;
 }
 
+/// Says 4,000 things, a hundred at a time, and how long the last of each hundred took to reach the reader, in
+/// microseconds.
+async fn latencies(writer: &mut Client, reader: &mut Client, text: &str, after: u64) -> Vec<u64> {
+    let mut latencies = Vec::new();
+    for n in after + 1..=after + 4_000 {
+        let said = Instant::now();
+        writer.command("new_message", json!({"room": "r", "key": fresh_key(), "text": text})).await;
+        if n % 100 == 0 {
+            reader.until(|frame| frame["payload"]["seq"] == n).await;
+            latencies.push(said.elapsed().as_micros() as u64);
+            writer.until(|frame| frame["type"] == "new_message" && frame["payload"]["seq"] == n).await;
+            writer.heard.clear();
+            reader.heard.clear();
+        }
+    }
+    latencies
+}
+
 #[tokio::test]
 async fn a_reader_that_stops_reading_is_closed_and_nobody_else_notices() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::generous(folder.path());
     let mut writer = Client::in_room(&server, "r").await;
     let mut reader = Client::in_room(&server, "r").await;
-    let mut stuck = Client::in_room(&server, "r").await;
     let text = "x".repeat(4_000);
+    let mut alone = latencies(&mut writer, &mut reader, &text, 0).await;
+    let mut stuck = Client::in_room(&server, "r").await;
     // More than the kernel's buffers and the outbox hold together.
-    for n in 1..=4_000_u64 {
-        writer.command("new_message", json!({"room": "r", "key": fresh_key(), "text": text})).await;
-        if n % 100 == 0 {
-            writer.until(|frame| frame["type"] == "new_message" && frame["payload"]["seq"] == n).await;
-            reader.until(|frame| frame["payload"]["seq"] == n).await;
-            writer.heard.clear();
-        }
-    }
+    let mut beside = latencies(&mut writer, &mut reader, &text, 4_000).await;
+    let mut median = |latencies: &mut Vec<u64>| *latencies.select_nth_unstable(20).1;
+    keep_figures(
+        "slow_reader.json",
+        &json!({
+            "others_wait_without_one_us_median": median(&mut alone),
+            "others_wait_beside_one_us_median": median(&mut beside),
+        }),
+    );
     let end = stuck.end().await;
     assert_eq!(end, Heard::Closed(4452));
-    let seqs = stuck.heard.iter().filter_map(|frame| frame["payload"]["seq"].as_u64());
-    assert!(seqs.zip(1..).all(|(seq, n)| seq == n), "what did arrive has no hole");
+    let seqs = stuck.heard.iter().filter_map(|frame| frame["payload"]["seq"].as_u64()).filter(|seq| *seq > 4_000);
+    assert!(seqs.zip(4_001..).all(|(seq, n)| seq == n), "what did arrive has no hole");
 }

@@ -5,10 +5,11 @@
 mod support;
 
 use std::collections::BTreeSet;
+use std::time::Instant;
 
 use futures::future::join_all;
 use serde_json::json;
-use support::{Client, Heard, Server, fresh_key};
+use support::{Client, Heard, Server, fresh_key, keep_figures};
 
 const CROWD: usize = 5_000;
 const ROOMS: usize = 100;
@@ -24,13 +25,16 @@ async fn five_thousand_come_at_once_and_a_drain_answers_and_sends_away_each_of_t
     for n in 0..ROOMS {
         host.ask("enter_room", json!({"room": room(n)})).await;
     }
+    let began = Instant::now();
     let arrivals = (0..CROWD).map(|n| Client::in_room_as_guest(&server, room(n)));
     let mut crowd: Vec<_> = join_all(arrivals.map(tokio::spawn)).await.into_iter().map(Result::unwrap).collect();
     // Each says something, and the drain begins before it is answered.
     for (n, client) in crowd.iter_mut().enumerate() {
         client.command("new_message", json!({"room": room(n), "key": fresh_key(), "text": n.to_string()})).await;
     }
+    let arrived = began.elapsed();
     server.terminate();
+    let began = Instant::now();
     let ends = join_all(crowd.into_iter().map(|mut client| {
         tokio::spawn(async move {
             let end = client.end().await;
@@ -48,6 +52,15 @@ async fn five_thousand_come_at_once_and_a_drain_answers_and_sends_away_each_of_t
             client.heard.iter().filter(|frame| frame["type"] == "ack" && !frame["payload"]["seq"].is_null()).count();
     }
     assert_eq!(server.wait().code(), Some(0));
+    keep_figures(
+        "crowd.json",
+        &json!({
+            "connections": CROWD,
+            "arrived_within_ms": arrived.as_millis() as u64,
+            "drained_within_ms": began.elapsed().as_millis() as u64,
+            "different_pauses": pauses.len(),
+        }),
+    );
     // 5,000 people come back over 5.5 s, not all at once.
     assert!(pauses.len() > 2_000 && *pauses.last().unwrap() > 4_000, "{} different pauses", pauses.len());
 
