@@ -11,7 +11,7 @@ use axum::extract::{ConnectInfo, State};
 use axum::response::{IntoResponse, Response};
 use futures::{FutureExt, SinkExt, StreamExt};
 use http::{HeaderMap, StatusCode};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use tokio_tungstenite::tungstenite;
 
 use super::Server;
@@ -105,12 +105,14 @@ async fn converse(server: &Server, socket: &mut WebSocket, session: &mut Session
     let mut pong_by: Option<Instant> = None;
     loop {
         let deadline = if session.is_greeted() { pong_by.unwrap_or(ping_at) } else { hello_by };
+        // Nothing is read while something is written.
+        let written_by = pong_by.unwrap_or(ping_at + PONG_WITHIN);
         tokio::select! {
             // What waits goes out first, and what came in counts before the clock: a pong that is
             // there already is in time.
             biased;
             () = outbox.ready() => {
-                if let Some(end) = write_waiting(socket, outbox).await {
+                if let Some(end) = write_waiting(socket, outbox, written_by).await {
                     return end;
                 }
             }
@@ -121,7 +123,7 @@ async fn converse(server: &Server, socket: &mut WebSocket, session: &mut Session
                     Some(Ok(Message::Text(text))) => {
                         if let ControlFlow::Break(code) = session.handle(&text).await {
                             // What was answered before this frame is still due.
-                            let _ = write_waiting(socket, outbox).await;
+                            let _ = write_waiting(socket, outbox, written_by).await;
                             return Some(code);
                         }
                     }
@@ -150,21 +152,23 @@ async fn converse(server: &Server, socket: &mut WebSocket, session: &mut Session
                 if pong_by.is_some() {
                     return Some(CloseCode::HeartbeatTimeout);
                 }
-                match timeout(PONG_WITHIN, socket.send(Message::Ping(Default::default()))).await {
+                let by = Instant::now() + PONG_WITHIN;
+                match timeout_at(by, socket.send(Message::Ping(Default::default()))).await {
                     Ok(sent) => sent.ok()?,
                     // Not even room for a ping: nobody reads there.
                     Err(_) => return Some(CloseCode::HeartbeatTimeout),
                 }
-                pong_by = Some(Instant::now() + PONG_WITHIN);
+                pong_by = Some(by);
             }
         }
     }
 }
 
 /// Writes everything that waits with as few system calls as possible, until nothing waits. Breaks
-/// off when the outbox overflows or the peer does not read for long. `Some` ends the conversation.
+/// off when the outbox overflows or the peer does not read for long: not until `by`, when something
+/// should have been heard of it. `Some` ends the conversation.
 #[allow(clippy::option_option)]
-async fn write_waiting(socket: &mut WebSocket, outbox: &Link) -> Option<Option<CloseCode>> {
+async fn write_waiting(socket: &mut WebSocket, outbox: &Link, by: Instant) -> Option<Option<CloseCode>> {
     loop {
         let waiting = outbox.take();
         if waiting.frames.is_empty() {
@@ -177,7 +181,7 @@ async fn write_waiting(socket: &mut WebSocket, outbox: &Link) -> Option<Option<C
             socket.flush().await
         };
         let written = tokio::select! {
-            written = timeout(WRITE_WITHIN, write) => written,
+            written = timeout_at(by.min(Instant::now() + WRITE_WITHIN), write) => written,
             () = outbox.overflowed() => return Some(Some(CloseCode::SlowConsumer)),
         };
         match written {
