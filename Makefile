@@ -1,6 +1,6 @@
 # Two commands do everything on a fresh machine: make run, make test.
 
-.PHONY: help setup build run dev test lint test-rust test-browser screenshot clean
+.PHONY: help setup build run dev test lint test-rust test-browser simulate screenshot clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -31,6 +31,10 @@ test-rust: setup ## Only the Rust tests
 test-browser: ## Only the browser tests; ARGS="-g name" chooses
 	@scripts/setup.sh test
 	@scripts/test.sh browser $(ARGS)
+
+simulate: setup ## Break network, disk and server by chance and check every promise; SEEDS=10000 FROM=0
+	@NOOM_SIMULATE_SEEDS=$(or $(SEEDS),10000) NOOM_SIMULATE_FROM=$(or $(FROM),0) \
+		scripts/with-tools.sh cargo test --locked --release --test simulate whatever_breaks -- --nocapture
 
 screenshot: ## Make the README's screenshot anew
 	@scripts/setup.sh test
