@@ -1,6 +1,6 @@
 # Two commands do everything on a fresh machine: make run, make test.
 
-.PHONY: help setup build run dev test lint test-rust test-browser trust screenshot clean
+.PHONY: help setup build run dev test lint test-rust test-browser simulate trust screenshot clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -32,6 +32,9 @@ test-browser: ## Only the browser tests; ARGS="-g name" chooses
 	@scripts/setup.sh test
 	@scripts/test.sh browser $(ARGS)
 
+simulate: setup ## Break network, disk and server by chance and check every promise; SEEDS=10000 FROM=0
+	@NOOM_SIMULATE_SEEDS=$(or $(SEEDS),10000) NOOM_SIMULATE_FROM=$(or $(FROM),0) \
+		scripts/with-tools.sh cargo test --locked --release --test simulate whatever_breaks -- --nocapture
 trust: ## Run what depends on chance for long, and write the figures into TRUST.md; SEEDS=10000 CUTS=2000
 	@scripts/setup.sh build
 	@SEEDS=$(SEEDS) CUTS=$(CUTS) scripts/trust.sh

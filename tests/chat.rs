@@ -267,7 +267,7 @@ async fn a_reader_that_stops_reading_is_closed_and_nobody_else_notices() {
     let mut stuck = Client::in_room(&server, "r").await;
     // More than the kernel's buffers and the outbox hold together.
     let mut beside = latencies(&mut writer, &mut reader, &text, 4_000).await;
-    let mut median = |latencies: &mut Vec<u64>| *latencies.select_nth_unstable(20).1;
+    let median = |latencies: &mut Vec<u64>| *latencies.select_nth_unstable(20).1;
     keep_figures(
         "slow_reader.json",
         &json!({

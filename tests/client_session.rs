@@ -513,6 +513,38 @@ fn one_says_that_one_writes_every_few_seconds_and_anew_after_a_message() {
 }
 
 #[test]
+fn what_a_lost_connection_leaves_unanswered_is_told_in_the_order_of_asking() {
+    let mut page = Page::in_room(1, 5);
+    page.told.clear();
+    let mut expected = Vec::new();
+    for limit in 1..=20 {
+        page.handle(Event::Ask(Ask::Older { room: ROOM.into(), before: 5, limit }));
+        page.handle(Event::Ask(Ask::Rename { nickname: "other".into() }));
+        expected.extend([Change::Older { room: ROOM.into(), before: 5, history: None }, Change::NotRenamed(None)]);
+    }
+    page.handle(Event::Offline);
+    expected.push(Change::Link(Link::Offline));
+    assert_eq!(page.told, expected);
+}
+
+#[test]
+fn an_answer_from_before_a_room_was_left_does_not_count_for_the_room_entered_again() {
+    let mut page = Page::in_room(1, 5);
+    let enter_after =
+        |seq| Event::Ask(Ask::Enter { room: ROOM.into(), after: Some(Position { epoch: "e".into(), seq }) });
+    page.handle(enter_after(5));
+    page.handle(Event::Ask(Ask::Leave { room: ROOM.into() }));
+    page.handle(enter_after(7));
+    page.told.clear();
+    page.enter(6, vec![message(6)]);
+    page.receive(&ServerFrame::NewMessage(message(7)));
+    assert_eq!(page.told, [], "the page shows 7 already");
+    page.next_sent("leave_room");
+    page.enter(8, vec![message(8)]);
+    assert!(matches!(page.told.as_slice(), [Change::Entered(ack)] if ack.head == 8));
+}
+
+#[test]
 fn frames_that_a_newer_server_invented_are_passed_over() {
     let mut page = Page::in_room(1, 0);
     page.told.clear();

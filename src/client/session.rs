@@ -12,7 +12,7 @@ pub mod event;
 mod typing;
 pub mod way;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::protocol::call::JoinCall;
 use crate::protocol::frame::{EnterRoom, Hello, History, InRoom, Nothing, Post, SetNickname, Typing as Written};
@@ -66,7 +66,7 @@ pub struct Session {
     rooms: BTreeMap<String, Room>,
     watching: bool,
     next_id: u64,
-    asked: HashMap<u64, Asked>,
+    asked: BTreeMap<u64, Asked>,
     unsent: VecDeque<Post>,
     /// The id of the one message that waits for its answer.
     in_flight: Option<u64>,
@@ -79,6 +79,8 @@ pub struct Session {
 struct Room {
     position: Option<Position>,
     entered: bool,
+    /// The id of the last `enter_room`: answers to earlier ones say where one was, not where one is.
+    asked: Option<u64>,
     /// When to ask again, after a refusal that passes.
     retry_at: Option<u64>,
     /// Whether one wants to be in its call.
@@ -131,7 +133,7 @@ impl Session {
             rooms: BTreeMap::new(),
             watching: false,
             next_id: 1,
-            asked: HashMap::new(),
+            asked: BTreeMap::new(),
             unsent: VecDeque::new(),
             in_flight: None,
             hold_posts_until: 0,
@@ -413,7 +415,8 @@ impl Session {
         if !self.greeted {
             return;
         }
-        let Some(room) = self.rooms.get(name) else { return };
+        let Some(room) = self.rooms.get_mut(name) else { return };
+        room.asked = Some(self.next_id);
         let after = room.position.clone();
         self.send(Command::EnterRoom(EnterRoom { room: name.to_owned(), after }), Asked::Enter(name.to_owned()));
     }
@@ -544,6 +547,10 @@ impl Session {
             }
             (Asked::Enter(name), Ack::EnterRoom(ack)) => {
                 let Some(mut room) = self.rooms.remove(&name) else { return };
+                if room.asked != Some(id) {
+                    self.rooms.insert(name, room);
+                    return;
+                }
                 if ack.room != name {
                     for post in self.unsent.iter_mut().filter(|post| post.room == name) {
                         post.room = ack.room.clone();
@@ -592,6 +599,7 @@ impl Session {
                 {
                     self.enter(&name);
                 }
+                self.run_errands();
             }
             (Asked::Older(room, before), Ack::History(history)) => {
                 self.tell(Change::Older { room, before, history: Some(history) });
@@ -605,6 +613,7 @@ impl Session {
         match asked {
             // Nothing works without it: come back later, as after a lost connection.
             Asked::Hello => self.come_back(now, false, refusal.retry_after_ms.unwrap_or(0)),
+            Asked::Enter(room) if self.rooms.get(&room).is_none_or(|room| room.asked != Some(id)) => {}
             Asked::Enter(room) => match refusal.code {
                 ErrorCode::RateLimited | ErrorCode::StoreUnavailable | ErrorCode::RoomQuota => {
                     let pause = refusal.retry_after_ms.unwrap_or(RETRY_MS);

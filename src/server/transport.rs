@@ -14,7 +14,7 @@ use std::time::Duration;
 use axum::extract::ws::Utf8Bytes;
 use futures::FutureExt;
 use http::{HeaderMap, StatusCode};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::Server;
 use super::hub::account::control_frames;
@@ -125,12 +125,14 @@ async fn converse(server: &Server, wire: &mut impl Wire, session: &mut Session, 
     let mut pong_by: Option<Instant> = None;
     loop {
         let deadline = if session.is_greeted() { pong_by.unwrap_or(ping_at) } else { hello_by };
+        // Nothing is read while something is written.
+        let written_by = pong_by.unwrap_or(ping_at + PONG_WITHIN);
         tokio::select! {
             // What waits goes out first, and what came in counts before the clock: a pong that is
             // there already is in time.
             biased;
             () = outbox.ready() => {
-                if let Some(end) = write_waiting(wire, outbox).await {
+                if let Some(end) = write_waiting(wire, outbox, written_by).await {
                     return end;
                 }
             }
@@ -141,7 +143,7 @@ async fn converse(server: &Server, wire: &mut impl Wire, session: &mut Session, 
                     Received::Frame(text) => {
                         if let ControlFlow::Break(code) = session.handle(&text).await {
                             // What was answered before this frame is still due.
-                            let _ = write_waiting(wire, outbox).await;
+                            let _ = write_waiting(wire, outbox, written_by).await;
                             return Some(code);
                         }
                     }
@@ -165,28 +167,30 @@ async fn converse(server: &Server, wire: &mut impl Wire, session: &mut Session, 
                 if pong_by.is_some() {
                     return Some(CloseCode::HeartbeatTimeout);
                 }
-                match timeout(PONG_WITHIN, wire.ping()).await {
+                let by = Instant::now() + PONG_WITHIN;
+                match timeout_at(by, wire.ping()).await {
                     Ok(sent) => sent.ok()?,
                     // Not even room for a ping: nobody reads there.
                     Err(_) => return Some(CloseCode::HeartbeatTimeout),
                 }
-                pong_by = Some(Instant::now() + PONG_WITHIN);
+                pong_by = Some(by);
             }
         }
     }
 }
 
 /// Writes everything that waits, until nothing does. Breaks off when the outbox overflows or the
-/// peer does not read for long. `Some` ends the conversation.
+/// peer does not read for long: not until `by`, when something should have been heard of it. `Some` ends the
+/// conversation.
 #[allow(clippy::option_option)]
-async fn write_waiting(wire: &mut impl Wire, outbox: &Link) -> Option<Option<CloseCode>> {
+async fn write_waiting(wire: &mut impl Wire, outbox: &Link, by: Instant) -> Option<Option<CloseCode>> {
     loop {
         let waiting = outbox.take();
         if waiting.frames.is_empty() {
             return waiting.close.map(Some);
         }
         let written = tokio::select! {
-            written = timeout(WRITE_WITHIN, wire.write(waiting.frames)) => written,
+            written = timeout_at(by.min(Instant::now() + WRITE_WITHIN), wire.write(waiting.frames)) => written,
             () = outbox.overflowed() => return Some(Some(CloseCode::SlowConsumer)),
         };
         match written {

@@ -1,0 +1,507 @@
+//! Whether what happened is what Noom promises, by the record of a run alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use noom::client::session::{Ask, Change, Fate, Link};
+use noom::protocol::frame::{EnterRoom, Post};
+use noom::protocol::{
+    Ack, ClientFrame, Command, EnterRoomAck, Message, MessageKey, Position, PostAck, RoomCount, ServerFrame,
+    Unrecovered, User, UserId,
+};
+
+use super::history::{History, Life, Record};
+
+/// A promise that was not kept.
+#[derive(Clone, Debug)]
+pub struct Violation {
+    pub rule: &'static str,
+    pub what: String,
+    /// The record that shows it.
+    pub at: usize,
+}
+
+/// What a run that kept all promises came to.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tally {
+    pub posted: u64,
+    pub acked: u64,
+}
+
+pub const LOST: &str = "what was acknowledged is in the log";
+pub const DOUBLED: &str = "a key is in the log once";
+const DURABLE: &str = "what is told is durable";
+const AGREED: &str = "everyone sees the same message in the same place";
+const INVENTED: &str = "what is in the log was sent, by that author, with that text";
+const GAPLESS: &str = "the log has no gaps";
+const CONTIGUOUS: &str = "a connection hears of a room without gap or repetition";
+const SHOWN: &str = "a page shows a room without gap or repetition";
+const RESUMED: &str = "a resume gives exactly what was missed, or says why not";
+const ORDERED: &str = "what was sent after an acknowledgement comes after it in the log";
+const ANSWERED: &str = "everything posted ends acknowledged or refused";
+const SETTLED: &str = "everyone is online and in their rooms at the end";
+const COMPLETE: &str = "everyone in a room has seen the log to its end";
+const MEMBERS: &str = "the members shown are those who are there";
+const LISTED: &str = "the list of rooms shown is that of the people in them";
+const KEPT: &str = "the database holds what became durable";
+
+type Log = Vec<Arc<Message>>;
+type Checked = Result<(), (&'static str, String)>;
+
+/// Rooms are the same in upper and lower case.
+fn fold(room: &str) -> String {
+    room.to_uppercase().to_lowercase()
+}
+
+/// Checks a whole run.
+pub fn check(history: &History) -> Result<Tally, Violation> {
+    let mut checker = Checker::default();
+    for (at, (_, record)) in history.records.iter().enumerate() {
+        checker.take(record).map_err(|(rule, what)| Violation { rule, what, at })?;
+    }
+    Ok(Tally { posted: checker.posts.len() as u64, acked: checker.acked_keys.len() as u64 })
+}
+
+#[derive(Debug, Default)]
+struct Checker {
+    /// The epoch in use.
+    epoch: String,
+    logs: BTreeMap<(String, String), Log>,
+    /// Which key was ever told in a place: epoch, room, seq.
+    told: BTreeMap<(String, String, u64), MessageKey>,
+    /// The epoch of the server that each connection reached.
+    conns: BTreeMap<u64, String>,
+    asked: BTreeMap<(u64, u64), Command>,
+    /// The last message that each connection was told of a room.
+    heard: BTreeMap<(u64, String), u64>,
+    posts: BTreeMap<MessageKey, Posted>,
+    acks: Vec<(String, String, PostAck)>,
+    acked_keys: BTreeSet<MessageKey>,
+    /// The last place that was acknowledged: epoch, room.
+    acked_until: BTreeMap<(String, String), u64>,
+    pages: BTreeMap<Life, Page>,
+}
+
+#[derive(Debug)]
+struct Posted {
+    page: Life,
+    room: String,
+    texts: Vec<String>,
+    author: Option<UserId>,
+    /// What was acknowledged before it was first sent: epoch, seq.
+    after: Option<(String, u64)>,
+    ended: bool,
+}
+
+#[derive(Debug, Default)]
+struct Page {
+    me: Option<User>,
+    online: bool,
+    rooms: BTreeMap<String, Room>,
+    watches: bool,
+    /// The list of rooms that it shows.
+    listed: Vec<RoomCount>,
+}
+
+/// What a page shows of a room.
+#[derive(Debug, Default)]
+struct Room {
+    wanted: bool,
+    entered: bool,
+    epoch: String,
+    newest: u64,
+    members: Vec<User>,
+}
+
+impl Checker {
+    fn take(&mut self, record: &Record) -> Checked {
+        match record {
+            Record::Epoch { epoch, logs } => self.begin_epoch(epoch, logs),
+            Record::Committed(message) => self.commit(message),
+            Record::Accepted { conn, epoch } => {
+                self.conns.insert(*conn, epoch.clone());
+                Ok(())
+            }
+            Record::Loaded { page, room, epoch, messages } => self.load(*page, room, epoch, messages),
+            Record::Asked { page, ask } => {
+                self.ask(*page, ask);
+                Ok(())
+            }
+            Record::Sent { page, conn, frame } => {
+                self.send(*page, *conn, frame);
+                Ok(())
+            }
+            Record::Heard { page, conn, frame } => self.hear(*page, *conn, frame),
+            Record::Saw { page, change } => self.see(*page, change),
+            Record::Gone(page) => {
+                self.pages.remove(page);
+                Ok(())
+            }
+            Record::Fault(_) => Ok(()),
+            Record::Ended { logs } => self.end(logs),
+        }
+    }
+
+    // --- The log -------------------------------------------------------------------------------
+
+    fn begin_epoch(&mut self, epoch: &str, logs: &BTreeMap<String, Log>) -> Checked {
+        if epoch == self.epoch {
+            self.holds(logs)?;
+        } else {
+            self.check_acks()?;
+        }
+        self.epoch = epoch.to_owned();
+        for (room, log) in logs {
+            self.logs.insert((epoch.to_owned(), fold(room)), log.clone());
+        }
+        Ok(())
+    }
+
+    /// Whether a database has all that became durable in this epoch, and nothing else.
+    fn holds(&self, logs: &BTreeMap<String, Log>) -> Checked {
+        let logs: BTreeMap<_, _> = logs.iter().map(|(room, log)| (fold(room), log)).collect();
+        for ((_, room), log) in self.logs.iter().filter(|((epoch, _), _)| *epoch == self.epoch) {
+            if logs.get(room).map_or(0, |log| log.len()) < log.len() {
+                return Err((KEPT, format!("{room} has fewer than {} messages", log.len())));
+            }
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self, message: &Arc<Message>) -> Checked {
+        let room = fold(&message.room);
+        let log = self.logs.entry((self.epoch.clone(), room.clone())).or_default();
+        if message.seq != log.len() as u64 + 1 {
+            return Err((GAPLESS, format!("{} after {} in {room}", message.seq, log.len())));
+        }
+        if log.iter().any(|earlier| earlier.key == message.key) {
+            return Err((DOUBLED, format!("{} in {room}", message.key)));
+        }
+        log.push(message.clone());
+        let Some(post) = self.posts.get(&message.key) else {
+            return Err((INVENTED, format!("nobody posted {}", message.key)));
+        };
+        if post.author != Some(message.user.id) || fold(&post.room) != room || !post.texts.contains(&message.text) {
+            return Err((INVENTED, format!("{} is not what {:?} posted", message.key, post.author)));
+        }
+        if let Some((epoch, seq)) = &post.after
+            && *epoch == self.epoch
+            && message.seq <= *seq
+        {
+            return Err((ORDERED, format!("{} is at {} in {room}, not after {seq}", message.key, message.seq)));
+        }
+        Ok(())
+    }
+
+    /// Whether a message that somebody was told is durable, whole, and the same as everyone was told.
+    fn is_in_log(&mut self, epoch: &str, message: &Message) -> Checked {
+        let room = fold(&message.room);
+        let key = self.told.entry((epoch.to_owned(), room.clone(), message.seq)).or_insert(message.key);
+        if *key != message.key {
+            return Err((AGREED, format!("{} in {room} was {key} and is {}", message.seq, message.key)));
+        }
+        let log = self.logs.get(&(epoch.to_owned(), room.clone()));
+        match log.and_then(|log| log.get((message.seq as usize).wrapping_sub(1))) {
+            None => Err((DURABLE, format!("{} in {room} is not in the log", message.seq))),
+            Some(stored) if **stored != *message => Err((AGREED, format!("{stored:?} was told as {message:?}"))),
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// Whether messages follow each other, and are in the log.
+    fn are_in_log(&mut self, epoch: &str, messages: &[Message]) -> Checked {
+        messages.iter().try_for_each(|message| self.is_in_log(epoch, message))?;
+        match messages.windows(2).find(|pair| pair[1].seq != pair[0].seq + 1) {
+            Some(pair) => Err((CONTIGUOUS, format!("{} follows {}", pair[1].seq, pair[0].seq))),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether all that was acknowledged in the epoch that ends is in its log.
+    fn check_acks(&mut self) -> Checked {
+        for (epoch, room, ack) in std::mem::take(&mut self.acks) {
+            let log = self.logs.get(&(epoch, room.clone()));
+            let stored = log.and_then(|log| log.get((ack.seq as usize).wrapping_sub(1)));
+            if stored.is_none_or(|stored| stored.key != ack.key || stored.at != ack.at) {
+                return Err((LOST, format!("{} at {} in {room}", ack.key, ack.seq)));
+            }
+        }
+        Ok(())
+    }
+
+    // --- What was wanted and sent --------------------------------------------------------------
+
+    fn ask(&mut self, life: Life, ask: &Ask) {
+        let page = self.pages.entry(life).or_default();
+        match ask {
+            Ask::Enter { room, after } => {
+                let shown = page.rooms.entry(fold(room)).or_default();
+                shown.wanted = true;
+                shown.entered = false;
+                if after.is_none() {
+                    // Comes back as somebody who has seen nothing.
+                    (shown.epoch, shown.newest) = (String::new(), 0);
+                }
+            }
+            Ask::Leave { room } => {
+                let shown = page.rooms.entry(fold(room)).or_default();
+                (shown.wanted, shown.entered) = (false, false);
+            }
+            Ask::Post(Post { room, key, text }) => {
+                let post = self.posts.entry(*key).or_insert_with(|| Posted {
+                    page: life,
+                    room: room.clone(),
+                    texts: Vec::new(),
+                    author: None,
+                    after: None,
+                    ended: false,
+                });
+                post.texts.push(text.clone());
+                // A page that was loaded anew says what the one before it could not.
+                post.page = life;
+                post.ended = false;
+            }
+            Ask::WatchRooms(watches) => page.watches = *watches,
+            _ => {}
+        }
+    }
+
+    fn send(&mut self, life: Life, conn: u64, frame: &ClientFrame) {
+        if let Command::NewMessage(sent) = &frame.command
+            && let Some(post) = self.posts.get_mut(&sent.key)
+        {
+            if post.author.is_none() {
+                let acked = self.acked_until.get(&(self.epoch.clone(), fold(&sent.room)));
+                post.after = acked.map(|seq| (self.epoch.clone(), *seq));
+            }
+            post.author = self.pages.get(&life).and_then(|page| page.me.as_ref()).map(|me| me.id);
+        }
+        if let Some(id) = frame.id {
+            self.asked.insert((conn, id), frame.command.clone());
+        }
+    }
+
+    // --- What connections were told ------------------------------------------------------------
+
+    fn hear(&mut self, page: Life, conn: u64, frame: &ServerFrame) -> Checked {
+        let epoch = self.conns.get(&conn).cloned().unwrap_or_default();
+        match frame {
+            ServerFrame::NewMessage(message) => {
+                self.is_in_log(&epoch, message)?;
+                match self.heard.get_mut(&(conn, fold(&message.room))) {
+                    Some(last) if message.seq == *last + 1 => *last += 1,
+                    last => return Err((CONTIGUOUS, format!("{} follows {last:?} on {conn}", message.seq))),
+                }
+                Ok(())
+            }
+            ServerFrame::Ack { id, ack } => {
+                let asked = self.asked.remove(&(conn, *id));
+                match (asked, ack) {
+                    (Some(Command::EnterRoom(asked)), Ack::EnterRoom(ack)) => {
+                        self.heard.insert((conn, fold(&ack.room)), ack.head);
+                        self.are_in_log(&epoch, &ack.messages)?;
+                        is_whole(&epoch, &asked, ack)
+                    }
+                    (Some(Command::NewMessage(_)), Ack::NewMessage(ack)) => self.acknowledge(epoch, ack),
+                    (Some(Command::History(asked)), Ack::History(ack)) => {
+                        self.are_in_log(&epoch, &ack.messages)?;
+                        match ack.messages.last() {
+                            Some(last) if last.seq + 1 != asked.before => {
+                                Err((CONTIGUOUS, format!("history before {} ends at {}", asked.before, last.seq)))
+                            }
+                            _ => Ok(()),
+                        }
+                    }
+                    (Some(Command::Hello(_)), Ack::Hello(ack)) => {
+                        self.pages.entry(page).or_default().me = Some(ack.user.clone());
+                        Ok(())
+                    }
+                    (Some(_), _) => Ok(()),
+                    (None, _) => Err((CONTIGUOUS, format!("{id} is answered twice on {conn}"))),
+                }
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn acknowledge(&mut self, epoch: String, ack: &PostAck) -> Checked {
+        let room = fold(&ack.room);
+        let log = self.logs.get(&(epoch.clone(), room.clone()));
+        let stored = log.and_then(|log| log.get((ack.seq as usize).wrapping_sub(1)));
+        if stored.is_none_or(|stored| stored.key != ack.key || stored.at != ack.at) {
+            return Err((DURABLE, format!("{} is acknowledged at {} in {room}", ack.key, ack.seq)));
+        }
+        if epoch == self.epoch {
+            let until = self.acked_until.entry((epoch.clone(), room.clone())).or_default();
+            *until = (*until).max(ack.seq);
+            self.acks.push((epoch, room, ack.clone()));
+        }
+        self.acked_keys.insert(ack.key);
+        Ok(())
+    }
+
+    // --- What pages show -----------------------------------------------------------------------
+
+    fn load(&mut self, page: Life, room: &str, epoch: &str, messages: &[Message]) -> Checked {
+        self.are_in_log(epoch, messages)?;
+        let newest = messages.last().map_or(0, |message| message.seq);
+        let room_shown = Room { epoch: epoch.to_owned(), newest, ..Room::default() };
+        self.pages.entry(page).or_default().rooms.insert(fold(room), room_shown);
+        Ok(())
+    }
+
+    fn see(&mut self, life: Life, change: &Change) -> Checked {
+        let Some(page) = self.pages.get_mut(&life) else { return Ok(()) };
+        match change {
+            Change::Link(link) => {
+                page.online = *link == Link::Online;
+                if !page.online {
+                    page.rooms.values_mut().for_each(|room| room.entered = false);
+                }
+            }
+            Change::Me(me) => {
+                page.rooms.values_mut().for_each(|room| room.rename(me));
+                page.me = Some(me.clone());
+            }
+            Change::Entered(ack) => {
+                // The server may have given one another number meanwhile.
+                let me = page.me.as_ref().map(|me| me.id);
+                page.me = ack.members.iter().find(|member| Some(member.id) == me).cloned().or(page.me.take());
+                return page.rooms.entry(fold(&ack.room)).or_default().enter(ack);
+            }
+            Change::NotEntered { room, .. } => page.rooms.entry(fold(room)).or_default().entered = false,
+            Change::Message(message) => {
+                let room = page.rooms.entry(fold(&message.room)).or_default();
+                if message.seq != room.newest + 1 {
+                    return Err((SHOWN, format!("{} follows {}", message.seq, room.newest)));
+                }
+                room.newest = message.seq;
+            }
+            Change::Rooms(list) => page.listed.clone_from(&list.rooms),
+            Change::Welcome(came) => {
+                let room = page.rooms.entry(fold(&came.room)).or_default();
+                // A slow reader may hear of a departure and a return at once.
+                room.members.retain(|member| member.id != came.user.id);
+                room.members.push(came.user.clone());
+            }
+            Change::Bye(left) => {
+                let room = page.rooms.entry(fold(&left.room)).or_default();
+                room.members.retain(|member| member.id != left.user.id);
+            }
+            Change::Renamed(renamed) => {
+                page.rooms.entry(fold(&renamed.room)).or_default().rename(&renamed.user);
+            }
+            Change::Posted { key, fate, .. } => {
+                let Some(post) = self.posts.get_mut(key) else { return Ok(()) };
+                post.ended = true;
+                let acked = self.acked_keys.contains(key);
+                if matches!(fate, Fate::Shown | Fate::Stored(_)) && !acked {
+                    return Err((DURABLE, format!("{key} is shown as stored")));
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    // --- The end -------------------------------------------------------------------------------
+
+    fn end(&mut self, logs: &BTreeMap<String, Log>) -> Checked {
+        self.holds(logs)?;
+        self.check_acks()?;
+        for (key, post) in self.posts.iter().filter(|(_, post)| !post.ended) {
+            if self.pages.contains_key(&post.page) {
+                return Err((ANSWERED, format!("{key} of page {}", post.page.0)));
+            }
+        }
+        for (life, page) in &self.pages {
+            if !page.online {
+                return Err((SETTLED, format!("page {} is not online", life.0)));
+            }
+            for (name, room) in page.rooms.iter().filter(|(_, room)| room.wanted) {
+                if !room.entered {
+                    return Err((SETTLED, format!("page {} is not in {name}", life.0)));
+                }
+                let head = self.logs.get(&(self.epoch.clone(), name.clone())).map_or(0, Vec::len) as u64;
+                if room.epoch != self.epoch || room.newest != head {
+                    return Err((COMPLETE, format!("page {} shows {name} to {} of {head}", life.0, room.newest)));
+                }
+                self.check_members(*life, name, room)?;
+            }
+            self.check_list(*life, page)?;
+        }
+        Ok(())
+    }
+
+    fn check_list(&self, life: Life, page: &Page) -> Checked {
+        let mut people: BTreeMap<&str, BTreeSet<UserId>> = BTreeMap::new();
+        for page in self.pages.values() {
+            for (name, _) in page.rooms.iter().filter(|(_, room)| room.wanted) {
+                people.entry(name).or_default().extend(page.me.as_ref().map(|me| me.id));
+            }
+        }
+        let there: BTreeMap<_, _> =
+            people.iter().map(|(name, people)| ((*name).to_owned(), people.len() as u64)).collect();
+        let listed: BTreeMap<_, _> = page.listed.iter().map(|room| (fold(&room.name), room.count)).collect();
+        if page.watches && there != listed {
+            return Err((LISTED, format!("page {} shows {listed:?}, not {there:?}", life.0)));
+        }
+        Ok(())
+    }
+
+    fn check_members(&self, life: Life, name: &str, room: &Room) -> Checked {
+        let there = self.pages.values().filter(|page| page.rooms.get(name).is_some_and(|room| room.wanted));
+        let mut there: Vec<_> = there.filter_map(|page| page.me.clone()).collect();
+        let mut shown = room.members.clone();
+        for list in [&mut there, &mut shown] {
+            list.sort_by(|a, b| (a.id, &a.nickname).cmp(&(b.id, &b.nickname)));
+        }
+        // Two pages of one person are one person.
+        there.dedup();
+        if there != shown {
+            return Err((MEMBERS, format!("page {} shows {shown:?} in {name}, not {there:?}", life.0)));
+        }
+        Ok(())
+    }
+}
+
+impl Room {
+    fn rename(&mut self, user: &User) {
+        let member = self.members.iter_mut().find(|member| member.id == user.id);
+        member.into_iter().for_each(|member| member.nickname.clone_from(&user.nickname));
+    }
+
+    fn enter(&mut self, ack: &EnterRoomAck) -> Checked {
+        let same = self.epoch == ack.epoch;
+        let next = ack.messages.iter().map(|message| message.seq).find(|seq| *seq > self.newest);
+        if ack.recovered && (!same || next.is_some_and(|seq| seq != self.newest + 1)) {
+            return Err((SHOWN, format!("{next:?} follows {}, recovered", self.newest)));
+        }
+        self.entered = true;
+        self.newest = if same && ack.recovered { self.newest.max(ack.head) } else { ack.head };
+        self.epoch.clone_from(&ack.epoch);
+        self.members.clone_from(&ack.members);
+        Ok(())
+    }
+}
+
+/// Whether the answer to `enter_room` has what was asked for.
+fn is_whole(epoch: &str, asked: &EnterRoom, ack: &EnterRoomAck) -> Checked {
+    let (first, last) = (ack.messages.first().map(|m| m.seq), ack.messages.last().map(|m| m.seq));
+    let whole = match (&asked.after, ack.recovered, ack.reason) {
+        (Some(after), true, None) => {
+            let missed = (after.seq < ack.head).then_some(after.seq + 1);
+            after.epoch == epoch && after.seq <= ack.head && first == missed && last.is_none_or(|seq| seq == ack.head)
+        }
+        (None, false, None) => last.unwrap_or(0) == ack.head,
+        (Some(Position { epoch: old, .. }), false, Some(Unrecovered::EpochChanged)) => old != epoch,
+        (Some(after), false, Some(Unrecovered::PositionAhead)) => after.seq > ack.head,
+        (Some(after), false, Some(Unrecovered::GapTooLarge)) => after.seq < ack.head,
+        _ => false,
+    };
+    if ack.epoch == epoch && whole && last.is_none_or(|seq| seq == ack.head) {
+        return Ok(());
+    }
+    let (after, head, reason) = (&asked.after, ack.head, ack.reason);
+    Err((RESUMED, format!("{after:?} was answered with {first:?} to {last:?} of {head}, {reason:?}")))
+}
