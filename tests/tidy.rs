@@ -11,16 +11,20 @@ use support::project;
 
 /// Every Rust file under `src`, with its path from there.
 fn sources() -> Vec<(String, String)> {
+    texts(&project().join("src"))
+}
+
+/// Every file in a folder, with its path from there.
+fn texts(root: &Path) -> Vec<(String, String)> {
     fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() { collect(&path, files) } else { files.push(path) }
         }
     }
-    let root = project().join("src");
     let mut files = Vec::new();
-    collect(&root, &mut files);
-    let name = |path: &Path| path.strip_prefix(&root).unwrap().to_string_lossy().into_owned();
+    collect(root, &mut files);
+    let name = |path: &Path| path.strip_prefix(root).unwrap().to_string_lossy().into_owned();
     files.iter().map(|path| (name(path), std::fs::read_to_string(path).unwrap())).collect()
 }
 
@@ -173,5 +177,22 @@ fn every_text_stands_in_every_language() {
         sources().into_iter().filter(|(name, _)| name.starts_with("app")).map(|(_, text)| text).collect();
     for key in english.keys() {
         assert!(sources.contains(&format!(", {key}")), "{key} is shown nowhere");
+    }
+}
+
+#[test]
+fn every_test_that_is_named_as_a_proof_exists() {
+    let trust = std::fs::read_to_string(project().join("TRUST.md")).unwrap();
+    let folders = ["src", "tests", "end2end/tests"].map(|folder| texts(&project().join(folder)));
+    let tests: String = folders.into_iter().flatten().map(|(_, text)| text).collect();
+    let names: Vec<_> = trust.split('`').skip(1).step_by(2).filter_map(|code| code.split_once("::")).collect();
+    assert!(names.len() > 30);
+    for (file, name) in names {
+        let stands = if file.ends_with(".spec") {
+            tests.contains(&format!("test(\"{name}")) || tests.contains(&format!("test(`{name}"))
+        } else {
+            tests.contains(&format!("fn {name}("))
+        };
+        assert!(stands, "TRUST.md names {file}::{name}");
     }
 }

@@ -209,7 +209,101 @@ fn patience(code: CloseCode) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use leptos::config::LeptosOptions;
+    use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+    use tokio_util::sync::CancellationToken;
+    use tokio_util::task::TaskTracker;
+
     use super::*;
+    use crate::server::call::ice::IceSettings;
+    use crate::server::config::{Config, LimitSettings};
+    use crate::server::hub::Hub;
+    use crate::server::identity::Identity;
+    use crate::server::per_address::PerAddress;
+    use crate::server::store::Store;
+
+    /// A wire that the test holds by both ends. One that is sent nothing more panics.
+    struct Held {
+        up: UnboundedReceiver<&'static str>,
+        down: UnboundedSender<String>,
+    }
+
+    impl Wire for Held {
+        async fn receive(&mut self) -> Received {
+            Received::Frame(self.up.recv().await.expect("a wire that panics").into())
+        }
+
+        async fn write(&mut self, frames: VecDeque<Utf8Bytes>) -> Result<(), Gone> {
+            frames.iter().try_for_each(|frame| self.down.send(frame.to_string())).map_err(|_| Gone)
+        }
+
+        async fn ping(&mut self) -> Result<(), Gone> {
+            Ok(())
+        }
+
+        async fn end(self, code: Option<CloseCode>) {
+            let _ = self.down.send(format!("closed with {:?}", code.map(CloseCode::number)));
+        }
+    }
+
+    fn server(folder: &std::path::Path) -> Arc<Server> {
+        let (limits, ice) = (LimitSettings::default(), IceSettings::default());
+        let config = Config {
+            listen: ([127, 0, 0, 1], 0).into(),
+            data_dir: folder.to_owned(),
+            backup_to: None,
+            tls: None,
+            leptos: LeptosOptions::builder().output_name("noom").build(),
+            public_url: None,
+            trust_forwarded: false,
+            json_logs: false,
+            ice: ice.clone(),
+            limits: limits.clone(),
+        };
+        Arc::new(Server {
+            hub: Hub::new(Store::open(folder, "e").unwrap(), limits, ice),
+            identity: Arc::new(Identity::load(folder, false).unwrap()),
+            config,
+            draining: CancellationToken::new(),
+            addresses: PerAddress::default(),
+            connections: TaskTracker::new(),
+            doors: Default::default(),
+        })
+    }
+
+    fn connect(server: &Arc<Server>) -> (UnboundedSender<&'static str>, UnboundedReceiver<String>) {
+        let ((say, up), (down, heard)) = (unbounded_channel(), unbounded_channel());
+        let admitted = Admitted::admit(server, ([127, 0, 0, 1], 9).into(), &HeaderMap::new()).unwrap();
+        tokio::spawn(serve(server.clone(), Held { up, down }, admitted));
+        say.send(r#"{"type":"hello","payload":{"protocol":1},"id":1}"#).unwrap();
+        say.send(r#"{"type":"enter_room","payload":{"room":"r"},"id":2}"#).unwrap();
+        (say, heard)
+    }
+
+    async fn until(heard: &mut UnboundedReceiver<String>, wanted: &str) {
+        loop {
+            let frame = heard.recv().await.expect("more is heard");
+            if frame.contains(wanted) {
+                return;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_panics_ends_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let server = server(folder.path());
+        let (ann, mut by_ann) = connect(&server);
+        let (bob, mut by_bob) = connect(&server);
+        until(&mut by_ann, r#""id":2"#).await;
+        until(&mut by_bob, r#""id":2"#).await;
+        drop(bob);
+        until(&mut by_bob, "closed with Some(1011)").await;
+        let key = "5f0c9f0e-7b0e-4c8e-9a53-1d3f5f0b7c11";
+        ann.send(r#"{"type":"new_message","payload":{"room":"r","key":"5f0c9f0e-7b0e-4c8e-9a53-1d3f5f0b7c11","text":"x"},"id":3}"#).unwrap();
+        until(&mut by_ann, key).await;
+        assert_eq!(server.hub.links().len(), 1, "and its place is free");
+    }
 
     #[test]
     fn a_forwarded_address_counts_only_behind_a_declared_proxy() {
