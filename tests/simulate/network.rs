@@ -95,10 +95,21 @@ pub struct Wire {
     pub page_gone: bool,
     /// The server no longer listens.
     pub server_gone: bool,
-    /// Since when the page could have noticed that the connection is dead.
+    /// Once something is broken: since when the page has heard nothing of the other side.
     pub page_since: Option<u64>,
-    /// Since when the server could have.
+    /// Since when the server has heard nothing.
     pub server_since: Option<u64>,
     /// Whether it is dead in one direction only.
     pub one_way: bool,
+}
+
+impl Wire {
+    /// Where one direction still works, each sign of life is a reason to wait on.
+    pub fn heard_by_page(&mut self, now: u64) {
+        self.page_since = self.page_since.map(|_| now);
+    }
+
+    pub fn heard_by_server(&mut self, now: u64) {
+        self.server_since = self.server_since.map(|_| now);
+    }
 }

@@ -292,6 +292,9 @@ impl World {
     fn arrive_at_server(&mut self, id: u64) {
         let Some(wire) = self.wires.get_mut(&id) else { return };
         let Some(parcel) = wire.up.pop() else { return };
+        if !matches!(parcel, Parcel::Close(_) | Parcel::Broken) {
+            wire.heard_by_server(self.now);
+        }
         if parcel != Parcel::Upgrade {
             return self.server.receive(self.now, ConnId(id), parcel, &mut self.chance);
         }
@@ -312,6 +315,9 @@ impl World {
         let at = self.now + self.latency();
         let Some(wire) = self.wires.get_mut(&id) else { return };
         let Some(parcel) = wire.down.pop() else { return };
+        if !matches!(parcel, Parcel::Close(_) | Parcel::Broken) {
+            wire.heard_by_page(self.now);
+        }
         let slot = wire.page;
         if wire.page_gone {
             return;
