@@ -207,9 +207,10 @@ impl Work {
 
     /// Copies the log into the database when so many pages wait for it.
     fn shorten_log(&self, pages: i64) {
-        let waiting = self.connection.prepare_cached("PRAGMA wal_checkpoint(NOOP)").and_then(|mut statement| {
-            statement.query_row([], |row| Ok(row.get::<_, i64>(1)? - row.get::<_, i64>(2)?))
-        });
+        let waiting = self
+            .connection
+            .prepare_cached("PRAGMA wal_checkpoint(NOOP)")
+            .and_then(|mut statement| statement.query_row([], |row| Ok(row.get::<_, i64>(1)? - row.get::<_, i64>(2)?)));
         match waiting {
             Ok(waiting) if waiting < pages => {}
             Ok(_) => self.checkpoint("PASSIVE"),
