@@ -1,6 +1,6 @@
 # Two commands do everything on a fresh machine: make run, make test.
 
-.PHONY: help setup build run dev test lint test-rust test-browser screenshot clean
+.PHONY: help setup build run dev test lint test-rust test-browser fuzz screenshot clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -31,6 +31,9 @@ test-rust: setup ## Only the Rust tests
 test-browser: ## Only the browser tests; ARGS="-g name" chooses
 	@scripts/setup.sh test
 	@scripts/test.sh browser $(ARGS)
+
+fuzz: setup ## Look for input that breaks something; SECONDS=60 for each target, TARGETS="frames names" chooses
+	@scripts/fuzz.sh "$(or $(SECONDS),60)" $(TARGETS)
 
 screenshot: ## Make the README's screenshot anew
 	@scripts/setup.sh test
