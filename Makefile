@@ -1,6 +1,6 @@
 # Two commands do everything on a fresh machine: make run, make test.
 
-.PHONY: help setup build run dev test lint test-rust test-browser simulate trust screenshot clean
+.PHONY: help setup build run dev test lint test-rust test-browser simulate fuzz trust screenshot clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -35,6 +35,10 @@ test-browser: ## Only the browser tests; ARGS="-g name" chooses
 simulate: setup ## Break network, disk and server by chance and check every promise; SEEDS=10000 FROM=0
 	@NOOM_SIMULATE_SEEDS=$(or $(SEEDS),10000) NOOM_SIMULATE_FROM=$(or $(FROM),0) \
 		scripts/with-tools.sh cargo test --locked --release --test simulate whatever_breaks -- --nocapture
+
+fuzz: setup ## Look for input that breaks something; SECONDS=60 for each target, TARGETS="frames names" chooses
+	@scripts/fuzz.sh "$(or $(SECONDS),60)" $(TARGETS)
+
 trust: ## Run what depends on chance for long, and write the figures into TRUST.md; SEEDS=10000 CUTS=2000
 	@scripts/setup.sh build
 	@SEEDS=$(SEEDS) CUTS=$(CUTS) scripts/trust.sh

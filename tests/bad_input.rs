@@ -101,6 +101,23 @@ async fn every_bad_frame_has_its_code_and_the_connection_stays() {
 }
 
 #[tokio::test]
+async fn what_does_not_fit_what_is_stored_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::generous(folder.path());
+    let mut client = Client::in_room(&server, "r").await;
+    let key = fresh_key();
+    let message = |text: &str| json!({"room": "r", "key": key, "text": text});
+    client.ask("new_message", message("one")).await;
+    assert_eq!(client.refusal("new_message", message("another")).await, "KEY_CONFLICT");
+    let epoch = client.ask("enter_room", json!({"room": "r"})).await["epoch"].clone();
+    for (epoch, seq, reason) in [(epoch, 2, "POSITION_AHEAD"), (json!("old"), 1, "EPOCH_CHANGED")] {
+        let after = json!({"room": "r", "after": {"epoch": epoch, "seq": seq}});
+        let entered = client.ask("enter_room", after).await;
+        assert_eq!((&entered["recovered"], &entered["reason"]), (&json!(false), &json!(reason)));
+    }
+}
+
+#[tokio::test]
 async fn an_error_names_the_id_of_the_frame() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::generous(folder.path());

@@ -50,7 +50,9 @@ impl Nick {
     /// Those of [`tidy_nickname`]; `NICK_RESERVED`, and `NICK_CONFUSABLE` for what merely looks
     /// reserved.
     pub fn choose(input: &str) -> Result<Self, ErrorCode> {
-        let nick = Self::unchecked(tidy_nickname(input)?.nfc().collect());
+        // Composing can make one mark two: what comes of it is judged as well.
+        let composed: String = tidy_nickname(input)?.nfc().collect();
+        let nick = Self::unchecked(tidy_nickname(&composed)?);
         if is_guest_name(&nick.key.exact.replacen("anon", "Anon", 1)) || RESERVED.contains(&nick.key.exact.as_str()) {
             return Err(ErrorCode::NickReserved);
         }
@@ -105,7 +107,8 @@ impl RoomName {
     /// # Errors
     /// `ROOM_NAME_INVALID`.
     pub fn parse(input: &str) -> Result<Self, ErrorCode> {
-        let canonical: String = tidy_room_name(input)?.nfc().collect();
+        let composed: String = tidy_room_name(input)?.nfc().collect();
+        let canonical = tidy_room_name(&composed)?;
         let folded = fold(&canonical);
         Ok(Self { canonical, folded })
     }
@@ -125,6 +128,7 @@ mod tests {
             ("Anon1234", ErrorCode::NickReserved),
             ("anon1234", ErrorCode::NickReserved),
             ("a\u{202e}nimda", ErrorCode::NickBidi),
+            ("q\u{344}\u{344}", ErrorCode::NickCombining), // two marks each, once composed
         ];
         for (input, code) in cases {
             assert_eq!(Nick::choose(input), Err(code), "{input}");

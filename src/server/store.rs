@@ -207,9 +207,11 @@ fn lock(path: &Path) -> Result<File, OpenError> {
 fn open_connection(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
     let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
+    // An acknowledged message survives the loss of power: the log is synced at every commit (FULL).
+    // EXTRA syncs the folder as well when a journal is removed, which there is until the log is used
+    // for the first time. Found again after a loss of power, it would take back everything.
+    connection.pragma_update(None, "synchronous", "EXTRA")?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
-    // An acknowledged message survives the loss of power: FULL syncs the WAL at every commit.
-    connection.pragma_update(None, "synchronous", "FULL")?;
     // The writer copies the log into the database by itself: automatically, SQLite would keep to
     // itself when that fails.
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;
