@@ -12,7 +12,7 @@ use leptos::prelude::*;
 use leptos::task::spawn_local;
 
 use super::fallback::Fallback;
-use super::session::{Action, Ask, Event, Session, Via};
+use super::session::{Action, Ask, Change, Event, Link, Session, Via};
 use super::state::{self, Older, Room};
 use crate::protocol::MessageKey;
 use crate::protocol::frame::Post;
@@ -124,6 +124,9 @@ async fn run(state: state::State, mut inbox: UnboundedReceiver<Event>) {
     let mut seed = [0; 8];
     let _ = getrandom::fill(&mut seed);
     let mut session = Session::new(u64::from_ne_bytes(seed));
+    if Fallback::was_needed() {
+        session.prefer(Via::Events);
+    }
     let mut connection: Option<Connection> = None;
     let mut probe: Option<Probe> = None;
     loop {
@@ -182,7 +185,12 @@ async fn run(state: state::State, mut inbox: UnboundedReceiver<Event>) {
                         connection.send(text).await;
                     }
                 }
-                Action::Tell(change) => state.apply(change),
+                Action::Tell(change) => {
+                    if change == Change::Link(Link::Online) {
+                        Fallback::remember(matches!(connection, Some(Connection::Fallback(_))));
+                    }
+                    state.apply(change);
+                }
             }
         }
         if unblocked {
