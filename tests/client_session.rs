@@ -974,6 +974,14 @@ fn when_websocket_works_the_talk_moves_over_and_nothing_is_lost() {
 }
 
 #[test]
+fn a_page_that_knows_the_way_around_takes_it_first() {
+    let mut page = Page::new(1);
+    page.session.prefer(Via::Events);
+    page.handle(Event::Start);
+    assert_eq!(page.fail(4), [Via::Events, Via::Events, Via::WebSocket, Via::Events]);
+}
+
+#[test]
 fn another_network_is_tried_with_a_websocket_first() {
     let mut page = Page::on_events();
     page.handle(Event::Offline);

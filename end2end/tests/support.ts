@@ -106,7 +106,7 @@ export class Somebody {
 }
 
 /** What the browser itself logs when a server is not there; no page can prevent it. */
-export const SERVER_GONE = /WebSocket connection to .* failed|net::ERR_CONNECTION_REFUSED|net::ERR_EMPTY_RESPONSE/;
+export const SERVER_GONE = /WebSocket connection to .* failed|net::ERR_CONNECTION_REFUSED|net::ERR_EMPTY_RESPONSE|net::ERR_INCOMPLETE_CHUNKED_ENCODING/;
 
 type Fixtures = {
   server: Server;

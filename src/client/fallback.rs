@@ -7,9 +7,10 @@ use futures::channel::mpsc::{UnboundedReceiver, unbounded};
 use futures::future::{Fuse, FusedFuture, LocalBoxFuture};
 use futures::{FutureExt, StreamExt, select_biased};
 use gloo_net::http::Request;
+use leptos::prelude::window;
 use wasm_bindgen::prelude::Closure;
 use wasm_bindgen::{JsCast, JsValue};
-use web_sys::{EventSource, MessageEvent};
+use web_sys::{EventSource, MessageEvent, Storage};
 
 use super::session::Event;
 use crate::protocol::MAX_BATCH_BYTES;
@@ -17,6 +18,9 @@ use crate::protocol::MAX_BATCH_BYTES;
 /// The stream is given up, for this code, when anything goes wrong: the session knows how to come
 /// back, and the browser would do it behind its back.
 const BROKEN: u16 = 1006;
+
+/// Where a tab remembers that it needs this.
+const NEEDED: &str = "noom.websocket-blocked";
 
 /// A connection that reports what happens to it as events like any other. Dropped, it closes.
 pub(super) struct Fallback {
@@ -46,6 +50,18 @@ enum Heard {
 }
 
 impl Fallback {
+    /// Whether it was needed when this tab last found out.
+    pub(super) fn was_needed() -> bool {
+        storage().is_some_and(|storage| matches!(storage.get_item(NEEDED), Ok(Some(_))))
+    }
+
+    /// Remembers that for the next page of this tab.
+    pub(super) fn remember(needed: bool) {
+        let Some(storage) = storage() else { return };
+        // Without room for it, the next page finds out again.
+        let _ = if needed { storage.set_item(NEEDED, "1") } else { storage.remove_item(NEEDED) };
+    }
+
     pub(super) fn open() -> Self {
         let (events, heard) = unbounded();
         let on = |heard: fn(String) -> Heard| {
@@ -129,6 +145,10 @@ impl Drop for Fallback {
             source.close();
         }
     }
+}
+
+fn storage() -> Option<Storage> {
+    window().session_storage().ok()?
 }
 
 async fn post(path: String, body: String) -> bool {

@@ -142,6 +142,11 @@ impl Session {
         }
     }
 
+    /// Before it starts: the way that worked when somebody was here last.
+    pub fn prefer(&mut self, via: Via) {
+        self.ways.prefer(via);
+    }
+
     /// Takes an event at the time `now`.
     pub fn handle(&mut self, now: u64, event: Event) {
         match event {

@@ -12,7 +12,7 @@ use leptos::prelude::*;
 use leptos::task::spawn_local;
 
 use super::fallback::Fallback;
-use super::session::{Action, Ask, Event, Session, Via};
+use super::session::{Action, Ask, Change, Event, Link, Session, Via};
 use super::state::{self, Older, Room};
 use super::unsent;
 use crate::protocol::MessageKey;
@@ -144,6 +144,9 @@ async fn run(state: state::State, mut inbox: UnboundedReceiver<Event>) {
     let mut seed = [0; 8];
     let _ = getrandom::fill(&mut seed);
     let mut session = Session::new(u64::from_ne_bytes(seed));
+    if Fallback::was_needed() {
+        session.prefer(Via::Events);
+    }
     let mut connection: Option<Connection> = None;
     let mut probe: Option<Probe> = None;
     loop {
@@ -204,7 +207,12 @@ async fn run(state: state::State, mut inbox: UnboundedReceiver<Event>) {
                 }
                 Action::Keep(post) => unsent::keep(&post),
                 Action::Forget(key) => unsent::forget(key),
-                Action::Tell(change) => state.apply(change),
+                Action::Tell(change) => {
+                    if change == Change::Link(Link::Online) {
+                        Fallback::remember(matches!(connection, Some(Connection::Fallback(_))));
+                    }
+                    state.apply(change);
+                }
             }
         }
         if unblocked {

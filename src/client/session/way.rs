@@ -63,6 +63,11 @@ impl Ways {
         }
     }
 
+    /// This way is hoped for instead.
+    pub(super) fn prefer(&mut self, via: Via) {
+        self.best = via;
+    }
+
     /// The way for the next attempt: the best, and when that is in doubt, the other one by turns.
     pub(super) fn take(&mut self) -> Via {
         let doubted_after = if self.proved { PROVED_DOUBTED_AFTER } else { DOUBTED_AFTER };
