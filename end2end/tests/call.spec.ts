@@ -179,6 +179,7 @@ test("a call outlives a cut connection to the server, and a restart of it", asyn
   await expectPictureAndSound(page);
   await server.start();
   await expect(page.getByRole("status").filter({ hasText: /Trying again|Connecting/ })).toBeHidden({ timeout: 40_000 });
+  // However long the other's page waits before it tries again: one sees and hears them all the while.
   await expect(other.getByRole("status").filter({ hasText: /Trying again|Connecting/ })).toBeHidden({ timeout: 40_000 });
   await stillTheSame();
   await control(other, "Share screen").click();

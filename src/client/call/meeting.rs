@@ -37,8 +37,10 @@ const TICK: Duration = Duration::from_millis(150);
 const PAUSE_MS: u64 = 600;
 /// How often the quality of connections is asked for, in ticks.
 const LOOK_EVERY: u64 = 13;
-/// Somebody whom the server does not know after a reconnection may come back in this time.
+/// Somebody whom the server does not know after a reconnection may come back in this time …
 const MISSED_FOR_MS: u64 = 15_000;
+/// … or in this, as long as one sees and hears them: the longest pause of a page that comes back, and then some.
+const SEEN_FOR_MS: u64 = 45_000;
 
 /// What happens to a meeting.
 #[derive(Debug)]
@@ -314,7 +316,11 @@ impl Host {
         if self.ticks.is_multiple_of(LOOK_EVERY) {
             self.look();
         }
-        let is_lost = |other: &Other| other.missed_since.is_some_and(|since| now > since + MISSED_FOR_MS);
+        let patience = |other: &Other| match other.tile.link.try_get_untracked() {
+            Some(Link::Connected) => SEEN_FOR_MS,
+            _ => MISSED_FOR_MS,
+        };
+        let is_lost = |other: &Other| other.missed_since.is_some_and(|since| now > since + patience(other));
         let lost: Vec<_> = self.others.iter().filter(|(_, other)| is_lost(other)).map(|(peer, _)| *peer).collect();
         for peer in lost {
             self.given_up.insert(peer);
