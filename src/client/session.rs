@@ -561,9 +561,11 @@ impl Session {
                         post.room = ack.room.clone();
                     }
                     self.tell(Change::Named { asked: name, room: ack.room.clone() });
-                    // A page shows it already: what is left to say is said there.
-                    if room.errand && self.rooms.contains_key(&ack.room) {
-                        return;
+                    // A page shows it already, and what is left to say is said there. What this answer has is
+                    // not for that page, which goes on from its own position.
+                    if let Some(shown) = self.rooms.get_mut(&ack.room).filter(|_| room.errand) {
+                        shown.entered = false;
+                        return self.enter(&ack.room);
                     }
                 }
                 room.entered = true;
