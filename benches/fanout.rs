@@ -6,6 +6,7 @@
 
 pub(crate) mod bare;
 mod load;
+pub(crate) mod profile;
 mod socket;
 pub(crate) mod subject;
 
@@ -245,16 +246,6 @@ pub(crate) fn measure_idle(plan: &Plan, folder: &Folder) -> Outcome<()> {
         }
     }
     folder.write("idle", &plan.command, blocks)
-}
-
-/// Runs one server under load for a while, for a look at its profile. It says where it is.
-pub(crate) fn hold(cell: &Cell, subject: Subject, during: Duration) -> Outcome<()> {
-    let _on_one_core = OnLoadCore::keep()?;
-    let data = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
-    let server = subject.start(data.path())?;
-    let mut load = Load::enter(subject, server.address, cell.rooms, cell.clients)?;
-    eprintln!("{} is process {}", subject.name(), server.process());
-    load.speak(cell.rate, during, cell.gather())
 }
 
 fn run_block(cell: &Cell, subject: Subject, round: usize, window: Duration) -> Outcome<Block> {

@@ -13,11 +13,10 @@ mod store;
 
 use std::error::Error;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::Parser;
 
-use fanout::subject::{BARE_SERVER, Subject};
+use fanout::subject::BARE_SERVER;
 use results::Folder;
 
 /// What can fail here fails for good, and says why.
@@ -35,11 +34,8 @@ struct Arguments {
     /// Measure nothing, only write BENCHMARKS.md anew
     #[arg(long)]
     report: bool,
-    /// Only run Noom under the load of a goal for some seconds, for a profile
-    #[arg(long, value_name = "SECONDS")]
-    hold: Option<u64>,
     /// Be the bare server
-    #[arg(long = "bare-server", hide = true, value_name = "MESSAGES")]
+    #[arg(long = BARE_SERVER, hide = true, value_name = "MESSAGES")]
     bare_server: Option<usize>,
     /// What Cargo says to every benchmark
     #[arg(long, hide = true)]
@@ -66,7 +62,6 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Outcome<()> {
-    debug_assert_eq!(BARE_SERVER, "--bare-server");
     if let Some(gather) = arguments.bare_server {
         return fanout::bare::serve(gather);
     }
@@ -75,12 +70,6 @@ fn run(arguments: &Arguments) -> Outcome<()> {
         return Err(format!("there is no goal {unknown}").into());
     }
     let wanted = |name: &str| chosen.is_empty() || chosen.contains(&name);
-    if let Some(seconds) = arguments.hold {
-        for cell in fanout::CELLS.iter().filter(|cell| wanted(cell.name)) {
-            fanout::hold(cell, Subject::Noom, Duration::from_secs(seconds))?;
-        }
-        return Ok(());
-    }
     let folder = Folder::open(arguments.quick)?;
     if !arguments.report {
         let quick = if arguments.quick { " QUICK=1" } else { "" };
@@ -102,8 +91,9 @@ fn run(arguments: &Arguments) -> Outcome<()> {
 type Experiment = fn(&Plan, &Folder) -> Outcome<()>;
 
 /// Everything that is no cell of the fan-out, by the name of its results.
-const EXPERIMENTS: [(&str, Experiment); 7] = [
+const EXPERIMENTS: [(&str, Experiment); 8] = [
     ("idle", fanout::measure_idle),
+    ("profile", fanout::profile::measure),
     ("commit", store::measure_commits),
     ("acks", store::measure_acks),
     ("pages", page::measure_pages),

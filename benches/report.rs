@@ -8,6 +8,7 @@ use std::fmt::Write;
 use serde::Deserialize;
 
 use crate::Outcome;
+use crate::fanout::profile::ProfileRow;
 use crate::fanout::subject::Subject;
 use crate::fanout::{Block, CELLS, Cell, IdleBlock};
 use crate::goals::{GOALS, commit_ratio, efficiency, of, page_ratio, ratio};
@@ -70,6 +71,7 @@ pub(crate) fn write(folder: &Folder, quick: bool) -> Outcome<()> {
             fanout(&mut page, folder, cell, &results.blocks)?;
         }
     }
+    profile(&mut page, folder)?;
     idle(&mut page, folder)?;
     store(&mut page, folder)?;
     pages(&mut page, folder)?;
@@ -198,6 +200,32 @@ fn fanout(page: &mut String, folder: &Folder, cell: &Cell, blocks: &[Block]) -> 
         && let Some(p50) = ratio(blocks, Subject::SocketIo, |block| block.p50_ms)
     {
         writeln!(page, "\nNoom's p50 is {p50} of socket.io's.")?;
+    }
+    Ok(())
+}
+
+fn profile(page: &mut String, folder: &Folder) -> Outcome<()> {
+    let Some(Results { blocks, .. }) = folder.read::<ProfileRow>("profile")? else { return Ok(()) };
+    page.push_str("\n## What limits: Noom's time in the cells of goals\n\n");
+    page.push_str("A function's own share, as `perf` samples it; what takes less than 1 % is left out.\n");
+    for cell in CELLS.iter().filter(|cell| cell.headline) {
+        let rows: Vec<_> = blocks.iter().filter(|row| row.cell == cell.name).collect();
+        let sum =
+            |in_kernel| -> f64 { rows.iter().filter(|row| row.in_kernel == in_kernel).map(|row| row.share).sum() };
+        if rows.is_empty() {
+            continue;
+        }
+        writeln!(
+            page,
+            "\n**{}**: of what is listed {:.0} % in the kernel, {:.0} % in Noom:\n",
+            cell.name,
+            sum(true),
+            sum(false)
+        )?;
+        for row in rows.iter().take(12) {
+            let whose = if row.in_kernel { "kernel" } else { "Noom" };
+            writeln!(page, "- {:.1} % `{}` ({whose})", row.share, row.symbol)?;
+        }
     }
     Ok(())
 }

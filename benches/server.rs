@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -43,9 +43,14 @@ impl Drop for Server {
     }
 }
 
+/// The program as `make build` leaves it, or another one to compare it with.
+pub(crate) fn noom() -> PathBuf {
+    std::env::var_os("NOOM_BENCH_SERVER").map_or_else(|| project().join("target/release/noom"), PathBuf::from)
+}
+
 /// Noom with its data in a folder, everything on; limits that one machine would run into are raised.
 pub(crate) fn noom_in(data: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_noom"));
+    let mut command = Command::new(noom());
     command.args(["--listen", "127.0.0.1:0", "--data-dir"]).arg(data);
     command.arg("--config").arg(project().join("Leptos.toml")).env("RUST_LOG", "warn");
     for limit in RAISED_LIMITS {

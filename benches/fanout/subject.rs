@@ -9,8 +9,8 @@ use crate::Outcome;
 use crate::machine::{node, peers, target};
 use crate::server::{Server, noom_in, start};
 
-/// The argument that makes this program the bare server.
-pub(crate) const BARE_SERVER: &str = "--bare-server";
+/// The argument that makes this program the bare server, without its dashes.
+pub(crate) const BARE_SERVER: &str = "bare-server";
 
 /// A server that is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -63,7 +63,7 @@ impl Subject {
         };
         let bare = |gather: &str| -> Outcome<Command> {
             let mut command = Command::new(std::env::current_exe()?);
-            command.args([BARE_SERVER, gather]);
+            command.args([&format!("--{BARE_SERVER}"), gather]);
             Ok(command)
         };
         start(match self {
