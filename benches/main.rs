@@ -75,7 +75,9 @@ fn run(arguments: &Arguments) -> Outcome<()> {
         let quick = if arguments.quick { " QUICK=1" } else { "" };
         let goals: String = arguments.goal.iter().map(|goal| format!(" GOAL={goal}")).collect();
         let plan = Plan { quick: arguments.quick, command: format!("make bench{quick}{goals}") };
-        for cell in fanout::CELLS.iter().filter(|cell| wanted(cell.name)) {
+        // A first look leaves out what no goal depends on.
+        let worth = |cell: &&fanout::Cell| wanted(cell.name) && (cell.headline || !plan.quick || !chosen.is_empty());
+        for cell in fanout::CELLS.iter().filter(worth) {
             fanout::measure(cell, &plan, &folder)?;
         }
         for (name, measure) in EXPERIMENTS {

@@ -181,7 +181,7 @@ pub(crate) fn measure_sizes(plan: &Plan, folder: &Folder) -> Outcome<()> {
             rows.push(SizeRow { name, first, raw: std::fs::metadata(&path)?.len(), brotli: brotli.len() });
         }
     }
-    rows.sort_by(|one, other| other.brotli.cmp(&one.brotli));
+    rows.sort_by_key(|row| std::cmp::Reverse(row.brotli));
     for row in &rows {
         eprintln!("sizes    {:40} {:8} bytes, {:8} with brotli", row.name, row.raw, row.brotli);
     }
