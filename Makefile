@@ -1,6 +1,6 @@
 # Two commands do everything on a fresh machine: make run, make test.
 
-.PHONY: help setup build run dev test lint test-rust test-browser simulate fuzz trust screenshot clean
+.PHONY: help setup build run dev test lint test-rust test-browser simulate fuzz trust bench screenshot clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -43,10 +43,14 @@ trust: ## Run what depends on chance for long, and write the figures into TRUST.
 	@scripts/setup.sh build
 	@SEEDS=$(SEEDS) CUTS=$(CUTS) scripts/trust.sh
 
+bench: setup ## Measure Noom beside others, write BENCHMARKS.md; QUICK=1: a first look, GOAL=F2: one goal
+	@QUICK="$(QUICK)" GOAL="$(GOAL)" scripts/bench.sh
+
 screenshot: ## Make the README's screenshot anew
 	@scripts/setup.sh test
 	@scripts/build.sh
 	@cd end2end && ../scripts/with-tools.sh node screenshot.mjs
 
 clean: ## Remove everything that was built here
-	rm -rf target end2end/node_modules end2end/test-results end2end/playwright-report
+	rm -rf target benches/browser/node_modules benches/peers/node_modules benches/peers/*/node_modules \
+		benches/peers/next/.next benches/peers/sveltekit/build benches/peers/sveltekit/.svelte-kit end2end/node_modules end2end/test-results end2end/playwright-report

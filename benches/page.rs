@@ -1,0 +1,243 @@
+//! The page: how much work it is to render it on the server, how large it is, what it feels like in a browser.
+
+mod load;
+mod text;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::machine::{OnLoadCore, cpu_time, node, peers, project};
+use crate::results::Folder;
+use crate::server::{Server, free_port, noom_in, start};
+use crate::store::fill_room;
+use crate::{Outcome, Plan};
+use load::{ask, under_load};
+
+/// The room that is looked at.
+const ROOM: &str = "bench";
+/// So many messages are in it.
+const MESSAGES: u64 = 50;
+/// Before it is measured, each renders for so long: the two on Node compile what runs often.
+const WARM_UP: Duration = Duration::from_secs(3);
+
+/// Who renders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Renderer {
+    /// Noom, from its database.
+    Noom,
+    /// Next.js, from memory.
+    Next,
+    /// SvelteKit, from memory.
+    Sveltekit,
+}
+
+impl Renderer {
+    /// What people call it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Noom => "Noom",
+            Self::Next => "Next.js",
+            Self::Sveltekit => "SvelteKit",
+        }
+    }
+
+    fn start(self, data: &Path) -> Outcome<Server> {
+        let port = free_port()?;
+        let mut command = Command::new(node());
+        match self {
+            Self::Noom => return start(noom_in(data)),
+            Self::Next => command.arg(peers().join("next/.next/standalone/server.js")),
+            Self::Sveltekit => command.arg(peers().join("sveltekit/build/index.js")),
+        };
+        command.env("PORT", port.to_string()).env("HOSTNAME", "127.0.0.1").env("HOST", "127.0.0.1");
+        command.env("NODE_ENV", "production").env("ROOM_FILE", data.join("room.json"));
+        crate::server::start_at(command, SocketAddr::from(([127, 0, 0, 1], port)))
+    }
+}
+
+/// Pages that one server rendered.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct PageBlock {
+    /// Whose.
+    pub(crate) renderer: Renderer,
+    /// Compared with blocks of the same round.
+    pub(crate) round: usize,
+    /// How many.
+    pub(crate) pages: u64,
+    /// How long it took.
+    pub(crate) seconds: f64,
+    /// What the server used.
+    pub(crate) cpu_seconds: f64,
+    /// How large a page is, with its head.
+    pub(crate) page_bytes: u64,
+}
+
+impl PageBlock {
+    /// Pages for each second that the server's core worked.
+    pub(crate) fn efficiency(&self) -> f64 {
+        self.pages as f64 / self.cpu_seconds
+    }
+}
+
+/// A file of the site.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct SizeRow {
+    /// Its name.
+    pub(crate) name: String,
+    /// Whether the chat page needs it, rather than only a call.
+    pub(crate) first: bool,
+    /// Bytes.
+    pub(crate) raw: u64,
+    /// Bytes as sent to a browser that takes brotli.
+    pub(crate) brotli: u64,
+}
+
+/// What appending a message costs a browser.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct AppendBlock {
+    /// So many messages stand in the room already.
+    pub(crate) shown: u64,
+    /// The main thread's work for one more, in the middle.
+    pub(crate) median_ms: f64,
+}
+
+/// What a page feels like, as Lighthouse and Chromium measure it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct LabBlock {
+    /// The device that is played: desktop or mobile.
+    pub(crate) device: String,
+    /// Largest Contentful Paint.
+    pub(crate) lcp_ms: f64,
+    /// Interaction to Next Paint, of writing and sending a message.
+    pub(crate) inp_ms: f64,
+    /// Cumulative Layout Shift.
+    pub(crate) cls: f64,
+    /// Total Blocking Time.
+    pub(crate) tbt_ms: f64,
+    /// Lighthouse's score for performance.
+    pub(crate) score: f64,
+}
+
+/// Compares who renders the room's page.
+pub(crate) fn measure_pages(plan: &Plan, folder: &Folder) -> Outcome<()> {
+    let _on_one_core = OnLoadCore::keep()?;
+    let (rounds, window) = if plan.quick { (1, 2) } else { (6, 4) };
+    let data = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
+    std::fs::write(data.path().join("room.json"), fill_room(data.path(), ROOM, MESSAGES)?)?;
+    let mut seen: Option<String> = None;
+    let mut blocks = Vec::new();
+    for round in 0..rounds {
+        let mut turn = [Renderer::Noom, Renderer::Next, Renderer::Sveltekit];
+        if round % 2 == 1 {
+            turn.reverse();
+        }
+        for renderer in turn {
+            let server = renderer.start(data.path())?;
+            let path = format!("/r/{ROOM}");
+            let visible = text::visible(&ask(server.address, &path)?);
+            if let Some(fault) = seen.as_ref().and_then(|seen| text::difference(seen, &visible)) {
+                return Err(format!("{} shows another text, at {fault}", renderer.name()).into());
+            }
+            seen.get_or_insert(visible);
+            let block = page_block(renderer, round, &server, &path, Duration::from_secs(window))?;
+            eprintln!("pages    {:10} {:8.0} pages/CPU-s", renderer.name(), block.efficiency());
+            blocks.push(block);
+        }
+    }
+    folder.write("pages", &plan.command, blocks)
+}
+
+fn page_block(renderer: Renderer, round: usize, server: &Server, path: &str, window: Duration) -> Outcome<PageBlock> {
+    under_load(server.address, path, |counts| {
+        std::thread::sleep(WARM_UP);
+        let (begin, cpu, (pages, bytes)) = (Instant::now(), cpu_time(&server.process())?, counts.now());
+        std::thread::sleep(window);
+        let (pages_now, bytes_now) = counts.now();
+        let cpu_seconds = (cpu_time(&server.process())? - cpu).as_secs_f64();
+        let pages = pages_now - pages;
+        let page_bytes = (bytes_now - bytes) / pages.max(1);
+        Ok(PageBlock { renderer, round, pages, seconds: begin.elapsed().as_secs_f64(), cpu_seconds, page_bytes })
+    })
+}
+
+/// Weighs the site's files.
+pub(crate) fn measure_sizes(plan: &Plan, folder: &Folder) -> Outcome<()> {
+    let site = project().join("target/site/pkg");
+    let mut rows = Vec::new();
+    for entry in std::fs::read_dir(&site).map_err(|_| "there is no site; see make build")? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let mut brotli = path.clone().into_os_string();
+        brotli.push(".br");
+        let Ok(brotli) = std::fs::metadata(PathBuf::from(brotli)) else { continue };
+        if name.ends_with(".js") || name.ends_with(".wasm") {
+            let first = !is_for_calls(&name);
+            rows.push(SizeRow { name, first, raw: std::fs::metadata(&path)?.len(), brotli: brotli.len() });
+        }
+    }
+    rows.sort_by_key(|row| std::cmp::Reverse(row.brotli));
+    for row in &rows {
+        eprintln!("sizes    {:40} {:8} bytes, {:8} with brotli", row.name, row.raw, row.brotli);
+    }
+    folder.write("sizes", &plan.command, rows)
+}
+
+/// What is split off the program is fetched only by those who make a call.
+fn is_for_calls(name: &str) -> bool {
+    name.contains("split_") || name.starts_with("chunk_")
+}
+
+/// Measures what a message costs a browser that shows many already.
+pub(crate) fn measure_append(plan: &Plan, folder: &Folder) -> Outcome<()> {
+    let (rounds, shown) = if plan.quick { (1, 1_000) } else { (3, 10_000) };
+    let mut blocks: Vec<AppendBlock> = Vec::new();
+    for _ in 0..rounds {
+        for shown in [0, shown] {
+            let block: AppendBlock = in_browser("append.js", &[shown.to_string()])?;
+            eprintln!("append   beside {:6} messages: {:.2} ms", block.shown, block.median_ms);
+            blocks.push(block);
+        }
+    }
+    folder.write("append", &plan.command, blocks)
+}
+
+/// Measures what the page feels like.
+pub(crate) fn measure_lab(plan: &Plan, folder: &Folder) -> Outcome<()> {
+    let rounds = if plan.quick { 1 } else { 3 };
+    let mut blocks: Vec<LabBlock> = Vec::new();
+    for _ in 0..rounds {
+        for device in ["desktop", "mobile"] {
+            let block: LabBlock = in_browser("lab.js", &[device.to_owned()])?;
+            eprintln!(
+                "lab      {device:8} LCP {:.0} ms, INP {:.0} ms, CLS {:.3}, score {:.2}",
+                block.lcp_ms, block.inp_ms, block.cls, block.score
+            );
+            blocks.push(block);
+        }
+    }
+    folder.write("lab", &plan.command, blocks)
+}
+
+/// Runs a script that drives a browser at a fresh server with a room of 50 messages, and reads what it found.
+fn in_browser<T: DeserializeOwned>(script: &str, arguments: &[String]) -> Outcome<T> {
+    let data = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
+    fill_room(data.path(), ROOM, MESSAGES)?;
+    let server = start(noom_in(data.path()))?;
+    let folder = project().join("benches/browser");
+    let output = Command::new(node())
+        .arg(folder.join(script))
+        .arg(format!("http://{}", server.address))
+        .args(arguments)
+        .stderr(std::process::Stdio::inherit())
+        .output()?;
+    if !output.status.success() {
+        return Err(format!("{script} failed").into());
+    }
+    Ok(serde_json::from_slice(&output.stdout)?)
+}
