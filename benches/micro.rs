@@ -7,7 +7,7 @@ use std::time::Instant;
 use divan::{AllocProfiler, Bencher, black_box};
 use noom::protocol::{ClientFrame, Message, MessageKey, ServerFrame, User, UserId};
 use noom::server::hub::core::{Author, ConnId, Core, History, Input, Output, RoomId, Stored};
-use noom::server::hub::outbox::{Link, Outbox, OutboxLimits};
+use noom::server::hub::outbox::{Link, Outbox, OutboxLimits, Waits};
 use noom::server::name_key::Nick;
 
 #[global_allocator]
@@ -87,7 +87,7 @@ fn hand_to_everyone(bencher: Bencher, people: usize) {
     let links: Vec<Link> = (0..people).map(|_| Outbox::new(limits)).collect();
     let frame = axum::extract::ws::Utf8Bytes::from(ServerFrame::NewMessage(message(1)).encode());
     bencher.bench_local(|| {
-        links.iter().for_each(|link: &Arc<Outbox>| link.push(frame.clone()));
+        links.iter().for_each(|link: &Arc<Outbox>| link.push(frame.clone(), Waits::Whole));
         links.iter().map(|link| link.take().frames.len()).sum::<usize>()
     });
 }
