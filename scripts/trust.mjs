@@ -6,7 +6,10 @@ import { basename, join } from "node:path";
 
 const [folder] = process.argv.slice(2);
 const number = (value) => (typeof value === "number" ? value.toLocaleString("en-US") : String(value));
-const words = (key) => key.replaceAll("_", " ").replace(/ (ms|kib)( max)?$/, (_, unit, max) => `${max ? ", longest" : ""}, ${unit === "ms" ? "ms" : "KiB"}`);
+const units = { ms: "ms", us: "µs" };
+const kinds = { max: ", longest", median: ", median" };
+const words = (key) =>
+  key.replaceAll("_", " ").replace(/ (ms|us)(?: (max|median))?$/, (_, unit, kind) => `${kinds[kind] ?? ""}, ${units[unit]}`);
 
 const tables = readdirSync(folder).sort().map((file) => {
   const figures = JSON.parse(readFileSync(join(folder, file), "utf8"));
