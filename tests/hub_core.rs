@@ -9,7 +9,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use noom::protocol::{Ack, CloseCode, ErrorCode, Message, MessageKey, ServerFrame, User, UserId};
-use noom::server::hub::core::{Author, ConnId, Core, GATE_KEEPS, GRACE, History, Input, Output, RoomId, Stored};
+use noom::server::hub::core::{
+    Author, ConnId, Core, GATE_KEEPS, GRACE, History, Input, Output, RoomId, Stored, TYPING_EVERY,
+};
 use noom::server::name_key::Nick;
 use proptest::prelude::*;
 
@@ -243,6 +245,12 @@ fn the_others_hear_that_somebody_writes_and_nobody_else() {
     assert_eq!(world.handle(typing(4)), Err(ErrorCode::NotInRoom));
     let heard: Vec<_> = (1..=4).map(|conn| world.heard(conn)).collect();
     assert_eq!(heard, [vec![], vec![], vec!["ann is writing".to_owned()], vec![]]);
+    // Who says it at every letter is heard as if it was said now and then.
+    (0..5).for_each(|_| world.handle(typing(1)).unwrap());
+    assert!(world.heard(3).is_empty());
+    world.wait(TYPING_EVERY);
+    (0..5).for_each(|_| world.handle(typing(1)).unwrap());
+    assert_eq!(world.heard(3).len(), 1);
 }
 
 #[test]

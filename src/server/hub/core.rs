@@ -22,6 +22,8 @@ pub const GRACE: Duration = Duration::from_secs(3);
 /// How long a room without people stays in memory.
 pub const EMPTY_ROOM_STAYS: Duration = Duration::from_secs(60);
 
+/// That somebody is writing is passed on so often, however often it is said.
+pub const TYPING_EVERY: Duration = Duration::from_secs(1);
 /// How many messages are kept for a connection while its history is read.
 pub const GATE_KEEPS: usize = 512;
 
@@ -286,6 +288,8 @@ struct Seat<L> {
     /// The last message in the history it was given. The store may have shown that history a
     /// message whose [`Input::Stored`] is still on its way.
     given: u64,
+    /// When it was last passed on that somebody is writing here.
+    typed_at: Option<Instant>,
 }
 
 impl<L> Default for Core<L> {
@@ -323,7 +327,7 @@ impl<L: Clone> Core<L> {
             }
             Input::Rename { user, nick, asker } => self.rename(user, nick, asker),
             Input::Post { conn, room, id, key, text } => self.post(conn, room, id, key, text),
-            Input::Typing { conn, room } => self.typing(conn, room),
+            Input::Typing { conn, room } => self.typing(now, conn, room),
             Input::Stored { author, room, outcome } => {
                 self.stored(author, room, outcome);
                 Ok(())
@@ -431,7 +435,7 @@ impl<L: Clone> Core<L> {
             seat.gate = Some(Vec::new());
             return Ok(());
         }
-        room.seats.push(Seat { conn, user, link, gate: Some(Vec::new()), given: 0 });
+        room.seats.push(Seat { conn, user, link, gate: Some(Vec::new()), given: 0, typed_at: None });
         self.conns.entry(conn).or_default().push(id);
         if let Some(person) = room.people.get_mut(&user) {
             person.seats += 1;
@@ -575,10 +579,15 @@ impl<L: Clone> Core<L> {
         Ok(())
     }
 
-    fn typing(&mut self, conn: ConnId, id: RoomId) -> Result<(), ErrorCode> {
-        let (room, _, user) = self.seated(conn, id)?;
+    fn typing(&mut self, now: Instant, conn: ConnId, id: RoomId) -> Result<(), ErrorCode> {
+        let (room, seat, user) = self.seated(conn, id)?;
+        if seat.typed_at.is_some_and(|at| now < at + TYPING_EVERY) {
+            return Ok(());
+        }
         let except = Except::Person(user.id);
         let frame = ServerFrame::Typing(Typing { room: room.name.to_string(), user });
+        let seats = self.rooms.get_mut(&id).into_iter().flat_map(|room| &mut room.seats);
+        seats.filter(|seat| seat.conn == conn).for_each(|seat| seat.typed_at = Some(now));
         self.outputs.push_back(Output::Broadcast { room: id, except, frame });
         Ok(())
     }
