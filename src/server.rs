@@ -21,6 +21,7 @@ mod tls;
 mod transport;
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -157,7 +158,8 @@ async fn tick(hub: Arc<Hub>) {
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     for ticks in 0_u64.. {
         interval.tick().await;
-        hub.tick();
+        // A panic must not stop the clock.
+        let _ = catch_unwind(AssertUnwindSafe(|| hub.tick()));
         if ticks.is_multiple_of(TICKS_A_MINUTE) {
             hub.directory.forget_old(Instant::now());
         }

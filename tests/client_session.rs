@@ -404,11 +404,23 @@ fn what_was_said_is_kept_until_it_is_stored_or_given_up() {
     (1..=3).for_each(|key| page.handle(Event::Ask(Ask::Post(post(key, "t")))));
     assert_eq!(page.kept.len(), 3);
     stored(&mut page, 1);
+    let kept = |page: &Page| page.kept.keys().map(|key| key.0).collect::<Vec<_>>();
+    // A full disk passes: it is said again, in its turn.
     let second = page.next_sent("new_message");
     page.refuse(&second, ErrorCode::StoreUnavailable.into());
-    assert_eq!(page.kept.keys().map(|key| key.0).collect::<Vec<_>>(), [2, 3], "a refused one may be sent again");
-    page.handle(Event::Ask(Ask::Discard(MessageKey(2))));
+    assert_eq!((kept(&page), page.fates().len()), (vec![2, 3], 1));
+    page.sleep_until_wake();
+    // What cannot be said is not said later by itself, when nobody expects it.
+    let second = page.next_sent("new_message");
+    page.refuse(&second, ErrorCode::KeyConflict.into());
+    assert_eq!(kept(&page), [3]);
+    assert_eq!(page.fates().last(), Some(&Fate::Refused(ErrorCode::KeyConflict.into())));
     stored(&mut page, 3);
+    assert!(page.kept.is_empty());
+    // Whoever tries again means it.
+    page.handle(Event::Ask(Ask::Post(post(2, "t"))));
+    page.handle(Event::Closed(1006));
+    page.handle(Event::Ask(Ask::Discard(MessageKey(2))));
     assert!(page.kept.is_empty());
 }
 
@@ -937,6 +949,18 @@ fn a_websocket_that_the_server_itself_closes_is_not_blocked() {
         page.handle(Event::Closed(CloseCode::Overloaded.number()));
         page.sleep_until_wake();
         assert_eq!(page.via, Some(Via::WebSocket));
+    }
+}
+
+#[test]
+fn a_websocket_that_something_in_between_closes_is_gone_around() {
+    let mut page = Page::new(1);
+    page.handle(Event::Start);
+    for via in [Via::WebSocket, Via::WebSocket, Via::Events] {
+        assert_eq!(page.via, Some(via));
+        page.handle(Event::Opened);
+        page.handle(Event::Closed(1002));
+        page.sleep_until_wake();
     }
 }
 

@@ -109,6 +109,10 @@ fn what_is_missing_in_the_middle_is_marked_and_filled_in() {
     let last = room.timeline.chunks.get_untracked().last().and_then(|chunk| chunk.rows.get_untracked().last().cloned());
     assert_eq!(last.map(|row| row.entry), Some(Entry::OtherHistory));
     assert_eq!(room.timeline.oldest_seq(), Some(8));
+    // Asked for before, and answered late: what comes before it is not what is shown.
+    let late = HistoryAck { messages: (1..=3).map(message).collect(), more: false };
+    state.apply(Change::Older { room: "garden".into(), before: 4, history: Some(late) });
+    assert_eq!((room.timeline.oldest_seq(), room.older.get_untracked()), (Some(8), Older::More));
 }
 
 #[test]

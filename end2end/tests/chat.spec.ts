@@ -172,14 +172,14 @@ test("what cannot be a message is said, and stays where it was typed", async ({ 
   await expect(page.getByRole("textbox", { name: "Message" })).toHaveValue(/^x{4001}$/);
 });
 
-test("a message that the server could not store is marked, and can be sent again or dropped", async ({ page }) => {
+test("a message that was refused is marked, and can be sent again or dropped", async ({ page }) => {
   let refusals = 2;
   await page.routeWebSocket("**/ws", (socket) => {
     const server = socket.connectToServer();
     socket.onMessage((text) => {
       const frame = JSON.parse(text.toString());
       if (frame.type !== "new_message" || refusals-- <= 0) return server.send(text);
-      const payload = { code: "STORE_UNAVAILABLE", message: "" };
+      const payload = { code: "TEXT_INVALID", message: "" };
       socket.send(JSON.stringify({ type: "error", id: frame.id, payload }));
     });
   });

@@ -5,6 +5,8 @@ use std::time::Duration;
 use leptos::either::EitherOf6;
 use leptos::prelude::*;
 use leptos_i18n::td;
+use wasm_bindgen::JsCast;
+use web_sys::{HtmlInputElement, HtmlTextAreaElement};
 
 use super::locale::Language;
 use crate::client::Client;
@@ -88,12 +90,22 @@ pub(super) fn ConnectionNotice() -> impl IntoView {
 /// Where the build is noted for which a page reloaded by itself, so that it does so once.
 const RELOADED_FOR: &str = "noom.reloaded-for";
 
+/// Whether a field holds anything but what the server put there.
+fn is_written_in() -> bool {
+    let Ok(fields) = document().query_selector_all("input, textarea") else { return false };
+    (0..fields.length()).filter_map(|index| fields.get(index)).any(|field| {
+        let text = field.dyn_ref::<HtmlTextAreaElement>().map(|text| Ok(text.value()) != text.default_value());
+        let line = || field.dyn_ref::<HtmlInputElement>().map(|line| line.value() != line.default_value());
+        text.or_else(line).unwrap_or(false)
+    })
+}
+
 /// Reloads a page that is of another build than the server while nobody looks at it, writes in it or
 /// talks in it.
 fn reload_unseen(client: Client) {
     let attempt = move || {
         let Some(build) = client.state.other_build.get_untracked() else { return };
-        let in_use = !document().hidden() || client.state.has_draft.get_untracked() || client.state.calls.has_meeting();
+        let in_use = !document().hidden() || is_written_in() || client.state.calls.has_meeting();
         let Ok(Some(storage)) = window().session_storage() else { return };
         let was_tried = storage.get_item(RELOADED_FOR).ok().flatten().is_some_and(|tried| tried == build);
         if !in_use && !was_tried && storage.set_item(RELOADED_FOR, &build).is_ok() {

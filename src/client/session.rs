@@ -281,10 +281,12 @@ impl Session {
     }
 
     fn closed(&mut self, now: u64, code: u16) {
-        if matches!(code, BROKEN | HUNG) {
-            self.ways.lost(code == HUNG);
-        } else {
+        // Only Noom's server says these; others may come from something in between that lets a WebSocket
+        // open and no more.
+        if code != HUNG && matches!(code, 1012 | 1013 | 4400..=4499) {
             self.ways.heard(now, || random(&mut self.chance));
+        } else {
+            self.ways.lost(code == HUNG);
         }
         if CloseCode::may_reconnect(code) {
             let restarting = self.return_in_ms.is_some() || code == CloseCode::Restarting.number();
@@ -313,9 +315,7 @@ impl Session {
     fn ask(&mut self, now: u64, ask: Ask) {
         match ask {
             Ask::Enter { room, after } => {
-                for post in self.unsent.iter().filter(|post| post.room == room).cloned().collect::<Vec<_>>() {
-                    self.tell(Change::Unsent(post));
-                }
+                self.tell_unsent(&room);
                 self.rooms.insert(room.clone(), Room { position: after, ..Room::default() });
                 self.enter(&room);
             }
@@ -445,6 +445,13 @@ impl Session {
         }
     }
 
+    /// Tells what waits to be said in a room.
+    fn tell_unsent(&mut self, room: &str) {
+        for post in self.unsent.iter().filter(|post| post.room == room) {
+            self.actions.push_back(Action::Tell(Change::Unsent(post.clone())));
+        }
+    }
+
     /// Leaves a room where nothing is left to say, if one was there for nothing else.
     fn end_errand(&mut self, name: &str) {
         let is_over = !self.unsent.iter().any(|post| post.room == name);
@@ -561,6 +568,7 @@ impl Session {
                         post.room = ack.room.clone();
                     }
                     self.tell(Change::Named { asked: name, room: ack.room.clone() });
+                    self.tell_unsent(&ack.room);
                     // A page shows it already, and what is left to say is said there. What this answer has is
                     // not for that page, which goes on from its own position.
                     if let Some(shown) = self.rooms.get_mut(&ack.room).filter(|_| room.errand) {
@@ -639,8 +647,8 @@ impl Session {
                 }
             },
             Asked::Post(post) => match refusal.code {
-                // It stays at the head of the queue, so the order is kept.
-                ErrorCode::RateLimited => {
+                // What passes: it stays at the head of the queue, so the order is kept.
+                ErrorCode::RateLimited | ErrorCode::StoreUnavailable => {
                     self.in_flight = None;
                     self.hold_posts_until = now + refusal.retry_after_ms.unwrap_or(RETRY_MS).max(1);
                 }
@@ -654,6 +662,8 @@ impl Session {
                 }
                 _ => {
                     self.post_done(id, post.key);
+                    // Its author is told, and may say it again; by itself it is not said later.
+                    self.actions.push_back(Action::Forget(post.key));
                     self.end_errand(&post.room);
                     self.tell(Change::Posted { room: post.room, key: post.key, fate: Fate::Refused(refusal) });
                 }

@@ -101,7 +101,7 @@ impl Client {
 
     /// Loads what is missing before a place in the middle.
     pub fn load_missing(&self, room: Room, before: u64) {
-        if room.filling.try_update_value(|filling| filling.replace(before)) == Some(Some(before)) {
+        if room.filling.try_update_value(|filling| filling.insert(before)) != Some(true) {
             return;
         }
         self.ask(Ask::Older { room: room.name.get_value(), before, limit: 100 });

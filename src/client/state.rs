@@ -2,6 +2,7 @@
 //!
 //! Updates are applied one by one: a signal that only kept the latest would lose messages.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use leptos::prelude::*;
@@ -28,8 +29,6 @@ pub struct State {
     pub naming: RwSignal<Naming>,
     /// The build that the server runs, when the page is of another.
     pub other_build: RwSignal<Option<String>>,
-    /// Whether something is written and not sent.
-    pub has_draft: RwSignal<bool>,
     /// Hears what happens in the call that one is in.
     pub calls: Listener,
     /// The room that is shown.
@@ -64,8 +63,8 @@ pub struct Room {
     pub pending: RwSignal<Vec<Pending>>,
     /// What is known of older messages than the oldest shown.
     pub older: RwSignal<Older>,
-    /// The place before which missing messages are on their way.
-    pub(super) filling: StoredValue<Option<u64>>,
+    /// The places before which missing messages are on their way.
+    pub(super) filling: StoredValue<BTreeSet<u64>>,
     /// Why one cannot be in the room.
     pub refusal: RwSignal<Option<ErrorCode>>,
     /// Goes up with every message of others that is appended.
@@ -115,7 +114,6 @@ impl State {
             rooms: RwSignal::new(None),
             naming: RwSignal::new(Naming::Open),
             other_build: RwSignal::new(None),
-            has_draft: RwSignal::new(false),
             calls: Listener::new(),
             room: RwSignal::new(None),
         }
@@ -195,11 +193,14 @@ impl State {
             }
             Change::Older { room, before, history } => {
                 if let Some(room) = self.shown(&room) {
+                    let oldest = room.timeline.oldest_seq();
                     match history {
-                        _ if room.timeline.oldest_seq().is_some_and(|oldest| before > oldest) => {
-                            room.filling.try_set_value(None);
+                        _ if oldest.is_some_and(|oldest| before > oldest) => {
+                            room.filling.try_update_value(|filling| filling.remove(&before));
                             room.timeline.fill(before, history.map(|history| history.messages));
                         }
+                        // Asked for when the room was shown before.
+                        _ if oldest != Some(before) => {}
                         Some(history) => {
                             room.timeline.prepend(history.messages);
                             room.older.set(Older::when(history.more));
@@ -264,7 +265,7 @@ impl Room {
             timeline: Timeline::new(ack.messages),
             pending: RwSignal::new(Vec::new()),
             older: RwSignal::new(Older::when(ack.more)),
-            filling: StoredValue::new(None),
+            filling: StoredValue::new(BTreeSet::new()),
             refusal: RwSignal::new(None),
             arrived: RwSignal::new(0),
             call: RwSignal::new(ack.call.unwrap_or_default()),

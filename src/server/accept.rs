@@ -20,7 +20,7 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use super::config::{Config, LimitSettings};
-use super::per_address::PerAddress;
+use super::per_address::{PerAddress, counted};
 use super::tls::Tls;
 
 /// A peer that takes nothing of what is written for so long is cut off. What carries frames gives up
@@ -54,7 +54,7 @@ pub(super) async fn serve(
                 }
             },
         };
-        let Some(guard) = open.admit(address.ip(), at_most) else { continue };
+        let Some(guard) = open.admit(counted(address.ip()), at_most) else { continue };
         // Frames are small and wanted now.
         let _ = stream.set_nodelay(true);
         let mut stream = TimeoutWriter::new(stream);

@@ -1,7 +1,7 @@
 //! How many of something each address has open.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Counts by address, of one kind of thing.
@@ -13,6 +13,14 @@ pub(super) struct PerAddress(Arc<Mutex<HashMap<IpAddr, usize>>>);
 pub(super) struct Guard {
     counts: PerAddress,
     address: IpAddr,
+}
+
+/// What counts as one address: of IPv6 the network (RFC 6177: a site has at least a /64, and all of its addresses).
+pub(super) fn counted(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from(u128::from(address) & !u128::from(u64::MAX)).into(),
+        address => address,
+    }
 }
 
 impl PerAddress {
@@ -47,6 +55,14 @@ impl Drop for Guard {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_network_of_ipv6_is_one_address_and_a_mapped_one_is_what_it_stands_for() {
+        let counted = |text: &str| counted(text.parse().unwrap()).to_string();
+        assert_eq!(counted("2001:db8:1:2:3:4:5:6"), counted("2001:db8:1:2::1"));
+        assert_ne!(counted("2001:db8:1:2::1"), counted("2001:db8:1:3::1"));
+        assert_eq!([counted("::ffff:192.0.2.7"), counted("192.0.2.7")], ["192.0.2.7", "192.0.2.7"]);
+    }
 
     #[test]
     fn each_address_has_its_own_count_and_gets_back_what_it_closes() {

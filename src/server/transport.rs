@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use super::Server;
 use super::hub::account::control_frames;
 use super::hub::outbox::Link;
-use super::per_address;
+use super::per_address::{self, counted};
 use super::session::{Session, Visitor};
 use crate::protocol::CloseCode;
 
@@ -96,7 +96,7 @@ pub(super) fn address(peer: SocketAddr, headers: &HeaderMap, trust_forwarded: bo
     let forwarded = headers.get_all("x-forwarded-for").iter().next_back().filter(|_| trust_forwarded);
     // The last entry is the one that the proxy itself added.
     let last = forwarded.and_then(|value| value.to_str().ok()?.rsplit(',').next()?.trim().parse().ok());
-    last.unwrap_or(peer.ip())
+    counted(last.unwrap_or(peer.ip()))
 }
 
 /// A connection from its beginning to its end.

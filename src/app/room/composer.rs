@@ -34,7 +34,6 @@ pub(super) fn Composer(here: Here, name: String, key: MessageKey) -> impl IntoVi
                 refusal.set(None);
                 here.client.post(here.room, text.to_owned());
                 field.set_value("");
-                here.client.state.has_draft.set(false);
             }
             // Nothing to send is no mistake worth words.
             Err(ErrorCode::TextEmpty) => {}
@@ -47,15 +46,10 @@ pub(super) fn Composer(here: Here, name: String, key: MessageKey) -> impl IntoVi
         post();
     };
     let changed = move |_| {
-        let has_draft = input.get_untracked().is_some_and(|field| !field.value().trim().is_empty());
-        here.client.state.has_draft.set(has_draft);
-        if has_draft {
+        if input.get_untracked().is_some_and(|field| !field.value().trim().is_empty()) {
             here.client.typing(here.room);
         }
     };
-    on_cleanup(move || {
-        here.client.state.has_draft.try_set(false);
-    });
     let keydown = move |event: leptos::ev::KeyboardEvent| {
         // 229: the key went to an input method that does not say so (older Safari, some Androids).
         let composing = event.is_composing() || event.key_code() == 229;

@@ -175,12 +175,16 @@ impl Shard {
 
     /// Ends rooms in which something panicked. Whoever asked is closed with all the others there.
     fn evict(&mut self, rooms: &[RoomId], effects: &impl Effects) -> Result<(), ErrorCode> {
-        for room in rooms {
-            self.core.evict(*room);
-            self.calls.evict(*room);
-        }
-        self.carry_out(effects);
-        self.carry_out_calls(effects);
+        // What waits to be carried out may be what panicked; then the next to come carries out the rest.
+        let evicted = catch_unwind(AssertUnwindSafe(|| {
+            for room in rooms {
+                self.core.evict(*room);
+                self.calls.evict(*room);
+            }
+            self.carry_out(effects);
+            self.carry_out_calls(effects);
+        }));
+        drop(evicted);
         Err(ErrorCode::StoreUnavailable)
     }
 

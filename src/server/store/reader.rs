@@ -1,5 +1,6 @@
 //! Reading: a few connections, each used by one blocking task at a time.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -39,10 +40,16 @@ impl Readers {
             let _permit = permit;
             let take = || idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let mut connection = take().ok_or(StoreError::Unavailable)?;
-            let transaction = connection.transaction();
-            let result = transaction.and_then(|transaction| read(&transaction)).map_err(|error| {
-                tracing::error!(%error, "cannot read from the database");
-                StoreError::Unavailable
+            // A connection that was lost with a panic would be missed by all who come later.
+            let result = catch_unwind(AssertUnwindSafe(|| {
+                let transaction = connection.transaction();
+                transaction.and_then(|transaction| read(&transaction))
+            }));
+            let result = result.map_err(|_| StoreError::Unavailable).and_then(|result| {
+                result.map_err(|error| {
+                    tracing::error!(%error, "cannot read from the database");
+                    StoreError::Unavailable
+                })
             });
             idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
             result

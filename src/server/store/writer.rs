@@ -18,6 +18,8 @@ use crate::protocol::{ErrorCode, Message, MessageKey, User, UserId};
 use crate::server::hub::core::{RoomId, Stored};
 use crate::server::name_key::RoomName;
 
+/// The exit code when it is not known what reached the disk (EX_IOERR of sysexits.h).
+const UNSURE: i32 = 74;
 /// What may wait for the writer. At the rate of a slow disk this is some seconds of work.
 const QUEUE: usize = 8_192;
 /// And how much text, in bytes.
@@ -105,7 +107,12 @@ impl Writer {
         let (queue, writes) = sync_channel(QUEUE);
         let waiting = Arc::new(AtomicUsize::new(0));
         let work = Work { connection, writes, waiting: waiting.clone(), mark, stored };
-        let thread = std::thread::Builder::new().name("store".into()).spawn(move || work.run())?;
+        let thread = std::thread::Builder::new().name("store".into()).spawn(move || {
+            // Without this thread nothing is ever stored again. A new process begins with what is there.
+            if catch_unwind(AssertUnwindSafe(|| work.run())).is_err() {
+                std::process::exit(UNSURE);
+            }
+        })?;
         Ok(Self { queue: Mutex::new(Some(queue)), waiting, thread: Mutex::new(Some(thread)) })
     }
 
@@ -341,7 +348,7 @@ fn report(error: &rusqlite::Error, what: &str) {
     if error.sqlite_error().is_some_and(|error| FAILED_SYNCS.contains(&error.extended_code)) {
         // Whether the pages reached the disk is unknown, and asking again may wrongly say yes. Only
         // a new process, reading what is there, can tell.
-        std::process::exit(74);
+        std::process::exit(UNSURE);
     }
 }
 
