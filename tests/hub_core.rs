@@ -251,6 +251,9 @@ fn the_others_hear_that_somebody_writes_and_nobody_else() {
     world.wait(TYPING_EVERY);
     (0..5).for_each(|_| world.handle(typing(1)).unwrap());
     assert_eq!(world.heard(3).len(), 1);
+    world.post(1, 1, "said").unwrap();
+    world.handle(typing(1)).unwrap();
+    assert_eq!(world.heard(3), ["ann is writing"], "something else, after what was said");
 }
 
 #[test]

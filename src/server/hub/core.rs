@@ -575,6 +575,8 @@ impl<L: Clone> Core<L> {
         let (room, seat, user) = self.seated(conn, id)?;
         let author = Author::Connection { link: seat.link.clone(), id: frame_id };
         let append = Output::Append { author, room: id, name: room.name.clone(), user, key, text };
+        // What comes after it is written anew.
+        self.note_typed(conn, id, None);
         self.outputs.push_back(append);
         Ok(())
     }
@@ -586,10 +588,14 @@ impl<L: Clone> Core<L> {
         }
         let except = Except::Person(user.id);
         let frame = ServerFrame::Typing(Typing { room: room.name.to_string(), user });
-        let seats = self.rooms.get_mut(&id).into_iter().flat_map(|room| &mut room.seats);
-        seats.filter(|seat| seat.conn == conn).for_each(|seat| seat.typed_at = Some(now));
+        self.note_typed(conn, id, Some(now));
         self.outputs.push_back(Output::Broadcast { room: id, except, frame });
         Ok(())
+    }
+
+    fn note_typed(&mut self, conn: ConnId, id: RoomId, at: Option<Instant>) {
+        let seats = self.rooms.get_mut(&id).into_iter().flat_map(|room| &mut room.seats);
+        seats.filter(|seat| seat.conn == conn).for_each(|seat| seat.typed_at = at);
     }
 
     /// A room, the connection's seat in it, and whose it is.
