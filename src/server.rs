@@ -17,6 +17,7 @@ mod http;
 mod origin;
 mod per_address;
 mod random;
+mod socket;
 mod tls;
 mod transport;
 
@@ -105,6 +106,10 @@ pub async fn run(config: Config) -> Result<(), StartError> {
         println!("Noom is at {}://{address}", if tls.is_some() { "https" } else { "http" });
     }
     let renewing = tokio::spawn(renew(tls.clone()));
+    for flusher in server.hub.flushers() {
+        let flusher = flusher.clone();
+        tokio::spawn(async move { flusher.run().await });
+    }
     let ticking = tokio::spawn(tick(server.hub.clone()));
     let accepting = CancellationToken::new();
     let (router, config) = (http::router(&server), server.config.clone());

@@ -3,6 +3,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ use tower::ServiceExt;
 
 use super::config::{Config, LimitSettings};
 use super::per_address::{PerAddress, counted};
+use super::socket::{SharedSocket, SocketStream};
 use super::tls::Tls;
 
 /// A peer that takes nothing of what is written for so long is cut off. What carries frames gives up
@@ -57,20 +59,21 @@ pub(super) async fn serve(
         let Some(guard) = open.admit(counted(address.ip()), at_most) else { continue };
         // Frames are small and wanted now.
         let _ = stream.set_nodelay(true);
-        let mut stream = TimeoutWriter::new(stream);
-        stream.set_timeout(Some(READ_WITHIN));
-        let stream = Box::pin(stream);
         let (router, limits, stop, tls) = (router.clone(), limits.clone(), stop.clone(), tls.clone());
         connections.spawn(async move {
             // Until it ends, or is upgraded to a WebSocket, which is counted elsewhere.
             let _guard = guard;
             match tls {
-                None => connection(stream, address, router, limits, stop).await,
+                None => {
+                    let stream = SocketStream::new(stream);
+                    let shared = stream.shared();
+                    connection(patient(stream), Some(shared), address, router, limits, stop).await;
+                }
                 Some(tls) => {
                     // Who speaks no TLS, or slowly, gets no answer: there is none that they could read.
                     let within = Duration::from_secs(limits.header_seconds);
-                    if let Ok(Ok(stream)) = timeout(within, tls.acceptor().accept(stream)).await {
-                        connection(stream, address, router, limits, stop).await;
+                    if let Ok(Ok(stream)) = timeout(within, tls.acceptor().accept(patient(stream))).await {
+                        connection(stream, None, address, router, limits, stop).await;
                     }
                 }
             }
@@ -80,8 +83,17 @@ pub(super) async fn serve(
     let _ = timeout(LINGER, connections.wait()).await;
 }
 
+/// The same stream, given up when the peer takes nothing for long.
+fn patient<S: AsyncRead + AsyncWrite>(stream: S) -> Pin<Box<TimeoutWriter<S>>> {
+    let mut stream = TimeoutWriter::new(stream);
+    stream.set_timeout(Some(READ_WITHIN));
+    Box::pin(stream)
+}
+
+/// Serves one connection. `shared`: its socket, if what is written needs no encryption.
 async fn connection(
     stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    shared: Option<Arc<SharedSocket>>,
     address: SocketAddr,
     router: Router,
     limits: LimitSettings,
@@ -89,6 +101,7 @@ async fn connection(
 ) {
     let service = router.map_request(move |mut request: hyper::Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(ConnectInfo(address));
+        request.extensions_mut().insert(shared.clone());
         request.map(axum::body::Body::new)
     });
     let service = TowerToHyperService::new(service.map_err(|error: Infallible| error));

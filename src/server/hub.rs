@@ -32,7 +32,7 @@ use crate::server::store::{Append, AppendError, RoomRow, Store, StoreError};
 use account::{Account, Allowance, Directory, lock};
 use core::{Author, ConnId, Input, Output, RoomId, Ticket};
 use lobby::Lobby;
-use outbox::{Link, Outbox, OutboxLimits, Waits};
+use outbox::{Flusher, Link, Outbox, OutboxLimits, Waits};
 use shards::{Effects, Shards};
 
 /// How often [`Hub::tick`] wants to be called: the list of rooms is sent at most so often.
@@ -52,6 +52,7 @@ pub struct Hub {
     shards: Shards,
     lobby: Mutex<Lobby<Link>>,
     connections: Mutex<HashMap<ConnId, Link>>,
+    flushers: Box<[Arc<Flusher>]>,
     forms: Mutex<HashMap<Ticket, oneshot::Sender<Result<PostAck, Refusal>>>>,
     next_number: AtomicU64,
     myself: std::sync::Weak<Self>,
@@ -80,7 +81,7 @@ pub struct Look {
 }
 
 impl Hub {
-    /// A hub over a store, with a shard a core. `ice`: what people in calls are told.
+    /// A hub over a store, with a shard and a flusher a core. `ice`: what people in calls are told.
     pub fn new(store: Store, limits: LimitSettings, ice: IceSettings) -> Arc<Self> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Arc::new_cyclic(|myself| Self {
@@ -91,6 +92,7 @@ impl Hub {
             shards: Shards::new(cores),
             lobby: Mutex::default(),
             connections: Mutex::default(),
+            flushers: (0..cores).map(|_| Arc::default()).collect(),
             forms: Mutex::default(),
             next_number: AtomicU64::new(1),
             myself: myself.clone(),
@@ -119,6 +121,16 @@ impl Hub {
             account.disconnect(conn);
             self.shards.disconnect(conn, farewell, self);
         }
+    }
+
+    /// Who writes to a connection whose outbox has a line.
+    pub fn flusher(&self, conn: ConnId) -> Arc<Flusher> {
+        self.flushers[conn.0 as usize % self.flushers.len()].clone()
+    }
+
+    /// All who write to lines. Each has to run.
+    pub fn flushers(&self) -> &[Arc<Flusher>] {
+        &self.flushers
     }
 
     /// The outboxes of all connections.
@@ -455,12 +467,12 @@ impl Effects for Hub {
 }
 
 /// Puts a frame into an outbox.
-pub fn send(link: &Outbox, frame: &ServerFrame) {
+pub fn send(link: &Link, frame: &ServerFrame) {
     link.push(frame.encode().into(), Waits::of(frame));
 }
 
 /// Answers a command that had an id.
-pub fn acknowledge(link: &Outbox, id: Option<u64>, ack: Ack) {
+pub fn acknowledge(link: &Link, id: Option<u64>, ack: Ack) {
     if let Some(id) = id {
         send(link, &ServerFrame::Ack { id, ack });
     }

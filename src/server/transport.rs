@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::Server;
 use super::hub::account::control_frames;
-use super::hub::outbox::Link;
+use super::hub::outbox::{Link, WriteNow};
 use super::per_address::{self, counted};
 use super::session::{Session, Visitor};
 use crate::protocol::CloseCode;
@@ -39,7 +39,12 @@ trait Wire: Send {
     /// What the peer sends next. Loses nothing when it is given up half-way.
     fn receive(&mut self) -> impl Future<Output = Received> + Send;
 
-    /// Writes these frames, with as few system calls as possible.
+    /// Where others can write frames, without this.
+    fn line(&self) -> Option<Arc<dyn WriteNow>> {
+        None
+    }
+
+    /// Writes what its line keeps, then these frames, with as few system calls as possible.
     fn write(&mut self, frames: VecDeque<Utf8Bytes>) -> impl Future<Output = Result<(), Gone>> + Send;
 
     /// Asks for a sign of life.
@@ -104,6 +109,9 @@ async fn serve(server: Arc<Server>, mut wire: impl Wire, Admitted { visitor, _gu
     let Some(registered) = server.hub.register() else {
         return wire.end(Some(CloseCode::Overloaded)).await;
     };
+    if let Some(line) = wire.line() {
+        registered.outbox.connect(line, server.hub.flusher(registered.conn));
+    }
     let mut session = Session::new(server.hub.clone(), server.identity.clone(), visitor, registered);
     let outbox = session.outbox().clone();
     if server.draining.is_cancelled() {
@@ -112,8 +120,9 @@ async fn serve(server: Arc<Server>, mut wire: impl Wire, Admitted { visitor, _gu
     let conversation = AssertUnwindSafe(converse(&server, &mut wire, &mut session, &outbox));
     // A panic is counted and logged where it happened, and ends this connection only.
     let ended = conversation.catch_unwind().await.unwrap_or(Some(CloseCode::Internal));
-    // Its rooms need not wait for the last bytes.
+    // Its rooms need not wait for the last bytes, and nobody writes after a close.
     drop(session);
+    outbox.end();
     wire.end(ended).await;
 }
 
@@ -186,7 +195,7 @@ async fn converse(server: &Server, wire: &mut impl Wire, session: &mut Session, 
 async fn write_waiting(wire: &mut impl Wire, outbox: &Link, by: Instant) -> Option<Option<CloseCode>> {
     loop {
         let waiting = outbox.take();
-        if waiting.frames.is_empty() {
+        if waiting.is_nothing() {
             return waiting.close.map(Some);
         }
         let written = tokio::select! {

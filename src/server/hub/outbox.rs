@@ -1,13 +1,25 @@
 //! What waits to be written to one connection: bounded, and shared bytes.
+//!
+//! An outbox that has a line is written by a [`Flusher`], many in a row: to wake up a task for each would cost as
+//! much as the writing. While one is written, more gathers for the others. The rest, and whoever does not read fast
+//! enough, are the affair of their own tasks.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use axum::extract::ws::Utf8Bytes;
 use tokio::sync::Notify;
 
+use super::account::lock;
 use crate::protocol::{CloseCode, ServerFrame, UserId};
+
+/// After so many connections a flusher lets others have its thread.
+const AT_A_TIME: usize = 32;
+/// So many places for frames are kept for use again. More were for a burst, and are given back.
+const PLACES_KEPT: usize = 64;
 
 /// How much may wait.
 #[derive(Clone, Copy, Debug)]
@@ -18,12 +30,30 @@ pub struct OutboxLimits {
     pub bytes: usize,
 }
 
+/// What frames can be written to by anybody, at once.
+pub trait WriteNow: fmt::Debug + Send + Sync {
+    /// Writes frames, after what it still keeps of earlier ones. Keeps what the peer does not take now, and says
+    /// whether that is nothing.
+    fn write_now(&self, frames: &VecDeque<Utf8Bytes>) -> bool;
+}
+
 /// The sending half of a connection, shared by everything that has something to tell it.
 #[derive(Debug)]
 pub struct Outbox {
     limits: OutboxLimits,
     queue: Mutex<Queue>,
+    /// Wakes the connection's task.
     wake: Notify,
+    line: OnceLock<Line>,
+}
+
+/// How an outbox is written without its connection's task.
+#[derive(Debug)]
+struct Line {
+    to: Arc<dyn WriteNow>,
+    flusher: Arc<Flusher>,
+    /// Held from the taking of frames until they are written, so that they keep their order.
+    turn: Mutex<()>,
 }
 
 /// A connection's outbox, as rooms hold it.
@@ -66,28 +96,44 @@ struct Queue {
     subjects: Vec<(u64, usize)>,
     bytes: usize,
     closing: Option<CloseCode>,
+    /// Whether somebody is about to write already.
+    is_announced: bool,
 }
 
 /// What [`Outbox::take`] found.
 #[derive(Debug, Default)]
 pub struct Waiting {
-    /// Frames to write, in order.
+    /// Frames to write, in order. None where a line writes them.
     pub frames: VecDeque<Utf8Bytes>,
+    /// Whether the line keeps something that the peer does not take yet.
+    pub is_kept: bool,
     /// Close with this afterwards.
     pub close: Option<CloseCode>,
+}
+
+impl Waiting {
+    /// Whether nothing is left to write.
+    pub fn is_nothing(&self) -> bool {
+        self.frames.is_empty() && !self.is_kept
+    }
 }
 
 impl Outbox {
     /// An empty outbox.
     pub fn new(limits: OutboxLimits) -> Arc<Self> {
-        Arc::new(Self { limits, queue: Mutex::default(), wake: Notify::new() })
+        Arc::new(Self { limits, queue: Mutex::default(), wake: Notify::new(), line: OnceLock::new() })
+    }
+
+    /// Lets a flusher write it, from now on. Once only.
+    pub fn connect(&self, to: Arc<dyn WriteNow>, flusher: Arc<Flusher>) {
+        let _ = self.line.set(Line { to, flusher, turn: Mutex::default() });
     }
 
     /// Adds a frame. An outbox that has no room for it closes the connection as a slow consumer
     /// instead: the reader can resume, and nothing is missing from the middle. A frame that finds
     /// the outbox empty is always taken.
-    pub fn push(&self, frame: Utf8Bytes, waits: Waits) {
-        let mut queue = self.lock();
+    pub fn push(self: &Arc<Self>, frame: Utf8Bytes, waits: Waits) {
+        let mut queue = lock(&self.queue);
         if queue.closing.is_some() {
             return;
         }
@@ -95,29 +141,84 @@ impl Outbox {
             queue.remove(subject);
         }
         let full = queue.frames.len() >= self.limits.frames || queue.bytes + frame.len() > self.limits.bytes;
-        if !full || queue.frames.is_empty() {
-            queue.add(frame, waits);
-        } else if matches!(waits, Waits::Hint(_)) {
+        if full && !queue.frames.is_empty() {
+            if !matches!(waits, Waits::Hint(_)) {
+                *queue = Queue { closing: Some(CloseCode::SlowConsumer), ..Queue::default() };
+                drop(queue);
+                self.wake.notify_one();
+            }
             return;
-        } else {
-            *queue = Queue { closing: Some(CloseCode::SlowConsumer), ..Queue::default() };
+        }
+        queue.add(frame, waits);
+        if std::mem::replace(&mut queue.is_announced, true) {
+            return;
         }
         drop(queue);
-        self.wake.notify_one();
+        match self.line.get() {
+            Some(line) => line.flusher.announce(self.clone()),
+            None => self.wake.notify_one(),
+        }
     }
 
     /// Asks for the connection to be closed after what waits now. The first reason stands.
     pub fn close(&self, code: CloseCode) {
-        self.lock().closing.get_or_insert(code);
+        lock(&self.queue).closing.get_or_insert(code);
         self.wake.notify_one();
     }
 
-    /// Takes everything that waits.
+    /// Takes everything that waits. Where there is a line, it is written there at once.
     pub fn take(&self) -> Waiting {
-        let mut queue = self.lock();
-        queue.bytes = 0;
+        let mut frames = VecDeque::new();
+        match self.line.get() {
+            None => {
+                let close = self.take_into(&mut frames);
+                Waiting { frames, is_kept: false, close }
+            }
+            Some(line) => {
+                let (is_written, close) = self.write_to(line, &mut frames);
+                Waiting { frames, is_kept: !is_written, close }
+            }
+        }
+    }
+
+    /// Writes what waits to the line, through a queue that is empty before and afterwards. Says whether the peer took
+    /// everything, and whether the connection is to be closed afterwards.
+    fn write_to(&self, line: &Line, taken: &mut VecDeque<Utf8Bytes>) -> (bool, Option<CloseCode>) {
+        let _turn = lock(&line.turn);
+        let close = self.take_into(taken);
+        let is_written = line.to.write_now(taken);
+        taken.clear();
+        taken.shrink_to(PLACES_KEPT);
+        if !is_written {
+            // Its task is about to.
+            lock(&self.queue).is_announced = true;
+        }
+        (is_written, close)
+    }
+
+    fn take_into(&self, taken: &mut VecDeque<Utf8Bytes>) -> Option<CloseCode> {
+        let mut queue = lock(&self.queue);
+        std::mem::swap(&mut queue.frames, taken);
         queue.subjects.clear();
-        Waiting { frames: std::mem::take(&mut queue.frames), close: queue.closing }
+        queue.bytes = 0;
+        queue.is_announced = false;
+        queue.closing
+    }
+
+    /// Writes what waits to the line, for a flusher. When the peer does not take it, its task has to wait for that.
+    fn flush(&self, taken: &mut VecDeque<Utf8Bytes>) {
+        let Some(line) = self.line.get() else { return };
+        if !self.write_to(line, taken).0 {
+            self.wake.notify_one();
+        }
+    }
+
+    /// Throws away what waits. When this returns, nobody writes any more, nor will.
+    pub fn end(&self) {
+        let _turn = self.line.get().map(|line| lock(&line.turn));
+        let mut queue = lock(&self.queue);
+        let closing = queue.closing.or(Some(CloseCode::Internal));
+        *queue = Queue { closing, ..Queue::default() };
     }
 
     /// Waits until there may be something to take.
@@ -130,16 +231,50 @@ impl Outbox {
     pub async fn overflowed(&self) {
         loop {
             let woken = self.wake.notified();
-            if self.lock().closing == Some(CloseCode::SlowConsumer) {
+            if lock(&self.queue).closing == Some(CloseCode::SlowConsumer) {
                 return;
             }
             woken.await;
         }
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, Queue> {
-        // Nothing in here panics half-way: a poisoned queue is a whole one.
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+/// Writes to connections whose outboxes have something, one after the other.
+#[derive(Debug, Default)]
+pub struct Flusher {
+    announced: Mutex<Vec<Link>>,
+    wake: Notify,
+}
+
+impl Flusher {
+    fn announce(&self, link: Link) {
+        let mut announced = lock(&self.announced);
+        announced.push(link);
+        let is_first = announced.len() == 1;
+        drop(announced);
+        if is_first {
+            self.wake.notify_one();
+        }
+    }
+
+    /// Writes for ever.
+    pub async fn run(&self) {
+        let (mut links, mut taken) = (Vec::new(), VecDeque::new());
+        loop {
+            self.wake.notified().await;
+            std::mem::swap(&mut *lock(&self.announced), &mut links);
+            for (index, link) in links.drain(..).enumerate() {
+                let written = catch_unwind(AssertUnwindSafe(|| link.flush(&mut taken)));
+                if written.is_err() {
+                    // It has been counted and logged; the others go on.
+                    taken.clear();
+                    link.close(CloseCode::Internal);
+                }
+                if index % AT_A_TIME == AT_A_TIME - 1 {
+                    tokio::task::yield_now().await;
+                }
+            }
+        }
     }
 }
 
@@ -163,6 +298,10 @@ impl Queue {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::Ordering::Relaxed;
+
+    use futures::FutureExt;
+
     use super::*;
 
     fn outbox(frames: usize, bytes: usize) -> Arc<Outbox> {
@@ -221,6 +360,76 @@ mod tests {
         outbox.push("12".into(), Waits::Whole);
         outbox.push("34".into(), Waits::Whole);
         assert_eq!(outbox.take().close, Some(CloseCode::SlowConsumer));
+    }
+
+    #[derive(Debug, Default)]
+    struct Paper {
+        written: Mutex<Vec<String>>,
+        is_full: std::sync::atomic::AtomicBool,
+        is_broken: std::sync::atomic::AtomicBool,
+    }
+
+    impl WriteNow for Paper {
+        fn write_now(&self, frames: &VecDeque<Utf8Bytes>) -> bool {
+            assert!(!self.is_broken.load(Relaxed), "boom");
+            lock(&self.written).extend(frames.iter().map(ToString::to_string));
+            !self.is_full.load(Relaxed)
+        }
+    }
+
+    #[test]
+    fn a_flusher_writes_in_order_and_leaves_whoever_reads_slowly_to_their_task() {
+        let (paper, flusher) = (Arc::<Paper>::default(), Arc::<Flusher>::default());
+        let outbox = outbox(2, 100);
+        outbox.connect(paper.clone(), flusher.clone());
+        outbox.push("a".into(), Waits::Whole);
+        outbox.push("b".into(), Waits::Whole);
+        assert!(flusher.run().now_or_never().is_none(), "it waits for more");
+        assert_eq!(*lock(&paper.written), ["a", "b"]);
+        assert!(outbox.ready().now_or_never().is_none(), "its task has nothing to do");
+
+        paper.is_full.store(true, Relaxed);
+        outbox.push("c".into(), Waits::Whole);
+        assert!(flusher.run().now_or_never().is_none());
+        assert!(outbox.ready().now_or_never().is_some(), "its task has to wait for the peer");
+        for frame in ["d", "e", "f"] {
+            outbox.push(frame.into(), Waits::Whole);
+        }
+        assert!(flusher.run().now_or_never().is_none());
+        assert_eq!(*lock(&paper.written), ["a", "b", "c"], "nothing is missing from the middle");
+        assert_eq!(outbox.take().close, Some(CloseCode::SlowConsumer));
+    }
+
+    #[test]
+    fn what_a_peer_does_not_take_is_not_done_and_after_the_end_nothing_is_written() {
+        let (paper, flusher) = (Arc::<Paper>::default(), Arc::<Flusher>::default());
+        let outbox = outbox(10, 100);
+        outbox.connect(paper.clone(), flusher.clone());
+        paper.is_full.store(true, Relaxed);
+        outbox.push("a".into(), Waits::Whole);
+        let waiting = outbox.take();
+        assert!(waiting.frames.is_empty() && !waiting.is_nothing(), "the line keeps it");
+        paper.is_full.store(false, Relaxed);
+        assert!(outbox.take().is_nothing());
+        outbox.push("b".into(), Waits::Whole);
+        outbox.end();
+        outbox.push("c".into(), Waits::Whole);
+        assert!(flusher.run().now_or_never().is_none());
+        assert_eq!(*lock(&paper.written), ["a"]);
+    }
+
+    #[test]
+    fn a_line_that_panics_is_closed_and_the_others_are_written() {
+        let (broken, paper, flusher) = (Arc::<Paper>::default(), Arc::<Paper>::default(), Arc::<Flusher>::default());
+        broken.is_broken.store(true, Relaxed);
+        let (first, second) = (outbox(10, 100), outbox(10, 100));
+        first.connect(broken, flusher.clone());
+        second.connect(paper.clone(), flusher.clone());
+        first.push("a".into(), Waits::Whole);
+        second.push("b".into(), Waits::Whole);
+        assert!(flusher.run().now_or_never().is_none());
+        assert_eq!(lock(&first.queue).closing, Some(CloseCode::Internal));
+        assert_eq!(*lock(&paper.written), ["b"]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade};
-use axum::extract::{ConnectInfo, State};
+use axum::extract::{ConnectInfo, Extension, State};
 use axum::response::{IntoResponse, Response};
 use futures::{SinkExt, StreamExt};
 use http::HeaderMap;
@@ -15,17 +15,26 @@ use tokio_tungstenite::tungstenite;
 use super::{Admitted, Gone, LINGER, Received, Wire, patience, serve};
 use crate::protocol::{CloseCode, MAX_FRAME_BYTES};
 use crate::server::Server;
+use crate::server::hub::outbox::WriteNow;
 use crate::server::origin::check_origin;
+use crate::server::socket::SharedSocket;
 
 /// tungstenite allocates this much for reading per connection; its default is 128 KiB.
 const READ_BUFFER: usize = 2 * 1024;
 /// So many bytes are gathered before a write; everything that waits is gathered anyway.
 const WRITE_BUFFER: usize = 16 * 1024;
 
+/// A WebSocket, and the socket below it if others may write there.
+struct Socket {
+    frames: WebSocket,
+    shared: Option<Arc<SharedSocket>>,
+}
+
 /// `GET /ws`.
 pub(in crate::server) async fn upgrade(
     State(server): State<Arc<Server>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    Extension(shared): Extension<Option<Arc<SharedSocket>>>,
     headers: HeaderMap,
     upgrade: WebSocketUpgrade,
 ) -> Response {
@@ -41,15 +50,15 @@ pub(in crate::server) async fn upgrade(
         .write_buffer_size(WRITE_BUFFER)
         .max_message_size(MAX_FRAME_BYTES)
         .max_frame_size(MAX_FRAME_BYTES)
-        .on_upgrade(move |socket| {
+        .on_upgrade(move |frames| {
             let connections = server.connections.clone();
-            connections.track_future(serve(server, socket, admitted))
+            connections.track_future(serve(server, Socket { frames, shared }, admitted))
         })
 }
 
-impl Wire for WebSocket {
+impl Wire for Socket {
     async fn receive(&mut self) -> Received {
-        match self.next().await {
+        match self.frames.next().await {
             Some(Ok(Message::Text(text))) => Received::Frame(text),
             Some(Ok(Message::Binary(_))) => Received::Fault(CloseCode::Binary),
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => Received::Control,
@@ -61,22 +70,28 @@ impl Wire for WebSocket {
         }
     }
 
+    fn line(&self) -> Option<Arc<dyn WriteNow>> {
+        let shared = self.shared.clone()?;
+        shared.share();
+        Some(shared)
+    }
+
     async fn write(&mut self, frames: VecDeque<Utf8Bytes>) -> Result<(), Gone> {
         for frame in frames {
-            self.feed(Message::Text(frame)).await.map_err(|_| Gone)?;
+            self.frames.feed(Message::Text(frame)).await.map_err(|_| Gone)?;
         }
-        self.flush().await.map_err(|_| Gone)
+        self.frames.flush().await.map_err(|_| Gone)
     }
 
     async fn ping(&mut self) -> Result<(), Gone> {
-        self.send(Message::Ping(Default::default())).await.map_err(|_| Gone)
+        self.frames.send(Message::Ping(Default::default())).await.map_err(|_| Gone)
     }
 
     async fn end(mut self, code: Option<CloseCode>) {
         match code {
-            Some(code) => close(&mut self, code).await,
+            Some(code) => close(&mut self.frames, code).await,
             // The answer to the peer's own close may still wait to be written.
-            None => drop(timeout(LINGER, self.flush()).await),
+            None => drop(timeout(LINGER, self.frames.flush()).await),
         }
     }
 }
