@@ -48,10 +48,10 @@ wire! {
         /// `stun:` and `turn:` addresses (RFC 7064, RFC 7065).
         pub urls: Vec<String>,
         /// Valid for an hour at most.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(skip_serializing_if = "Option::is_none")]
         pub username: Option<String>,
         /// Goes with `username`.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(skip_serializing_if = "Option::is_none")]
         pub credential: Option<String>,
     }
 
@@ -60,7 +60,7 @@ wire! {
         /// The room; one must be in it.
         pub room: String,
         /// The peer one was before the connection broke.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(skip_serializing_if = "Option::is_none")]
         pub peer: Option<PeerId>,
     }
 
@@ -109,7 +109,7 @@ wire! {
         /// To whom; from whom when received.
         pub peer: PeerId,
         /// A candidate; without one, there are no more (RFC 8838).
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(skip_serializing_if = "Option::is_none")]
         pub candidate: Option<Candidate>,
     }
 
@@ -118,10 +118,10 @@ wire! {
         /// The line (RFC 8839), at most [`MAX_CANDIDATE_BYTES`].
         pub candidate: String,
         /// Which part of the description it belongs to, by name …
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(skip_serializing_if = "Option::is_none")]
         pub sdp_mid as "sdpMid": Option<String>,
         /// … and by number.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(skip_serializing_if = "Option::is_none")]
         pub sdp_m_line_index as "sdpMLineIndex": Option<u64>,
     }
 
@@ -130,7 +130,7 @@ wire! {
         /// The room.
         pub room: String,
         /// From whom, when received; the server knows who sends.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(skip_serializing_if = "Option::is_none")]
         pub peer: Option<PeerId>,
         /// As in [`Media`].
         pub audio: bool,
@@ -149,7 +149,7 @@ impl SetMedia {
 }
 
 /// Which half of a negotiation a description is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DescriptionKind {
     /// Proposes.

@@ -44,7 +44,7 @@ wire! {
         /// People, not connections.
         pub count: u64,
         /// How many are in its call, when there is one.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(skip_serializing_if = "Option::is_none")]
         pub call: Option<u64>,
     }
 
@@ -109,10 +109,10 @@ wire! {
         /// Whether `messages` continues exactly where `after` stood.
         pub recovered: bool,
         /// Why not, when `after` was given.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(skip_serializing_if = "Option::is_none")]
         pub reason: Option<Unrecovered>,
         /// Who is in the room's call, when there is one.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(skip_serializing_if = "Option::is_none")]
         pub call: Option<Vec<Peer>>,
     }
 
@@ -127,7 +127,7 @@ wire! {
         /// When it was stored.
         pub at: u64,
         /// `true` when it had been stored before.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(skip_serializing_if = "Option::is_none")]
         pub dup: Option<bool>,
     }
 
@@ -141,7 +141,7 @@ wire! {
 }
 
 /// Why a position could not be resumed from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Unrecovered {
     /// The position counts in another history.

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 use super::MAX_SAFE_INTEGER;
 use super::error::ErrorCode;
@@ -276,15 +276,22 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Declares a struct of the wire with its strict reading; `as` gives a field another name there.
-/// Writing is serde's, and so is the plain reading that the page's own data uses.
+/// serde's reading of a type of the wire, for the page's own data: the same as everywhere, so that there is one.
+///
+/// # Errors
+/// Whatever [`FromJson`] finds, as text.
+pub(super) fn deserialize<'de, T: FromJson, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
+    T::from_json(Json::deserialize(deserializer)?).map_err(|fault| D::Error::custom(fault.message()))
+}
+
+/// Declares a struct of the wire with its strict reading; `as` gives a field another name there. Writing is serde's.
 macro_rules! wire {
     ($(
         $(#[$meta:meta])*
         pub struct $name:ident { $($(#[$field_meta:meta])* pub $field:ident $(as $wire:literal)?: $type:ty,)* }
     )*) => {$(
         $(#[$meta])*
-        #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+        #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
         pub struct $name { $($(#[$field_meta])* $(#[serde(rename = $wire)])? pub $field: $type,)* }
 
         impl $crate::protocol::codec::FromJson for $name {
@@ -294,6 +301,12 @@ macro_rules! wire {
                 let value = Self { $($field: fields.take($crate::protocol::codec::wire_name!($field $($wire)?))?,)* };
                 fields.finish()?;
                 Ok(value)
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                $crate::protocol::codec::deserialize(deserializer)
             }
         }
     )*};

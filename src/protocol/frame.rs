@@ -108,7 +108,7 @@ wire! {
         /// The version that the client speaks: [`super::VERSION`].
         pub protocol: u64,
         /// From an earlier answer to `hello`; beats the cookie.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(skip_serializing_if = "Option::is_none")]
         pub resume: Option<String>,
     }
 
@@ -123,7 +123,7 @@ wire! {
         /// The room, in any form of its name.
         pub room: String,
         /// Where to resume.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(skip_serializing_if = "Option::is_none")]
         pub after: Option<Position>,
     }
 
@@ -330,7 +330,7 @@ wire! {
         /// For developers, in English.
         pub message: String,
         /// When it may be worth trying again.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(skip_serializing_if = "Option::is_none")]
         pub retry_after_ms: Option<u64>,
     }
 }
@@ -355,8 +355,7 @@ impl serde::Serialize for ErrorCode {
 
 impl<'de> serde::Deserialize<'de> for ErrorCode {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let name = String::deserialize(deserializer)?;
-        Self::from_wire(&name).ok_or_else(|| serde::de::Error::custom("unknown error code"))
+        super::codec::deserialize(deserializer)
     }
 }
 

@@ -116,8 +116,7 @@ macro_rules! as_text {
 
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = String::deserialize(deserializer)?;
-                text.parse().map_err(|InvalidId| serde::de::Error::custom("invalid id"))
+                super::codec::deserialize(deserializer)
             }
         }
     };
