@@ -10,9 +10,9 @@ mod tile;
 use leptos::either::Either;
 use leptos::prelude::*;
 use leptos::wasm_split::{SplitLoaderError, wasm_split};
-use leptos_i18n::{td, td_string};
+use leptos_i18n::td_string;
 
-use super::locale::Language;
+use super::locale::{Language, say};
 use super::room::Here;
 use crate::client::call::meeting::{Meeting, Wish};
 use crate::client::call::state::{Phase, Trouble};
@@ -38,7 +38,7 @@ pub(super) fn CallButton(here: Here, open: RwSignal<bool>) -> impl IntoView {
                 }}
             </button>
         </Show>
-        <p class="without-script says">{td!(i18n.get(), call_needs_script)}</p>
+        <p class="without-script says">{say!(i18n, call_needs_script)}</p>
     }
 }
 
@@ -74,12 +74,12 @@ pub(super) fn Call(here: Here, open: RwSignal<bool>) -> impl IntoView {
                 Err(_) => Either::Right(view! {
                     <section class="call">
                         <div class="preview" role="alert">
-                            <p>{td!(i18n.get(), error_unreachable)}</p>
+                            <p>{say!(i18n, error_unreachable)}</p>
                             <div class="row actions">
                                 <button type="button" class="primary" on:click=move |_| attempt.update(|n| *n += 1)>
-                                    {td!(i18n.get(), try_again)}
+                                    {say!(i18n, try_again)}
                                 </button>
-                                <button type="button" on:click=move |_| open.set(false)>{td!(i18n.get(), call_cancel)}</button>
+                                <button type="button" on:click=move |_| open.set(false)>{say!(i18n, call_cancel)}</button>
                             </div>
                         </div>
                     </section>
@@ -104,7 +104,7 @@ fn CallPanel(here: Here, open: RwSignal<bool>) -> impl IntoView {
     let call = InCall { here, meeting, open };
     let is_in = Memo::new(move |_| meeting.state.phase.get() == Phase::In);
     view! {
-        <section class="call" aria-label=move || td_string!(i18n.get(), call)>
+        <section class="call" aria-label=say!(i18n, call)>
             {move || if is_in.get() { Either::Left(view! { <Stage call/> }) } else { Either::Right(view! { <Preview call/> }) }}
         </section>
     }

@@ -8,7 +8,7 @@ use leptos_i18n::td;
 use wasm_bindgen::JsCast;
 use web_sys::{HtmlInputElement, HtmlTextAreaElement};
 
-use super::locale::Language;
+use super::locale::{Language, say};
 use crate::client::Client;
 use crate::client::session::{Ask, Link};
 use crate::client::socket::now;
@@ -40,13 +40,13 @@ pub(super) fn ConnectionNotice() -> impl IntoView {
     let notice = move || match link.get() {
         Link::Online if newer() => EitherOf6::F(view! {
             <p class="notice">
-                <span>{td!(i18n.get(), new_build)}</span>
-                <button type="button" on:click=reload>{td!(i18n.get(), reload)}</button>
+                <span>{say!(i18n, new_build)}</span>
+                <button type="button" on:click=reload>{say!(i18n, reload)}</button>
             </p>
         }),
         Link::Idle | Link::Online => EitherOf6::A(()),
         // A connection that is there in a moment needs no words: the style shows them late.
-        Link::Connecting => EitherOf6::B(view! { <p class="notice late">{td!(i18n.get(), connecting)}</p> }),
+        Link::Connecting => EitherOf6::B(view! { <p class="notice late">{say!(i18n, connecting)}</p> }),
         Link::Waiting { until, restarting } => EitherOf6::C({
             let seconds = move || until.saturating_sub(clock.get().max(now())).div_ceil(1_000);
             let text = move || {
@@ -60,26 +60,26 @@ pub(super) fn ConnectionNotice() -> impl IntoView {
                 <p class="notice">
                     // Not every second is worth hearing.
                     <span aria-live="off">{text}</span>
-                    <button type="button" on:click=reconnect>{td!(i18n.get(), reconnect_now)}</button>
+                    <button type="button" on:click=reconnect>{say!(i18n, reconnect_now)}</button>
                 </p>
             }
         }),
-        Link::Offline => EitherOf6::D(view! { <p class="notice">{td!(i18n.get(), offline)}</p> }),
+        Link::Offline => EitherOf6::D(view! { <p class="notice">{say!(i18n, offline)}</p> }),
         Link::Refused(code) => EitherOf6::E({
             let outdated = code == CloseCode::UnsupportedVersion.number();
             let text = move || {
                 if outdated {
-                    td!(i18n.get(), needs_reload).into_any()
+                    say!(i18n, needs_reload).into_any()
                 } else if code == CloseCode::Replaced.number() {
-                    td!(i18n.get(), replaced).into_any()
+                    say!(i18n, replaced).into_any()
                 } else {
-                    td!(i18n.get(), refused).into_any()
+                    say!(i18n, refused).into_any()
                 }
             };
             let action = if outdated {
-                view! { <button type="button" on:click=reload>{td!(i18n.get(), reload)}</button> }.into_any()
+                view! { <button type="button" on:click=reload>{say!(i18n, reload)}</button> }.into_any()
             } else {
-                view! { <button type="button" on:click=reconnect>{td!(i18n.get(), reconnect)}</button> }.into_any()
+                view! { <button type="button" on:click=reconnect>{say!(i18n, reconnect)}</button> }.into_any()
             };
             view! { <p class="notice"><span>{text}</span>{action}</p> }
         }),

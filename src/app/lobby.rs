@@ -8,7 +8,7 @@ use leptos_i18n::{td, td_string};
 use leptos_router::hooks::{use_navigate, use_query_map};
 
 use super::api::{EnterRoom, LobbyPage, load_lobby};
-use super::locale::Language;
+use super::locale::{Language, say};
 use super::name_form::{LanguageForm, NameForm, query_refusal};
 use super::title::LiveTitle;
 use super::{path, text};
@@ -40,9 +40,9 @@ pub(super) fn Unavailable() -> impl IntoView {
     view! {
         <LiveTitle text=move || td_string!(i18n.get(), app_name).to_owned()/>
         <main class="apology">
-            <h1>{td!(i18n.get(), unavailable_title)}</h1>
-            <p>{td!(i18n.get(), unavailable)}</p>
-            <a class="button" href="/" rel="external">{td!(i18n.get(), to_home)}</a>
+            <h1>{say!(i18n, unavailable_title)}</h1>
+            <p>{say!(i18n, unavailable)}</p>
+            <a class="button" href="/" rel="external">{say!(i18n, to_home)}</a>
         </main>
     }
 }
@@ -65,21 +65,21 @@ fn LobbyView(page: LobbyPage) -> impl IntoView {
         <LiveTitle text=move || td_string!(i18n.get(), app_name).to_owned()/>
         <main class="lobby">
             <header class="hero">
-                <h1><span class="mark" aria-hidden="true"></span>{td!(i18n.get(), app_name)}</h1>
-                <p>{td!(i18n.get(), tagline)}</p>
+                <h1><span class="mark" aria-hidden="true"></span>{say!(i18n, app_name)}</h1>
+                <p>{say!(i18n, tagline)}</p>
             </header>
             <section class="card">
                 <NameForm nickname back="/".to_owned() with_hint=true/>
                 <RoomForm/>
             </section>
             <section class="rooms" aria-labelledby="rooms-now">
-                <h2 id="rooms-now">{td!(i18n.get(), rooms_now)}</h2>
+                <h2 id="rooms-now">{say!(i18n, rooms_now)}</h2>
                 <Show
                     when=move || rooms.with(|rooms| !rooms.is_empty())
                     fallback=move || view! {
                         <div class="empty">
-                            <p>{td!(i18n.get(), rooms_none)}</p>
-                            <p>{td!(i18n.get(), rooms_invite)}</p>
+                            <p>{say!(i18n, rooms_none)}</p>
+                            <p>{say!(i18n, rooms_invite)}</p>
                         </div>
                     }
                 >
@@ -113,11 +113,7 @@ fn RoomLink(room: RoomCount) -> impl IntoView {
 
 /// `3 people`.
 pub(super) fn people(i18n: Language, count: u64) -> impl IntoView {
-    if count == 1 {
-        Either::Left(td!(i18n.get(), people_one))
-    } else {
-        Either::Right(td!(i18n.get(), people_many, count))
-    }
+    if count == 1 { Either::Left(say!(i18n, people_one)) } else { Either::Right(td!(i18n.get(), people_many, count)) }
 }
 
 #[component]
@@ -137,13 +133,13 @@ fn RoomForm() -> impl IntoView {
     };
     view! {
         <form class="field" action=EnterRoom::PATH method="post" on:submit=submit>
-            <label for="room">{td!(i18n.get(), room_name)}</label>
+            <label for="room">{say!(i18n, room_name)}</label>
             <div class="row">
                 <input
                     id="room" name="room" node_ref=input value=typed required maxlength="400" autocomplete="off"
                     aria-describedby="room-says" aria-invalid=move || refusal.get().is_some().then_some("true")
                 />
-                <button type="submit" class="primary">{td!(i18n.get(), enter)}</button>
+                <button type="submit" class="primary">{say!(i18n, enter)}</button>
             </div>
             <p id="room-says" class="says" role="status" class:error=move || refusal.get().is_some()>
                 {move || match refusal.get() {

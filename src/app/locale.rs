@@ -61,6 +61,12 @@ impl Language {
         self.0.get()
     }
 
+    /// A text that follows the language. All texts are of this one type: each type of a closure in a view is some 3 KB
+    /// of WASM.
+    pub(super) fn say(self, text: fn(Locale) -> &'static str) -> impl Fn() -> &'static str + Copy + Send + Sync {
+        move || text(self.get())
+    }
+
     /// Changes it, and remembers that.
     pub(super) fn choose(self, locale: Locale) {
         let cookie = format!("{COOKIE}={}; Path=/; Max-Age=31536000; SameSite=Lax", tag(locale));
@@ -72,6 +78,14 @@ impl Language {
         self.0.set(locale);
     }
 }
+
+/// The text with this name, following the language of the page.
+macro_rules! say {
+    ($i18n:expr, $name:ident) => {
+        $i18n.say(|locale| leptos_i18n::td_string!(locale, $name))
+    };
+}
+pub(super) use say;
 
 /// The language tag (BCP 47), as `lang` attributes have it.
 pub fn tag(locale: Locale) -> &'static str {

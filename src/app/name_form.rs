@@ -3,11 +3,11 @@
 use leptos::html::Input;
 use leptos::prelude::*;
 use leptos::server_fn::ServerFn;
-use leptos_i18n::{td, td_string};
+use leptos_i18n::td_string;
 use leptos_router::hooks::use_query_map;
 
 use super::api::{SetLanguage, SetNickname};
-use super::locale::{Language, own_name, tag};
+use super::locale::{Language, own_name, say, tag};
 use super::text;
 use crate::client::Client;
 use crate::client::session::Ask;
@@ -70,14 +70,14 @@ pub(super) fn NameForm(
     view! {
         <form class="field" action=SetNickname::PATH method="post" on:submit=submit>
             <input type="hidden" name="back" value=back/>
-            <label for="nickname">{td!(i18n.get(), your_name)}</label>
+            <label for="nickname">{say!(i18n, your_name)}</label>
             <div class="row">
                 <input
                     id="nickname" name="nickname" node_ref=input value=value required maxlength="200" autocomplete="nickname"
                     placeholder=move || nickname.get() aria-describedby="nickname-says"
                     aria-invalid=move || failed().then_some("true")
                 />
-                <button type="submit">{td!(i18n.get(), save_name)}</button>
+                <button type="submit">{say!(i18n, save_name)}</button>
             </div>
             <p id="nickname-says" class="says" role="status" class:error=failed>
                 {move || match says.get() {
@@ -106,7 +106,7 @@ pub(super) fn LanguageForm(
         }
     };
     view! {
-        <form class="languages" action=SetLanguage::PATH method="post" aria-label=move || td_string!(i18n.get(), language)>
+        <form class="languages" action=SetLanguage::PATH method="post" aria-label=say!(i18n, language)>
             <input type="hidden" name="back" value=back/>
             {[Locale::en, Locale::ko]
                 .map(|locale| view! {

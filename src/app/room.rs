@@ -7,14 +7,14 @@ mod typing;
 
 use leptos::either::{Either, EitherOf3};
 use leptos::prelude::*;
-use leptos_i18n::{td, td_string};
+use leptos_i18n::td_string;
 use leptos_router::hooks::{use_params_map, use_query_map};
 use unicode_segmentation::UnicodeSegmentation;
 
 use super::api::{ApiError, RoomPage, load_room};
 use super::call::{Call, CallButton};
 use super::lobby::{Unavailable, people};
-use super::locale::Language;
+use super::locale::{Language, say};
 use super::path;
 use super::title::LiveTitle;
 use crate::client::Client;
@@ -90,10 +90,10 @@ fn RoomView(page: RoomPage) -> impl IntoView {
 
     view! {
         <LiveTitle text=title/>
-        <a class="skip" href="#text">{td!(i18n.get(), skip_to_content)}</a>
+        <a class="skip" href="#text">{say!(i18n, skip_to_content)}</a>
         <div class="room">
             <header class="bar">
-                <a class="home" href="/" aria-label=move || td_string!(i18n.get(), home)><span class="mark" aria-hidden="true"></span></a>
+                <a class="home" href="/" aria-label=say!(i18n, home)><span class="mark" aria-hidden="true"></span></a>
                 <div class="where">
                     <h1><bdi>{name.clone()}</bdi></h1>
                     <p class="count" aria-live="off">{move || people(i18n, count())}</p>
@@ -177,9 +177,9 @@ fn NotARoom() -> impl IntoView {
     view! {
         <LiveTitle text=move || td_string!(i18n.get(), room_invalid_title).to_owned()/>
         <main class="apology">
-            <h1>{td!(i18n.get(), room_invalid_title)}</h1>
-            <p>{td!(i18n.get(), room_invalid)}</p>
-            <a class="button" href="/">{td!(i18n.get(), to_home)}</a>
+            <h1>{say!(i18n, room_invalid_title)}</h1>
+            <p>{say!(i18n, room_invalid)}</p>
+            <a class="button" href="/">{say!(i18n, to_home)}</a>
         </main>
     }
 }
@@ -200,6 +200,6 @@ fn named(here: Here, user: &User) -> impl IntoView + use<> {
     view! {
         {face(user)}
         <bdi>{nickname}</bdi>
-        {move || if mine() { Either::Left(view! { <span class="you">" " {td!(i18n.get(), you)}</span> }) } else { Either::Right(()) }}
+        {move || if mine() { Either::Left(view! { <span class="you">" " {say!(i18n, you)}</span> }) } else { Either::Right(()) }}
     }
 }

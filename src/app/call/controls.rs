@@ -1,12 +1,12 @@
 //! What one can do in a call.
 
 use leptos::prelude::*;
-use leptos_i18n::{td, td_string};
+use leptos_i18n::td_string;
 
 use super::InCall;
 use super::icon::Icon;
 use super::preview::{CameraButton, DevicePickers, MuteButton};
-use crate::app::locale::Language;
+use crate::app::locale::{Language, say};
 use crate::client::call::meeting::Wish;
 use crate::client::call::state::Usage;
 use crate::protocol::call::REACTIONS;
@@ -25,7 +25,7 @@ pub(super) fn Controls(call: InCall, help: RwSignal<bool>) -> impl IntoView {
     let reacting = RwSignal::new(false);
 
     view! {
-        <div class="controls" role="toolbar" aria-label=move || td_string!(i18n.get(), call_controls)>
+        <div class="controls" role="toolbar" aria-label=say!(i18n, call_controls)>
             <MuteButton call/>
             <CameraButton call/>
             <button
@@ -42,22 +42,22 @@ pub(super) fn Controls(call: InCall, help: RwSignal<bool>) -> impl IntoView {
                 {Icon::Hand.draw()}
             </button>
             <button
-                type="button" class="control" class:active=move || reacting.get() aria-label=move || td_string!(i18n.get(), react)
-                title=move || td_string!(i18n.get(), react) aria-expanded=move || reacting.get().to_string()
+                type="button" class="control" class:active=move || reacting.get() aria-label=say!(i18n, react)
+                title=say!(i18n, react) aria-expanded=move || reacting.get().to_string()
                 on:click=move |_| reacting.update(|open| *open = !*open)
             >
                 {Icon::Smile.draw()}
             </button>
             <button
-                type="button" class="control" class:active=move || help.get() aria-label=move || td_string!(i18n.get(), more)
-                title=move || td_string!(i18n.get(), more) aria-expanded=move || help.get().to_string()
+                type="button" class="control" class:active=move || help.get() aria-label=say!(i18n, more)
+                title=say!(i18n, more) aria-expanded=move || help.get().to_string()
                 on:click=move |_| help.update(|open| *open = !*open)
             >
                 {Icon::More.draw()}
             </button>
             <button
-                type="button" class="control leave" aria-label=move || td_string!(i18n.get(), call_leave)
-                title=move || td_string!(i18n.get(), call_leave) on:click=move |_| call.close()
+                type="button" class="control leave" aria-label=say!(i18n, call_leave)
+                title=say!(i18n, call_leave) on:click=move |_| call.close()
             >
                 {Icon::Leave.draw()}
             </button>
@@ -74,13 +74,13 @@ pub(super) fn Controls(call: InCall, help: RwSignal<bool>) -> impl IntoView {
                     <button type="button" on:click=move |_| call.wish(Wish::Details(!state.details.get_untracked()))>
                         {move || if state.details.get() { td_string!(i18n.get(), hide_details) } else { td_string!(i18n.get(), show_details) }}
                     </button>
-                    <h3>{td!(i18n.get(), shortcuts)}</h3>
+                    <h3>{say!(i18n, shortcuts)}</h3>
                     <dl class="keys">
-                        <dt><kbd>"M"</kbd></dt><dd>{td!(i18n.get(), key_mute)}</dd>
-                        <dt><kbd>"V"</kbd></dt><dd>{td!(i18n.get(), key_camera)}</dd>
-                        <dt><kbd>"S"</kbd></dt><dd>{td!(i18n.get(), key_screen)}</dd>
-                        <dt><kbd>{td!(i18n.get(), key_space_name)}</kbd></dt><dd>{td!(i18n.get(), key_space)}</dd>
-                        <dt><kbd>"?"</kbd></dt><dd>{td!(i18n.get(), key_help)}</dd>
+                        <dt><kbd>"M"</kbd></dt><dd>{say!(i18n, key_mute)}</dd>
+                        <dt><kbd>"V"</kbd></dt><dd>{say!(i18n, key_camera)}</dd>
+                        <dt><kbd>"S"</kbd></dt><dd>{say!(i18n, key_screen)}</dd>
+                        <dt><kbd>{say!(i18n, key_space_name)}</kbd></dt><dd>{say!(i18n, key_space)}</dd>
+                        <dt><kbd>"?"</kbd></dt><dd>{say!(i18n, key_help)}</dd>
                     </dl>
                 </div>
             </Show>

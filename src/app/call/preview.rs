@@ -3,11 +3,11 @@
 use leptos::either::Either;
 use leptos::html::Video;
 use leptos::prelude::*;
-use leptos_i18n::{td, td_string};
+use leptos_i18n::td_string;
 
 use super::icon::Icon;
 use super::{InCall, trouble};
-use crate::app::locale::Language;
+use crate::app::locale::{Language, say};
 use crate::client::call::devices::{Device, Kind, Problem};
 use crate::client::call::meeting::Wish;
 use crate::client::call::state::{Phase, Usage};
@@ -35,7 +35,7 @@ pub(super) fn Preview(call: InCall) -> impl IntoView {
 
     view! {
         <div class="preview">
-            <h2 tabindex="-1" node_ref=heading>{td!(i18n.get(), call_preview)}</h2>
+            <h2 tabindex="-1" node_ref=heading>{say!(i18n, call_preview)}</h2>
             <div class="look">
                 <video node_ref=video class="mirrored" class:hidden=move || !camera_on() autoplay playsinline prop:muted=true></video>
                 <Show when=move || !camera_on()>
@@ -51,14 +51,14 @@ pub(super) fn Preview(call: InCall) -> impl IntoView {
                 </div>
             </div>
             <meter
-                min="0" max="1" aria-label=move || td_string!(i18n.get(), level)
+                min="0" max="1" aria-label=say!(i18n, level)
                 prop:value=move || if state.muted.get() { 0.0 } else { state.level.get() }
             ></meter>
             {move || match state.microphone.get() {
                 Usage::Failed(problem) => Either::Left(view! {
                     <p class="says error" role="status">{microphone_problem(i18n, problem)}</p>
                 }),
-                Usage::Opening => Either::Right(Some(view! { <p class="says">{td!(i18n.get(), opening_device)}</p> })),
+                Usage::Opening => Either::Right(Some(view! { <p class="says">{say!(i18n, opening_device)}</p> })),
                 Usage::Off | Usage::On => Either::Right(None),
             }}
             <DevicePickers call/>
@@ -67,9 +67,9 @@ pub(super) fn Preview(call: InCall) -> impl IntoView {
                 <button type="button" class="primary" disabled=joining on:click=move |_| call.wish(Wish::Join)>
                     {move || if joining() { td_string!(i18n.get(), call_joining) } else { td_string!(i18n.get(), call_join) }}
                 </button>
-                <button type="button" on:click=move |_| call.close()>{td!(i18n.get(), call_cancel)}</button>
+                <button type="button" on:click=move |_| call.close()>{say!(i18n, call_cancel)}</button>
             </div>
-            <p class="says">{td!(i18n.get(), call_preview_hint)}</p>
+            <p class="says">{say!(i18n, call_preview_hint)}</p>
         </div>
     }
 }
@@ -117,8 +117,8 @@ pub(super) fn DevicePickers(call: InCall) -> impl IntoView {
     let i18n = Language::current();
     let state = call.meeting.state;
     view! {
-        <DevicePicker call kind=Kind::Microphone chosen=state.microphone_id label=Signal::derive(move || td_string!(i18n.get(), microphone))/>
-        <DevicePicker call kind=Kind::Camera chosen=state.camera_id label=Signal::derive(move || td_string!(i18n.get(), camera))/>
+        <DevicePicker call kind=Kind::Microphone chosen=state.microphone_id label=Signal::derive(say!(i18n, microphone))/>
+        <DevicePicker call kind=Kind::Camera chosen=state.camera_id label=Signal::derive(say!(i18n, camera))/>
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use leptos::ev;
 use leptos::prelude::*;
-use leptos_i18n::{td, td_string};
+use leptos_i18n::td_string;
 use wasm_bindgen::JsCast;
 use web_sys::Element;
 
@@ -12,7 +12,7 @@ use super::InCall;
 use super::controls::Controls;
 use super::preview::problem_in_call;
 use super::tile::TileView;
-use crate::app::locale::Language;
+use crate::app::locale::{Language, say};
 use crate::client::call::meeting::Wish;
 use crate::client::call::state::{Tile, Usage};
 use crate::protocol::PeerId;
@@ -51,13 +51,13 @@ pub(super) fn Stage(call: InCall) -> impl IntoView {
 
     view! {
         <div class="stage">
-            <ul class=class class:spotlit=move || large.get().is_some() aria-label=move || td_string!(i18n.get(), call_people)>
+            <ul class=class class:spotlit=move || large.get().is_some() aria-label=say!(i18n, call_people)>
                 <For each=tiles key=|tile| tile.number let:tile>
                     <TileView call tile large spot/>
                 </For>
             </ul>
             <Show when=move || state.others.with(Vec::is_empty)>
-                <p class="alone">{td!(i18n.get(), call_alone)}</p>
+                <p class="alone">{say!(i18n, call_alone)}</p>
             </Show>
             <p class="says error" role="status">{move || problem_in_call(i18n, call)}</p>
             <Announcements call/>

@@ -7,14 +7,14 @@ use leptos::either::Either;
 use leptos::ev;
 use leptos::html::{self, Audio, Video};
 use leptos::prelude::*;
-use leptos_i18n::{td, td_string};
+use leptos_i18n::td_string;
 use wasm_bindgen::{JsCast, JsValue};
 use web_sys::{HtmlVideoElement, MediaStream};
 
 use super::InCall;
 use super::icon::Icon;
 use super::stage::Spot;
-use crate::app::locale::Language;
+use crate::app::locale::{Language, say};
 use crate::app::room::face;
 use crate::client::call::meeting::Link;
 use crate::client::call::quality::Quality;
@@ -87,13 +87,13 @@ pub(super) fn TileView(
             </For>
             <p class="name">
                 <Show when=move || !tile.media.get().audio>
-                    <span class="muted" role="img" aria-label=move || td_string!(i18n.get(), tile_muted)>{Icon::MicrophoneOff.draw()}</span>
+                    <span class="muted" role="img" aria-label=say!(i18n, tile_muted)>{Icon::MicrophoneOff.draw()}</span>
                 </Show>
                 <Show when=move || tile.hand.get()>
-                    <span role="img" aria-label=move || td_string!(i18n.get(), hand_raised)>"✋"</span>
+                    <span role="img" aria-label=say!(i18n, hand_raised)>"✋"</span>
                 </Show>
                 <bdi>{move || name.get()}</bdi>
-                {is_own.then(|| view! { <span class="you">{td!(i18n.get(), you)}</span> })}
+                {is_own.then(|| view! { <span class="you">{say!(i18n, you)}</span> })}
             </p>
             {(!is_own).then(|| view! { <LinkState call tile/> })}
             <Reactions tile/>
@@ -101,8 +101,8 @@ pub(super) fn TileView(
                 {(!is_own).then(|| view! { <Volume tile name/> })}
                 <PictureInPicture video seen/>
                 <button
-                    type="button" class="control small" aria-label=move || td_string!(i18n.get(), full_screen)
-                    title=move || td_string!(i18n.get(), full_screen) on:click=move |_| toggle_full_screen(frame)
+                    type="button" class="control small" aria-label=say!(i18n, full_screen)
+                    title=say!(i18n, full_screen) on:click=move |_| toggle_full_screen(frame)
                 >
                     {Icon::FullScreen.draw()}
                 </button>
@@ -193,8 +193,8 @@ fn PictureInPicture(video: NodeRef<Video>, seen: Memo<bool>) -> impl IntoView {
     view! {
         <Show when=move || possible && seen.get()>
             <button
-                type="button" class="control small" aria-label=move || td_string!(i18n.get(), picture_in_picture)
-                title=move || td_string!(i18n.get(), picture_in_picture) on:click=toggle
+                type="button" class="control small" aria-label=say!(i18n, picture_in_picture)
+                title=say!(i18n, picture_in_picture) on:click=toggle
             >
                 {Icon::PictureInPicture.draw()}
             </button>
@@ -209,20 +209,20 @@ fn Details(quality: Quality) -> impl IntoView {
     let Quality { round_trip_ms, lost_percent, size, frame_rate, relayed } = quality;
     let round_trip = match round_trip_ms {
         Some(ms) => Either::Left(format!("{ms} ms")),
-        None => Either::Right(td!(i18n.get(), quality_unknown)),
+        None => Either::Right(say!(i18n, quality_unknown)),
     };
     let picture = match size.zip(frame_rate) {
         Some(((width, height), rate)) => Either::Left(format!("{width} × {height}, {rate}/s")),
-        None => Either::Right(td!(i18n.get(), quality_unknown)),
+        None => Either::Right(say!(i18n, quality_unknown)),
     };
     let way =
         move || if relayed { td_string!(i18n.get(), quality_relayed) } else { td_string!(i18n.get(), quality_direct) };
     view! {
         <dl class="quality">
-            <dt>{td!(i18n.get(), quality_round_trip)}</dt><dd>{round_trip}</dd>
-            <dt>{td!(i18n.get(), quality_loss)}</dt><dd>{format!("{lost_percent:.1} %")}</dd>
-            <dt>{td!(i18n.get(), quality_picture)}</dt><dd>{picture}</dd>
-            <dt>{td!(i18n.get(), quality_way)}</dt><dd>{way}</dd>
+            <dt>{say!(i18n, quality_round_trip)}</dt><dd>{round_trip}</dd>
+            <dt>{say!(i18n, quality_loss)}</dt><dd>{format!("{lost_percent:.1} %")}</dd>
+            <dt>{say!(i18n, quality_picture)}</dt><dd>{picture}</dd>
+            <dt>{say!(i18n, quality_way)}</dt><dd>{way}</dd>
         </dl>
     }
 }

@@ -3,13 +3,12 @@
 use leptos::html::Textarea;
 use leptos::prelude::*;
 use leptos::server_fn::ServerFn;
-use leptos_i18n::{td, td_string};
 use leptos_router::hooks::use_query_map;
 
 use super::Here;
 use super::members::NameYourself;
 use crate::app::api::PostMessage;
-use crate::app::locale::Language;
+use crate::app::locale::{Language, say};
 use crate::app::name_form::query_refusal;
 use crate::app::{path, text};
 use crate::protocol::{ErrorCode, MessageKey, check_text};
@@ -67,12 +66,12 @@ pub(super) fn Composer(here: Here, name: String, key: MessageKey) -> impl IntoVi
                 <input type="hidden" name="key" value=key.to_string()/>
                 <textarea
                     id="text" name="text" node_ref=input rows="1" required dir="auto" on:keydown=keydown on:input=changed
-                    aria-label=move || td_string!(i18n.get(), message) placeholder=move || td_string!(i18n.get(), write_here)
+                    aria-label=say!(i18n, message) placeholder=say!(i18n, write_here)
                     aria-describedby="text-says" enterkeyhint="send"
                 >
                     {draft}
                 </textarea>
-                <button type="submit" class="primary">{td!(i18n.get(), send)}</button>
+                <button type="submit" class="primary">{say!(i18n, send)}</button>
             </form>
             <p id="text-says" class="says error" role="status">
                 {move || refusal.get().map(|code| text::refusal(i18n, code))}

@@ -7,7 +7,7 @@ use leptos::prelude::*;
 use leptos_i18n::{td, td_string};
 
 use super::{Here, face};
-use crate::app::locale::{Language, tag};
+use crate::app::locale::{Language, say, tag};
 use crate::app::text::{self, Piece, pieces};
 use crate::app::time::{Parts, day_in_words, machine};
 use crate::client::state::{Older, Pending};
@@ -88,7 +88,7 @@ pub(super) fn Log(here: Here) -> impl IntoView {
         <div class="log-frame">
             <div
                 class="log" role="log" tabindex="0" node_ref=log on:scroll=move |_| reader.scrolled()
-                aria-label=move || td_string!(i18n.get(), messages) aria-busy=move || (room.older.get() == Older::Loading).to_string()
+                aria-label=say!(i18n, messages) aria-busy=move || (room.older.get() == Older::Loading).to_string()
             >
                 <div class="rows">
                     <div class="beginning">
@@ -100,7 +100,7 @@ pub(super) fn Log(here: Here) -> impl IntoView {
                             })
                         } else if is_empty() {
                             EitherOf3::B(view! {
-                                <div class="empty"><p>{td!(i18n.get(), no_messages)}</p><p>{td!(i18n.get(), say_first)}</p></div>
+                                <div class="empty"><p>{say!(i18n, no_messages)}</p><p>{say!(i18n, say_first)}</p></div>
                             })
                         } else {
                             EitherOf3::C({
@@ -130,7 +130,7 @@ pub(super) fn Log(here: Here) -> impl IntoView {
             <Show when=move || unseen.get() != 0>
                 <button type="button" class="unseen" on:click=move |_| reader.show_newest()>
                     {move || match unseen.get() {
-                        1 => Either::Left(td!(i18n.get(), new_messages_one)),
+                        1 => Either::Left(say!(i18n, new_messages_one)),
                         count => Either::Right(td!(i18n.get(), new_messages_many, count)),
                     }}
                 </button>
@@ -239,13 +239,13 @@ fn RowView(here: Here, row: Row) -> impl IntoView {
             view! { <MessageView here id=row.id message=(*message).clone() starts_day=row.starts_day starts_group=row.starts_group/> },
         ),
         Entry::Came(nickname) => {
-            EitherOf5::B(view! { <li class="event"><bdi>{nickname}</bdi>" "{td!(i18n.get(), came)}</li> })
+            EitherOf5::B(view! { <li class="event"><bdi>{nickname}</bdi>" "{say!(i18n, came)}</li> })
         }
         Entry::Left(nickname) => {
-            EitherOf5::C(view! { <li class="event"><bdi>{nickname}</bdi>" "{td!(i18n.get(), left)}</li> })
+            EitherOf5::C(view! { <li class="event"><bdi>{nickname}</bdi>" "{say!(i18n, left)}</li> })
         }
         Entry::Gap(gap) => EitherOf5::D(view! { <GapView here id=row.id gap/> }),
-        Entry::OtherHistory => EitherOf5::E(view! { <li class="event gap">{td!(i18n.get(), other_history)}</li> }),
+        Entry::OtherHistory => EitherOf5::E(view! { <li class="event gap">{say!(i18n, other_history)}</li> }),
     }
 }
 
@@ -258,8 +258,8 @@ fn GapView(here: Here, id: u64, gap: Gap) -> impl IntoView {
     let automatic = (gap == Gap::Open).then(|| before.to_string());
     view! {
         <li class="event gap" data-missing-before=automatic>
-            {td!(i18n.get(), gap)}
-            <button type="button" on:click=load>{td!(i18n.get(), load_missing)}</button>
+            {say!(i18n, gap)}
+            <button type="button" on:click=load>{say!(i18n, load_missing)}</button>
         </li>
     }
 }
@@ -319,13 +319,13 @@ fn PendingView(here: Here, pending: Pending) -> impl IntoView {
     let Pending { post, failed, .. } = pending;
     let key = post.key;
     let fate = match failed {
-        None => Either::Left(view! { <span class="fate">{td!(i18n.get(), sending)}</span> }),
+        None => Either::Left(view! { <span class="fate">{say!(i18n, sending)}</span> }),
         Some(refusal) => Either::Right(view! {
             <span class="fate failed" role="alert">
-                {td!(i18n.get(), not_sent)}": "{move || text::refusal(i18n, refusal.code)}
+                {say!(i18n, not_sent)}": "{move || text::refusal(i18n, refusal.code)}
             </span>
-            <button type="button" on:click=move |_| here.client.retry(here.room, key)>{td!(i18n.get(), retry)}</button>
-            <button type="button" on:click=move |_| here.client.discard(here.room, key)>{td!(i18n.get(), discard)}</button>
+            <button type="button" on:click=move |_| here.client.retry(here.room, key)>{say!(i18n, retry)}</button>
+            <button type="button" on:click=move |_| here.client.discard(here.room, key)>{say!(i18n, discard)}</button>
         }),
     };
     view! {

@@ -1,11 +1,10 @@
 //! Who is in the room: beside the talk where there is space, behind a button where there is not.
 
 use leptos::prelude::*;
-use leptos_i18n::td;
 
 use super::{Here, named};
 use crate::app::lobby::people;
-use crate::app::locale::Language;
+use crate::app::locale::{Language, say};
 use crate::app::name_form::{LanguageForm, NameForm};
 
 /// The list, with the forms for one's name and language below.
@@ -14,9 +13,9 @@ pub(super) fn Members(here: Here, back: String) -> impl IntoView {
     let i18n = Language::current();
     let members = here.room.members;
     view! {
-        <h2>{td!(i18n.get(), who_is_here)}</h2>
+        <h2>{say!(i18n, who_is_here)}</h2>
         <Show when=move || members.with(Vec::is_empty)>
-            <p class="empty">{td!(i18n.get(), nobody_here)}</p>
+            <p class="empty">{say!(i18n, nobody_here)}</p>
         </Show>
         <ul class="members">
             <For each=move || members.get() key=|user| (user.id, user.nickname.clone()) let:user>
