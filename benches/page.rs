@@ -2,6 +2,7 @@
 
 mod load;
 mod text;
+pub(crate) mod wasm;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -185,7 +186,12 @@ pub(crate) fn measure_sizes(plan: &Plan, folder: &Folder) -> Outcome<()> {
     for row in &rows {
         eprintln!("sizes    {:40} {:8} bytes, {:8} with brotli", row.name, row.raw, row.brotli);
     }
-    folder.write("sizes", &plan.command, rows)
+    folder.write("sizes", &plan.command, rows)?;
+    // A build that went elsewhere leaves only what it made.
+    let Some(named) = std::env::var_os("NOOM_BENCH_WASM").map(PathBuf::from).filter(|file| file.exists()) else {
+        return Ok(());
+    };
+    folder.write("wasm", &plan.command, wasm::crates(&named)?)
 }
 
 /// What is split off the program is fetched only by those who make a call.

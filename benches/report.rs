@@ -13,6 +13,7 @@ use crate::fanout::subject::Subject;
 use crate::fanout::{Block, CELLS, Cell, IdleBlock};
 use crate::goals::{GOALS, commit_ratio, efficiency, of, page_ratio, ratio};
 use crate::machine::{Machine, project};
+use crate::page::wasm::CrateRow;
 use crate::page::{AppendBlock, LabBlock, PageBlock, Renderer, SizeRow};
 use crate::results::{Folder, Results};
 use crate::statistics::{Interval, geometric_mean, median};
@@ -28,6 +29,9 @@ const SUBJECTS: [Subject; 7] = [
     Subject::Bare,
     Subject::BareGathered,
 ];
+
+/// So many crates are worth a line.
+const CRATES_SHOWN: usize = 10;
 
 const HEAD: &str = "# Benchmarks
 
@@ -301,6 +305,18 @@ fn pages(page: &mut String, folder: &Folder) -> Outcome<()> {
         for SizeRow { name, first, raw, brotli } in blocks {
             let when = if first { "the chat page" } else { "only calls" };
             writeln!(page, "| {name} | {raw} | {brotli} | {when} |")?;
+        }
+    }
+    if let Some(Results { blocks, .. }) = folder.read::<CrateRow>("wasm")? {
+        let all = blocks.iter().map(|row| row.bytes).sum::<u64>() as f64;
+        page.push_str(
+            "\nThe code by crate, calls included, as the compiler leaves it; what a crate's generic functions became ",
+        );
+        page.push_str(
+            "for Noom's types counts for that crate:\n\n| crate | of the code | functions |\n|---|---|---|\n",
+        );
+        for CrateRow { name, functions, bytes } in blocks.iter().take(CRATES_SHOWN) {
+            writeln!(page, "| {name} | {:.1} % | {functions} |", *bytes as f64 / all * 100.0)?;
         }
     }
     if let Some(Results { blocks, .. }) = folder.read::<AppendBlock>("append")? {

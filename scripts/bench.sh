@@ -34,6 +34,7 @@ twin() { # folder what-is-built
 command -v taskset >/dev/null || { say "taskset is missing; install util-linux"; exit 1; }
 packages $peers
 scripts/build.sh
+export NOOM_BENCH_WASM=${CARGO_TARGET_DIR:-$PWD/target}/front/wasm32-unknown-unknown/wasm-release/noom.wasm
 # In a folder of its own: Cargo would put a program there that does not know the site's names. What is built here is
 # the load, not what is measured, so it is built cheaply.
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target}/bench

@@ -123,10 +123,12 @@ async fn serve(server: Arc<Server>, mut wire: impl Wire, Admitted { visitor, _gu
     // Its rooms need not wait for the last bytes, and nobody writes after a close.
     drop(session);
     outbox.end();
-    wire.end(ended).await;
+    Box::pin(wire.end(ended)).await;
 }
 
 /// Talks until either side ends it. `None`: the peer is gone or has said so.
+///
+/// What it waits for at times is boxed, so that thousands who say nothing need not keep room for it.
 async fn converse(server: &Server, wire: &mut impl Wire, session: &mut Session, outbox: &Link) -> Option<CloseCode> {
     let control = control_frames(&server.config.limits);
     let hello_by = Instant::now() + HELLO_WITHIN;
@@ -141,7 +143,7 @@ async fn converse(server: &Server, wire: &mut impl Wire, session: &mut Session, 
             // there already is in time.
             biased;
             () = outbox.ready() => {
-                if let Some(end) = write_waiting(wire, outbox, written_by).await {
+                if let Some(end) = Box::pin(write_waiting(wire, outbox, written_by)).await {
                     return end;
                 }
             }
@@ -150,9 +152,9 @@ async fn converse(server: &Server, wire: &mut impl Wire, session: &mut Session, 
                 ping_at = Instant::now() + PING_EVERY;
                 match received {
                     Received::Frame(text) => {
-                        if let ControlFlow::Break(code) = session.handle(&text).await {
+                        if let ControlFlow::Break(code) = Box::pin(session.handle(&text)).await {
                             // What was answered before this frame is still due.
-                            let _ = write_waiting(wire, outbox, written_by).await;
+                            let _ = Box::pin(write_waiting(wire, outbox, written_by)).await;
                             return Some(code);
                         }
                     }
@@ -177,7 +179,7 @@ async fn converse(server: &Server, wire: &mut impl Wire, session: &mut Session, 
                     return Some(CloseCode::HeartbeatTimeout);
                 }
                 let by = Instant::now() + PONG_WITHIN;
-                match timeout_at(by, wire.ping()).await {
+                match Box::pin(timeout_at(by, wire.ping())).await {
                     Ok(sent) => sent.ok()?,
                     // Not even room for a ping: nobody reads there.
                     Err(_) => return Some(CloseCode::HeartbeatTimeout),

@@ -19,8 +19,9 @@ use crate::server::hub::outbox::WriteNow;
 use crate::server::origin::check_origin;
 use crate::server::socket::SharedSocket;
 
-/// tungstenite allocates this much for reading per connection; its default is 128 KiB.
-const READ_BUFFER: usize = 2 * 1024;
+/// tungstenite keeps this much for reading for each connection; its default is 128 KiB. A message fits, a longer one
+/// is read in parts.
+const READ_BUFFER: usize = 512;
 /// So many bytes are gathered before a write; everything that waits is gathered anyway.
 const WRITE_BUFFER: usize = 16 * 1024;
 
@@ -52,7 +53,8 @@ pub(in crate::server) async fn upgrade(
         .max_frame_size(MAX_FRAME_BYTES)
         .on_upgrade(move |frames| {
             let connections = server.connections.clone();
-            connections.track_future(serve(server, Socket { frames, shared }, admitted))
+            // Boxed, because the task that it becomes part of keeps room for the upgrade, too.
+            connections.track_future(Box::pin(serve(server, Socket { frames, shared }, admitted)))
         })
 }
 
