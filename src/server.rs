@@ -12,6 +12,7 @@ pub mod telemetry;
 
 mod accept;
 mod drain;
+mod files;
 mod headers;
 mod http;
 mod origin;

@@ -152,6 +152,123 @@ fn the_scripts_of_a_page_carry_the_nonce_of_its_policy() {
     }
 }
 
+/// A site as the build leaves it, small; returns its folder.
+fn small_site(folder: &std::path::Path) -> std::path::PathBuf {
+    let site = folder.join("site");
+    std::fs::create_dir_all(site.join("pkg")).unwrap();
+    for (name, content) in [
+        ("favicon.svg", "<svg/>"),
+        ("pkg/noom.js", "script, as it is"),
+        ("pkg/noom.js.br", "with brotli"),
+        ("pkg/noom.js.gz", "with gzip"),
+        ("pkg/noom.css", "style"),
+        // A build by cargo-leptos, and one without it.
+        ("pkg/noom.wasm", "program"),
+        ("pkg/noom_bg.wasm", "program"),
+    ] {
+        std::fs::write(site.join(name), content).unwrap();
+    }
+    site
+}
+
+/// The address in a page of a file whose path ends like this.
+fn address_in(page: &str, end: &str) -> String {
+    let at = page.find(&format!("{end}\"")).unwrap_or_else(|| panic!("{end} is in the page: {page}"));
+    let begin = page[..at].rfind('"').unwrap() + 1;
+    page[begin..at + end.len()].to_owned()
+}
+
+#[test]
+fn what_a_page_names_is_kept_for_good_and_has_another_address_when_it_changes() {
+    let folder = tempfile::tempdir().unwrap();
+    let site = small_site(folder.path());
+    let setup = Setup::in_folder(folder.path()).site(&site);
+    let server = setup.start();
+    let page = server.get("/").body;
+    let (mut script, ends) = (String::new(), ["/favicon.svg", "/noom.css", ".wasm", "/noom.js"]);
+    for end in ends {
+        script = address_in(&page, end);
+        let answer = server.get(&script);
+        assert_eq!(answer.status, 200, "{script}");
+        assert_eq!(answer.header("cache-control"), "public, max-age=31536000, immutable", "{script}");
+        assert_eq!(server.get(&script.replace(|digit: char| digit.is_ascii_digit(), "x")).status, 404);
+    }
+    for (encoding, body) in [("br", "with brotli"), ("gzip", "with gzip"), ("", "script, as it is")] {
+        let answer = server.request("GET", &script, &format!("Accept-Encoding: {encoding}\r\n"));
+        assert_eq!((answer.body.as_str(), answer.header("content-encoding")), (body, encoding));
+        assert_eq!(answer.header("vary"), "accept-encoding");
+    }
+
+    // Replaced under a server that runs: its address promises what was there before.
+    std::fs::write(site.join("pkg/noom.js"), "another script").unwrap();
+    let replaced = server.get(&script);
+    assert_eq!((replaced.body.as_str(), replaced.header("cache-control")), ("another script", "no-cache"));
+    drop(server);
+
+    let server = setup.start();
+    let fresh = address_in(&server.get("/").body, "/noom.js");
+    assert_ne!(fresh, script);
+    assert_eq!(server.get(&fresh).body, "another script");
+    let gone = server.get(&script);
+    assert_eq!((gone.status, gone.header("cache-control")), (404, "no-store"), "an old page learns that it is old");
+}
+
+#[test]
+fn what_a_browser_has_is_not_sent_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let site = small_site(folder.path());
+    let server = Setup::in_folder(folder.path()).site(&site).start();
+    let mut tags = Vec::new();
+    for (path, encoding) in [
+        ("/favicon.svg", ""),
+        ("/pkg/noom.js", ""),
+        ("/pkg/noom.js", "br"),
+        ("/pkg/noom.js", "gzip"),
+        ("/pkg/noom.css", "br"),
+    ] {
+        let ask = |more: &str| server.request("GET", path, &format!("Accept-Encoding: {encoding}\r\n{more}"));
+        let first = ask("");
+        assert_eq!((first.status, first.header("cache-control")), (200, "no-cache"));
+        let tag = first.header("etag").to_owned();
+        assert!(tag.starts_with('"') && !tags.contains(&tag), "{tag}");
+        let dated = format!("If-Modified-Since: {}\r\n", first.header("last-modified"));
+        for (condition, status) in [
+            (format!("If-None-Match: {tag}\r\n"), 304),
+            (format!("If-None-Match: \"other\", W/{tag}\r\n"), 304),
+            (dated.clone(), 304),
+            ("If-None-Match: \"other\"\r\n".to_owned(), 200),
+            (format!("If-None-Match: \"other\"\r\n{dated}"), 200),
+        ] {
+            let again = ask(&condition);
+            assert_eq!((again.status, again.body.is_empty()), (status, status == 304), "{path} {condition}");
+            assert_eq!((again.header("cache-control"), again.header("vary")), ("no-cache", "accept-encoding"));
+            if condition.starts_with("If-None") {
+                assert_eq!(again.header("etag"), tag);
+            }
+        }
+        tags.push(tag);
+    }
+    // Half of an old file and half of a new one would be none.
+    let part = server.request("GET", "/pkg/noom.js", "Range: bytes=8-\r\nIf-Range: \"other\"\r\n");
+    assert_eq!((part.status, part.body.as_str()), (200, "script, as it is"));
+}
+
+#[test]
+fn pages_are_compressed_and_streams_are_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::generous(folder.path());
+    for path in ["/", "/r/a"] {
+        let plain = server.get(path);
+        let packed = server.request("GET", path, "Accept-Encoding: gzip, br\r\n");
+        assert_eq!((packed.status, packed.header("content-encoding")), (200, "gzip"), "{path}");
+        assert!(packed.header("vary").contains("accept-encoding"));
+        assert!(packed.body.chars().count() < plain.body.chars().count() / 2, "{path}");
+        assert_eq!((plain.header("content-encoding"), plain.header("cache-control")), ("", "no-store"));
+    }
+    let stream = server.head("/events", "Accept-Encoding: gzip\r\nSec-Fetch-Site: same-origin\r\n");
+    assert!(stream.starts_with("HTTP/1.1 200") && !stream.contains("content-encoding"), "{stream}");
+}
+
 #[test]
 fn a_path_that_is_no_page_leads_home_and_a_bad_room_says_why() {
     let folder = tempfile::tempdir().unwrap();
@@ -160,9 +277,14 @@ fn a_path_that_is_no_page_leads_home_and_a_bad_room_says_why() {
         let answer = server.get(path);
         assert_eq!((answer.status, answer.header("location")), (303, "/"), "{path}");
     }
-    for path in
-        ["/pkg/nothing", "/api/nothing", "/health/nothing", "/pkg/../../Cargo.toml", "/pkg/%2e%2e/%2e%2e/Cargo.toml"]
-    {
+    for path in [
+        "/static/nothing",
+        "/pkg/nothing",
+        "/api/nothing",
+        "/health/nothing",
+        "/pkg/../../Cargo.toml",
+        "/pkg/%2e%2e/%2e%2e/Cargo.toml",
+    ] {
         assert_eq!(server.get(path).status, 404, "{path}");
     }
     let long = format!("/r/{}", "x".repeat(65));

@@ -128,3 +128,47 @@ test("the program's files come compressed and are not sent twice", async ({ serv
     }
   }
 });
+
+test("what was said is painted before the program is there", async ({ page, server }) => {
+  const somebody = await Somebody.inRoom(server, "garden", "Bob");
+  await somebody.say("garden", "hello");
+  let deliver = () => {};
+  const wanted = new Promise<void>((resolve) => (deliver = resolve));
+  await page.route(/\.wasm$/, async (route) => {
+    await wanted;
+    await route.continue();
+  });
+  await page.goto("/r/garden", { waitUntil: "commit" });
+  await expect(texts(page)).toHaveText(["hello"]);
+  const painted = () => page.evaluate(() => performance.getEntriesByName("first-contentful-paint").length);
+  await expect.poll(painted).toBe(1);
+  await expect(page.locator(".members .you")).toHaveCount(0);
+  deliver();
+  await isIn(page);
+});
+
+test("the program is fetched once, early, and never again", async ({ page }) => {
+  const fetched: string[] = [];
+  page.on("request", (request) => fetched.push(new URL(request.url()).pathname));
+  const entries = () =>
+    page.evaluate(() =>
+      (performance.getEntriesByType("resource") as PerformanceResourceTiming[])
+        .filter((entry) => /\.(css|js|wasm)$/.test(entry.name))
+        .map(({ name, transferSize }) => ({ name: new URL(name).pathname, transferSize })),
+    );
+  await enter(page, "garden");
+  const program = fetched.filter((path) => /\.(css|js|wasm)$/.test(path));
+  expect(program.length).toBeGreaterThan(2);
+  expect(program).toEqual([...new Set(program)]);
+  for (const path of program) expect(path).toMatch(/^\/static\/[0-9a-f]{32}\/pkg\//);
+  // What is known to be needed stands in the head, so that nothing waits for another.
+  const preloaded = await page.locator("link[rel=modulepreload][nonce], link[rel=preload], link[rel=stylesheet]").evaluateAll((links) =>
+    links.map((link) => link.getAttribute("href")),
+  );
+  expect(preloaded).toEqual(expect.arrayContaining(program));
+
+  await enter(page, "garden");
+  const again = await entries();
+  expect(again.length).toBeGreaterThanOrEqual(program.length);
+  expect(again.filter(({ transferSize }) => transferSize !== 0)).toEqual([]);
+});

@@ -12,9 +12,24 @@ use super::locale::{AcceptLanguage, Language, tag};
 use super::room::Room;
 use crate::client::Client;
 
+/// Where pages find the site's files.
+#[derive(Clone, Debug, Default)]
+pub struct SiteFiles {
+    /// What they have before their paths.
+    pub base: String,
+    /// The paths of all scripts.
+    pub scripts: Vec<String>,
+}
+
 /// The document that the server sends.
-pub fn shell(options: LeptosOptions) -> impl IntoView {
+pub fn shell(options: LeptosOptions, files: SiteFiles) -> impl IntoView {
     let lang = tag(use_context::<AcceptLanguage>().unwrap_or_default().locale());
+    let SiteFiles { base, scripts } = files;
+    // With the nonce, without which the policy lets nothing be preloaded; HydrationScripts gives none.
+    let preloads = scripts
+        .into_iter()
+        .map(|script| view! { <link rel="modulepreload" href=format!("{base}/{script}") nonce=use_nonce()/> })
+        .collect_view();
     view! {
         <!DOCTYPE html>
         <html lang=lang>
@@ -24,11 +39,12 @@ pub fn shell(options: LeptosOptions) -> impl IntoView {
                 <meta name="color-scheme" content="light dark"/>
                 <meta name="theme-color" media="(prefers-color-scheme: light)" content="#f7f6f3"/>
                 <meta name="theme-color" media="(prefers-color-scheme: dark)" content="#16181d"/>
-                <link rel="icon" href="/favicon.svg" type="image/svg+xml"/>
-                <link rel="stylesheet" href="/pkg/noom.css"/>
+                <link rel="icon" href=format!("{base}/favicon.svg") type="image/svg+xml"/>
+                <link rel="stylesheet" href=format!("{base}/pkg/noom.css")/>
                 <noscript><style nonce=use_nonce()>".needs-script{display:none}.without-script{display:block!important}"</style></noscript>
+                {preloads}
                 <AutoReload options=options.clone()/>
-                <HydrationScripts options/>
+                <HydrationScripts options root=base/>
                 <MetaTags/>
             </head>
             <body>

@@ -1,6 +1,7 @@
 //! Routes and what stands around them.
 
 use std::convert::Infallible;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,24 +11,26 @@ use axum::extract::{ConnectInfo, DefaultBodyLimit, FromRef, MatchedPath, Request
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
-use http::header::{
-    ACCEPT_LANGUAGE, CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, LAST_MODIFIED, SET_COOKIE, VARY,
-};
+use http::header::{ACCEPT_LANGUAGE, CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, SET_COOKIE};
 use http::{Method, StatusCode};
 use leptos::config::LeptosOptions;
 use leptos::prelude::{expect_context, provide_context, use_context};
 use leptos_axum::{LeptosRoutes, ResponseOptions, generate_route_list_with_exclusions_and_ssg_and_context};
+use tower::Layer;
+use tower_http::CompressionLevel;
 use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::compression::CompressionLayer;
 use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::services::ServeDir;
 use tower_http::timeout::{RequestBodyTimeoutLayer, TimeoutLayer};
 use tracing::Instrument;
 
+use super::files::{Folder, Site, cached};
 use super::origin::check_form;
 use super::transport::{self, events, ws};
 use super::{Server, headers, random, telemetry};
 use crate::app::locale::AcceptLanguage;
-use crate::app::shell::{App, shell};
+use crate::app::shell::{App, SiteFiles, shell};
 use crate::protocol::{MAX_BATCH_BYTES, UserId};
 
 /// The largest body of a request: a form with the longest message, percent-encoded.
@@ -50,13 +53,25 @@ struct AppState {
 pub(super) fn router(server: &Arc<Server>) -> Router {
     let state = AppState { server: server.clone(), leptos: server.config.leptos.clone() };
     let (context, options) = (page_context(server.clone()), state.leptos.clone());
+    let root = Path::new(server.config.leptos.site_root.as_ref());
+    let site = Arc::new(site(root));
+    let named = SiteFiles { base: site.base(), scripts: site.scripts(&options.site_pkg_dir) };
+    let files = |is_versioned| middleware::from_fn_with_state(Folder { site: site.clone(), is_versioned }, cached);
+    let from_disk =
+        || ServeDir::new(root).append_index_html_on_directories(false).precompressed_br().precompressed_gzip();
+    let mut router = Router::new();
+    if !named.base.is_empty() {
+        router = router.nest_service(&named.base, files(true).layer(from_disk()));
+    }
     // App is run once to learn its routes, in a context like a page's.
     let no_request = || provide_context(AcceptLanguage::default());
     let (routes, _) = generate_route_list_with_exclusions_and_ssg_and_context(App, None, no_request);
     let pages = Router::new()
-        .leptos_routes_with_context(&state, routes, context, move || shell(options.clone()))
+        .leptos_routes_with_context(&state, routes, context, move || shell(options.clone(), named.clone()))
         .route_layer(middleware::from_fn_with_state(server.clone(), know_visitor))
         .route_layer(middleware::from_fn_with_state(server.clone(), guard_forms))
+        // Pages only: files are compressed already, better, and events must not wait for each other.
+        .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))
         .layer(RequestBodyLimitLayer::new(MAX_BODY))
         .layer(RequestBodyTimeoutLayer::new(BODY_PAUSE))
         .layer(TimeoutLayer::with_status_code(
@@ -67,34 +82,40 @@ pub(super) fn router(server: &Arc<Server>) -> Router {
     let bounds = (DefaultBodyLimit::max(MAX_BATCH_BYTES), RequestBodyTimeoutLayer::new(BODY_PAUSE));
     let frames = post(events::post).layer::<_, Infallible>(bounds);
 
-    let site = std::path::Path::new(server.config.leptos.site_root.as_ref());
-    let files = |folder| ServeDir::new(folder).precompressed_br().precompressed_gzip();
-    let package = server.config.leptos.site_pkg_dir.as_ref();
-    Router::new()
+    router
         .route("/ws", get(ws::upgrade))
         .route("/events", get(events::open))
         .route("/events/{token}", frames)
         .route("/health/live", get(live))
         .route("/health/ready", get(ready))
-        .nest_service(&format!("/{package}"), files(site.join(package)))
-        // What public/ holds beside the pages.
         .merge(pages)
-        .fallback_service(
-            files(site.to_path_buf())
-                .append_index_html_on_directories(false)
-                .fallback(get(elsewhere).fallback(nowhere)),
-        )
+        .fallback_service(files(false).layer(from_disk().fallback(get(elsewhere).fallback(nowhere))))
         .layer(CatchPanicLayer::custom(failed))
-        .layer(middleware::from_fn(revalidate))
+        .layer(middleware::from_fn(forget))
         .layer(middleware::from_fn(headers::secure))
         .layer(middleware::from_fn(trace))
         .with_state(state)
 }
 
+/// The site's files as they are now. Under `cargo leptos watch` they change while the server runs, and none is known.
+fn site(root: &Path) -> Site {
+    if is_watched() {
+        return Site::default();
+    }
+    Site::read(root).unwrap_or_else(|error| {
+        tracing::info!(%error, folder = %root.display(), "there are no files for pages");
+        Site::default()
+    })
+}
+
+/// Whether `cargo leptos watch` has started this.
+fn is_watched() -> bool {
+    std::env::var_os("LEPTOS_WATCH").is_some()
+}
+
 /// What pages and server functions find in their context.
 fn page_context(server: Arc<Server>) -> impl Fn() + Clone + Send + Sync + 'static {
-    let watched = std::env::var_os("LEPTOS_WATCH").is_some();
-    let reload_port = watched.then_some(server.config.leptos.reload_port);
+    let reload_port = is_watched().then_some(server.config.leptos.reload_port);
     move || {
         provide_context(server.clone());
         let parts = use_context::<http::request::Parts>();
@@ -117,7 +138,7 @@ async fn ready(State(server): State<Arc<Server>>) -> Response {
 
 /// A path that is no page leads home; under the folders of programs it is an error.
 async fn elsewhere(request: Request<Body>) -> Response {
-    let for_programs = ["/pkg/", "/api/", "/health/"];
+    let for_programs = ["/static/", "/pkg/", "/api/", "/health/"];
     if for_programs.iter().any(|folder| request.uri().path().starts_with(folder)) {
         (StatusCode::NOT_FOUND, "not found\n").into_response()
     } else {
@@ -171,18 +192,10 @@ async fn guard_forms(State(server): State<Arc<Server>>, request: Request, next: 
     next.run(request).await
 }
 
-/// Nothing is used from a cache without asking: pages are each person's own, and the program's
-/// files answer 304 by their date when they are unchanged.
-async fn revalidate(request: Request, next: Next) -> Response {
+/// What says nothing of it is not kept: pages are each person's own.
+async fn forget(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
-    let is_file = response.headers().contains_key(LAST_MODIFIED) || response.status() == StatusCode::NOT_MODIFIED;
-    let headers = response.headers_mut();
-    if is_file {
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-        headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
-    } else {
-        headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-    }
+    response.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
 }
 

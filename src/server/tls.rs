@@ -9,6 +9,9 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::config::TlsFiles;
 
+/// How TLS names HTTP/2 (RFC 9113, 3.1).
+pub(super) const HTTP_2: &[u8] = b"h2";
+
 /// What new connections are greeted with.
 #[derive(Debug)]
 pub(super) struct Tls {
@@ -58,7 +61,7 @@ fn read(files: &TlsFiles) -> Result<Arc<ServerConfig>, String> {
         .with_no_client_auth()
         .with_single_cert(chain, key_der)
         .map_err(|error| failed(key, &error))?;
-    // What the accept loop speaks.
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    // What the accept loop speaks, preferred first.
+    config.alpn_protocols = vec![HTTP_2.to_vec(), b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }

@@ -40,13 +40,23 @@ pub struct Server {
 /// How to start one.
 pub struct Setup {
     data: PathBuf,
+    config: PathBuf,
     variables: Vec<(String, String)>,
 }
 
 impl Setup {
     /// A server that keeps its data in this folder.
     pub fn in_folder(data: &Path) -> Self {
-        Self { data: data.to_owned(), variables: Vec::new() }
+        Self { data: data.to_owned(), config: project().join("Leptos.toml"), variables: Vec::new() }
+    }
+
+    /// With the files of this folder as its site.
+    pub fn site(mut self, site: &Path) -> Self {
+        let config = std::fs::read_to_string(&self.config).unwrap();
+        let line = config.lines().find(|line| line.starts_with("site-root = ")).unwrap();
+        self.config = self.data.join("Leptos.toml");
+        std::fs::write(&self.config, config.replace(line, &format!("site-root = {site:?}"))).unwrap();
+        self
     }
 
     /// With a limit other than the default.
@@ -67,7 +77,7 @@ impl Setup {
             .args(["--listen", "127.0.0.1:0", "--data-dir"])
             .arg(&self.data)
             .arg("--config")
-            .arg(project().join("Leptos.toml"))
+            .arg(&self.config)
             .env("RUST_LOG", "warn")
             .envs(self.variables.iter().cloned())
             .stdout(Stdio::piped());
@@ -176,9 +186,14 @@ impl Server {
 
     /// The head of the answer to an upgrade; what follows is not waited for.
     pub fn raw_upgrade(&self, headers: &str) -> String {
+        self.head("/ws", headers)
+    }
+
+    /// The head of an answer; what follows is not waited for.
+    pub fn head(&self, path: &str, headers: &str) -> String {
         let mut stream = TcpStream::connect(self.address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.write_all(format!("GET /ws HTTP/1.1\r\nHost: {}\r\n{headers}\r\n", self.address).as_bytes()).unwrap();
+        stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: {}\r\n{headers}\r\n", self.address).as_bytes()).unwrap();
         let mut answer = vec![0; 4_096];
         let read = stream.read(&mut answer).unwrap();
         String::from_utf8_lossy(&answer[..read]).into_owned()
