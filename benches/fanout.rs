@@ -61,7 +61,7 @@ pub(crate) struct Cell {
 }
 
 /// Every cell.
-pub(crate) const CELLS: [Cell; 6] = [
+pub(crate) const CELLS: [Cell; 7] = [
     Cell {
         name: "overload",
         rooms: 1,
@@ -91,6 +91,16 @@ pub(crate) const CELLS: [Cell; 6] = [
         headline: true,
         rivals: &[Subject::SocketIo, Subject::Bare],
         others: &[Subject::Ws, Subject::Bun, Subject::Socketioxide],
+    },
+    Cell {
+        name: "flood",
+        rooms: 1,
+        clients: 500,
+        rate: 16_000,
+        overload: true,
+        headline: false,
+        rivals: &[],
+        others: &[Subject::SocketIo, Subject::Ws, Subject::Bun, Subject::BareGathered],
     },
     Cell {
         name: "small",

@@ -133,6 +133,13 @@ impl Hub {
         &self.flushers
     }
 
+    /// Waits while what was said before fills outboxes faster than it is written.
+    pub async fn caught_up(&self) {
+        for flusher in &self.flushers {
+            flusher.caught_up().await;
+        }
+    }
+
     /// The outboxes of all connections.
     pub fn links(&self) -> Vec<Link> {
         lock(&self.connections).values().cloned().collect()

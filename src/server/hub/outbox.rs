@@ -11,11 +11,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use axum::extract::ws::Utf8Bytes;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use super::account::lock;
 use crate::protocol::{CloseCode, ServerFrame, UserId};
 
+/// An outbox that is filled to this part of what it may hold fills too fast.
+const FILLING: usize = 4;
 /// After so many connections a flusher lets others have its thread.
 const AT_A_TIME: usize = 32;
 /// So many places for frames are kept for use again. More were for a burst, and are given back.
@@ -98,6 +100,8 @@ struct Queue {
     closing: Option<CloseCode>,
     /// Whether somebody is about to write already.
     is_announced: bool,
+    /// Whether the peer did not take what was written last.
+    is_stuck: bool,
 }
 
 /// What [`Outbox::take`] found.
@@ -150,13 +154,22 @@ impl Outbox {
             return;
         }
         queue.add(frame, waits);
-        if std::mem::replace(&mut queue.is_announced, true) {
-            return;
-        }
+        let is_filling = queue.frames.len() > self.limits.frames / FILLING || queue.bytes > self.limits.bytes / FILLING;
+        // Whoever does not read is not the flusher's affair.
+        let lags = is_filling && !queue.is_stuck;
+        let is_announced = std::mem::replace(&mut queue.is_announced, true);
         drop(queue);
-        match self.line.get() {
-            Some(line) => line.flusher.announce(self.clone()),
-            None => self.wake.notify_one(),
+        let Some(line) = self.line.get() else {
+            if !is_announced {
+                self.wake.notify_one();
+            }
+            return;
+        };
+        if lags {
+            line.flusher.set_behind(true);
+        }
+        if !is_announced {
+            line.flusher.announce(self.clone());
         }
     }
 
@@ -191,7 +204,8 @@ impl Outbox {
         taken.shrink_to(PLACES_KEPT);
         if !is_written {
             // Its task is about to.
-            lock(&self.queue).is_announced = true;
+            let mut queue = lock(&self.queue);
+            (queue.is_announced, queue.is_stuck) = (true, true);
         }
         (is_written, close)
     }
@@ -201,7 +215,7 @@ impl Outbox {
         std::mem::swap(&mut queue.frames, taken);
         queue.subjects.clear();
         queue.bytes = 0;
-        queue.is_announced = false;
+        (queue.is_announced, queue.is_stuck) = (false, false);
         queue.closing
     }
 
@@ -244,6 +258,7 @@ impl Outbox {
 pub struct Flusher {
     announced: Mutex<Vec<Link>>,
     wake: Notify,
+    behind: watch::Sender<bool>,
 }
 
 impl Flusher {
@@ -255,6 +270,19 @@ impl Flusher {
         if is_first {
             self.wake.notify_one();
         }
+    }
+
+    /// Waits while outboxes fill faster than they are written. Whoever is about to say more waits for this, so that
+    /// those who read as fast as they can are not closed as if they did not.
+    pub async fn caught_up(&self) {
+        if *self.behind.borrow() {
+            // The sender is here, so this cannot fail.
+            let _ = self.behind.subscribe().wait_for(|is_behind| !is_behind).await;
+        }
+    }
+
+    fn set_behind(&self, is_behind: bool) {
+        self.behind.send_if_modified(|was| std::mem::replace(was, is_behind) != is_behind);
     }
 
     /// Writes for ever.
@@ -274,6 +302,8 @@ impl Flusher {
                     tokio::task::yield_now().await;
                 }
             }
+            // What fills now is found by the next to push there.
+            self.set_behind(false);
         }
     }
 }
@@ -416,6 +446,30 @@ mod tests {
         outbox.push("c".into(), Waits::Whole);
         assert!(flusher.run().now_or_never().is_none());
         assert_eq!(*lock(&paper.written), ["a"]);
+    }
+
+    #[test]
+    fn who_speaks_waits_while_outboxes_fill_but_not_for_one_who_does_not_read() {
+        let (paper, flusher) = (Arc::<Paper>::default(), Arc::<Flusher>::default());
+        let (reads, stuck) = (outbox(8, 100), outbox(8, 100));
+        reads.connect(paper.clone(), flusher.clone());
+        let full = Arc::<Paper>::default();
+        full.is_full.store(true, Relaxed);
+        stuck.connect(full, flusher.clone());
+        stuck.push("a".into(), Waits::Whole);
+        assert!(flusher.run().now_or_never().is_none());
+        for _ in 0..5 {
+            stuck.push("b".into(), Waits::Whole);
+        }
+        assert!(flusher.caught_up().now_or_never().is_some(), "nobody waits for one who does not read");
+        for _ in 0..3 {
+            assert!(flusher.caught_up().now_or_never().is_some());
+            reads.push("c".into(), Waits::Whole);
+        }
+        assert!(flusher.caught_up().now_or_never().is_none());
+        assert!(flusher.run().now_or_never().is_none());
+        assert!(flusher.caught_up().now_or_never().is_some(), "what waited is written");
+        assert_eq!(lock(&paper.written).len(), 3);
     }
 
     #[test]
