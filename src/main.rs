@@ -3,12 +3,7 @@
 use std::error::Error;
 use std::process::ExitCode;
 
-use mimalloc::MiMalloc;
 use noom::server::{self, config::Config, store, telemetry};
-
-/// A page is thousands of small pieces, a connection comes on one thread and goes on another.
-#[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     match run() {

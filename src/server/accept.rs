@@ -76,21 +76,23 @@ pub(super) async fn serve(
         // Frames are small and wanted now.
         let _ = stream.set_nodelay(true);
         let tls = tls.clone();
+        // Each way is boxed, so that none keeps room for what only the others need.
         connections.spawn(async move {
             // Until it ends, or is upgraded to a WebSocket, which is counted elsewhere.
             let _guard = guard;
             let Some(tls) = tls else {
                 let stream = SocketStream::new(stream);
                 let shared = stream.shared();
-                return connection.http1(patient(stream), Some(shared)).await;
+                return Box::pin(connection.http1(patient(stream), Some(shared))).await;
             };
             // Who speaks no TLS, or slowly, gets no answer: there is none that they could read.
             let within = Duration::from_secs(connection.limits.header_seconds);
-            let Ok(Ok(stream)) = timeout(within, tls.acceptor().accept(patient(stream))).await else { return };
+            let accepted = Box::pin(timeout(within, tls.acceptor().accept(patient(stream)))).await;
+            let Ok(Ok(stream)) = accepted else { return };
             if stream.get_ref().1.alpn_protocol() == Some(HTTP_2) {
-                connection.http2(stream).await;
+                Box::pin(connection.http2(stream)).await;
             } else {
-                connection.http1(stream, None).await;
+                Box::pin(connection.http1(stream, None)).await;
             }
         });
     }

@@ -51,10 +51,9 @@ pub(in crate::server) async fn upgrade(
         .write_buffer_size(WRITE_BUFFER)
         .max_message_size(MAX_FRAME_BYTES)
         .max_frame_size(MAX_FRAME_BYTES)
-        .on_upgrade(move |frames| {
-            let connections = server.connections.clone();
-            // Boxed, because the task that it becomes part of keeps room for the upgrade, too.
-            connections.track_future(Box::pin(serve(server, Socket { frames, shared }, admitted)))
+        .on_upgrade(move |frames| async move {
+            // In a task of its own: this one keeps room for the upgrade.
+            server.connections.clone().spawn(serve(server, Socket { frames, shared }, admitted));
         })
 }
 
