@@ -95,7 +95,7 @@ fn what_is_missing_in_the_middle_is_marked_and_filled_in() {
     let gap = EnterRoomAck { head: 9, messages: (8..=9).map(message).collect(), more: true, ..entered("garden", None) };
     state.apply(Change::Entered(gap.clone()));
     let gaps = || {
-        let rows = room.timeline.chunks.get_untracked().into_iter().flat_map(|chunk| chunk.rows.get_untracked());
+        let rows = room.timeline.chunks().flat_map(|chunk| chunk.rows.get_untracked());
         rows.filter(|row| matches!(row.entry, Entry::Gap(_))).count()
     };
     assert_eq!((gaps(), room.older.get_untracked()), (1, Older::None));
@@ -106,7 +106,7 @@ fn what_is_missing_in_the_middle_is_marked_and_filled_in() {
 
     // Another history takes the place of all, and says so.
     state.apply(Change::Entered(EnterRoomAck { epoch: "restored".into(), ..gap }));
-    let last = room.timeline.chunks.get_untracked().last().and_then(|chunk| chunk.rows.get_untracked().last().cloned());
+    let last = room.timeline.chunks().last().and_then(|chunk| chunk.rows.get_untracked().last().cloned());
     assert_eq!(last.map(|row| row.entry), Some(Entry::OtherHistory));
     assert_eq!(room.timeline.oldest_seq(), Some(8));
     // Asked for before, and answered late: what comes before it is not what is shown.

@@ -14,7 +14,8 @@ use crate::client::state::{Older, Pending};
 use crate::client::timeline::{Clock, Entry, Gap, Row};
 use crate::protocol::Message;
 use wasm_bindgen::JsCast;
-use web_sys::Element;
+use wasm_bindgen::prelude::Closure;
+use web_sys::{Element, ResizeObserver};
 
 /// So near to the newest message counts as at it, in pixels.
 const AT_BOTTOM: i32 = 48;
@@ -30,7 +31,7 @@ pub(super) fn Log(here: Here) -> impl IntoView {
     let at_bottom = RwSignal::new(true);
     let unseen = RwSignal::new(0_u64);
 
-    // A row, and how far above the end of the list it stands, in pixels: what comes below adds to it.
+    // How a row is found, and how far above the end of the list it stands, in pixels: what comes below adds to it.
     let place = StoredValue::new(None::<(String, f64)>);
     // What is put off until the next frame may find the page gone.
     let alive = StoredValue::new(());
@@ -44,9 +45,12 @@ pub(super) fn Log(here: Here) -> impl IntoView {
     };
     let reader = Reader { here, log, at_bottom, unseen, place };
 
+    // What comes below does not move what one reads above, nor does a chunk that is drawn for the first time and
+    // is not as high as was thought. This runs between a layout and its picture.
     Effect::new(move |_| {
-        let handle = window_event_listener(leptos::ev::resize, move |_| reader.note_place());
-        on_cleanup(move || handle.remove());
+        if let Some(rows) = log.get().and_then(|log| log.first_element_child()) {
+            on_resize(&rows, move || reader.keep_place());
+        }
     });
     Effect::new(move |before: Option<u64>| {
         let arrived = room.arrived.get();
@@ -54,11 +58,6 @@ pub(super) fn Log(here: Here) -> impl IntoView {
             unseen.update(|unseen| *unseen += arrived - before.unwrap_or(arrived));
         }
         arrived
-    });
-    // What comes below does not move what one reads above.
-    Effect::new(move |_| {
-        room.timeline.appended.track();
-        soon(Reader::keep_place);
     });
     // What one says oneself is always shown.
     Effect::new(move |before: Option<usize>| {
@@ -78,11 +77,8 @@ pub(super) fn Log(here: Here) -> impl IntoView {
         event.prevent_default();
         here.client.load_older(room);
     };
-    let is_empty = move || room.timeline.chunks.with(Vec::is_empty) && room.pending.with(Vec::is_empty);
-    let oldest = move || {
-        room.timeline.chunks.track();
-        room.timeline.oldest_seq().unwrap_or(1)
-    };
+    let is_empty = move || room.timeline.sections.with(Vec::is_empty) && room.pending.with(Vec::is_empty);
+    let oldest = move || room.timeline.oldest_now().unwrap_or(1);
 
     view! {
         <div class="log-frame">
@@ -109,12 +105,16 @@ pub(super) fn Log(here: Here) -> impl IntoView {
                             })
                         }}
                     </div>
-                    <For each=move || room.timeline.chunks.get() key=|chunk| chunk.id let:chunk>
-                        <ol>
-                            <For each=move || chunk.rows.get() key=|row| (row.id, row.starts_day, row.starts_group) let:row>
-                                <RowView here row/>
+                    <For each=move || room.timeline.sections.get() key=|section| section.id let:section>
+                        <div class="section">
+                            <For each=move || section.chunks.get() key=|chunk| chunk.id let:chunk>
+                                <ol data-chunk=chunk.id>
+                                    <For each=move || chunk.rows.get() key=|row| (row.id, row.starts_day, row.starts_group) let:row>
+                                        <RowView here row/>
+                                    </For>
+                                </ol>
                             </For>
-                        </ol>
+                        </div>
                     </For>
                     <ol class="pending" aria-live="off">
                         <For
@@ -199,29 +199,42 @@ impl Reader {
     fn note_place(&self) {
         let seen = self.log.get_untracked().and_then(|log| {
             let row = first_seen(&log)?;
-            Some((row.get_attribute("data-row")?, above_end(&log, &row)?))
+            let selector = |name| row.get_attribute(name).map(|id| format!("[{name}=\"{id}\"]"));
+            Some((selector("data-row").or_else(|| selector("data-chunk"))?, above_end(&log, &row)?))
         });
         self.place.set_value(seen);
     }
 
     fn keep_place(&self) {
         let Some(log) = self.log.get_untracked().filter(|_| !self.at_bottom.get_untracked()) else { return };
-        let Some((id, before)) = self.place.get_value() else { return };
-        let row = log.query_selector(&format!("[data-row=\"{id}\"]")).ok().flatten();
+        let Some((selector, before)) = self.place.get_value() else { return };
+        let row = log.query_selector(&selector).ok().flatten();
         if let Some(now) = row.and_then(|row| above_end(&log, &row)) {
             log.set_scroll_top(log.scroll_top() - (now - before).round() as i32);
-            self.place.set_value(Some((id, now)));
+            self.place.set_value(Some((selector, now)));
         }
     }
 }
 
-/// The first row that can be seen.
+/// Acts whenever the element's size has changed, until whatever asked is gone.
+fn on_resize(element: &Element, act: impl Fn() + 'static) {
+    let callback = Closure::<dyn Fn()>::new(act);
+    let Ok(observer) = ResizeObserver::new(callback.as_ref().unchecked_ref()) else { return };
+    observer.observe(element);
+    let held = StoredValue::new_local((observer, callback));
+    on_cleanup(move || {
+        held.try_with_value(|(observer, _)| observer.disconnect());
+    });
+}
+
+/// The first row that can be seen, or the chunk whose rows are not drawn yet, after a leap.
 fn first_seen(log: &Element) -> Option<Element> {
     let view = log.get_bounding_client_rect();
     let middle = (view.left() + view.width() / 2.0) as f32;
     // A margin between two rows belongs to neither: a little further down there is one.
-    let at =
-        |down: f64| document().element_from_point(middle, (view.top() + down) as f32)?.closest("[data-row]").ok()?;
+    let at = |down: f64| {
+        document().element_from_point(middle, (view.top() + down) as f32)?.closest("[data-row], [data-chunk]").ok()?
+    };
     [4.0, 24.0, 48.0].into_iter().find_map(at)
 }
 
