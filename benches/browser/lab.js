@@ -8,10 +8,21 @@ const [url, device] = process.argv.slice(2);
 const room = 'bench';
 /** Lighthouse slows a mobile's processor down by so much. */
 const SLOWER = device === 'mobile' ? 4 : 1;
-const chrome = await launch({ chromePath: executablePath, chromeFlags: ['--headless=new', ...flags] });
-const options = { port: chrome.port, onlyCategories: ['performance'], output: 'json', logLevel: 'error' };
-const { lhr } = await lighthouse(`${url}/r/${room}`, options, device === 'mobile' ? undefined : desktop);
-chrome.kill();
+/** Lighthouse sometimes loses the page it looks at, and says so. */
+const LOOKS = 3;
+
+async function look() {
+  const chrome = await launch({ chromePath: executablePath, chromeFlags: ['--headless=new', ...flags] });
+  const options = { port: chrome.port, onlyCategories: ['performance'], output: 'json', logLevel: 'error' };
+  const { lhr } = await lighthouse(`${url}/r/${room}`, options, device === 'mobile' ? undefined : desktop);
+  chrome.kill();
+  return lhr;
+}
+let lhr = await look();
+for (let n = 1; lhr.runtimeError && n < LOOKS; n++) {
+  console.error(`Lighthouse: ${lhr.runtimeError.code}`);
+  lhr = await look();
+}
 const measured = (audit) => lhr.audits[audit].numericValue;
 
 const { browser, page } = await openRoom(url, room);
