@@ -157,7 +157,7 @@ async fn who_speaks_http_1_only_gets_that() {
 async fn an_http_2_connection_has_the_limits_that_others_have() {
     let folder = tempfile::tempdir().unwrap();
     let trusted = certificate(folder.path());
-    let mut server = setup(folder.path()).limit("requests_per_address", 3).limit("header_seconds", 1).start();
+    let mut server = setup(folder.path()).limit("requests_per_address", 3).limit("header_seconds", 3).start();
     let browser = Http2::connect(&server, &trusted).await;
     // With the connection itself these are three.
     let (first, _) = browser.events(&[]).await;
@@ -169,7 +169,7 @@ async fn an_http_2_connection_has_the_limits_that_others_have() {
     assert_eq!(browser.ask("GET", "/health/live", &[("x-long", &long)], "").await.status(), 431);
 
     // Nothing is asked for longer than a head may take, but one answer is not over.
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
     assert!(!browser.connection.is_finished());
     // The server says that it goes, closes what is open, and does not wait for who stays.
     server.terminate();

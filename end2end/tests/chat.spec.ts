@@ -239,6 +239,28 @@ test("new messages wait below while one reads above", async ({ page, server }) =
   await expect(page.getByText("my own word")).toBeInViewport();
 });
 
+test("what one reads keeps its place, whatever stands at the top of it", async ({ page, server }) => {
+  const [ann, bob] = [await Somebody.inRoom(server, "garden", "Ann"), await Somebody.inRoom(server, "garden", "Bob")];
+  // Fewer than are drawn together, and a margin above each.
+  for (let n = 1; n <= 15; n++) {
+    await ann.say("garden", `question ${n}\nwith\nlines`);
+    await bob.say("garden", `answer ${n}\nwith\nlines`);
+  }
+  await enter(page, "garden");
+  await expect(page.getByText("answer 15")).toBeInViewport();
+  const log = page.getByRole("log");
+  const read = texts(page).nth(12);
+  // At several heights, so that a margin is at the top in some.
+  for (let n = 1; n <= 6; n++) {
+    await log.evaluate((log, n) => (log.scrollTop = -500 - 7 * n), n);
+    await page.waitForTimeout(100);
+    const top = (await read.boundingBox())!.y;
+    await (n % 2 ? ann : bob).say("garden", `below ${n}`);
+    await expect(page.getByText(`below ${n}`)).toBeAttached();
+    await expect.poll(async () => Math.abs((await read.boundingBox())!.y - top)).toBeLessThan(2);
+  }
+});
+
 test("5,000 messages are scrolled through, in order and without a jump", async ({ page, server }) => {
   test.setTimeout(180_000);
   const somebody = await Somebody.inRoom(server, "long", "Bob");

@@ -124,8 +124,8 @@ pub(super) async fn cached(State(folder): State<Folder>, mut request: Request, n
     let (path, is_read) = (request.uri().path().to_owned(), matches!(*request.method(), Method::GET | Method::HEAD));
     let headers = request.headers_mut();
     let known = headers.get(IF_NONE_MATCH).filter(|_| is_read).cloned();
-    // RFC 9110, 13.1.3: a tag counts more than a date.
-    if known.is_some() {
+    // RFC 9110, 13.1.3: a tag counts more than a date. What is kept for good is not asked after by date at all.
+    if known.is_some() || folder.is_versioned {
         headers.remove(IF_MODIFIED_SINCE);
     }
     // Whether the part still fits is not looked at, so the whole is sent.

@@ -283,6 +283,7 @@ impl Hub {
         text: String,
     ) -> Result<PostAck, Refusal> {
         account.spend(Allowance::Message)?;
+        self.caught_up().await;
         let room = self.find_or_create(account, name).await?;
         let user = {
             let mut name = lock(&account.name);

@@ -135,7 +135,6 @@ impl Session {
                 let (_, room) = self.room(&post.room)?;
                 check_text(&post.text)?;
                 account.spend(Allowance::Message)?;
-                self.hub.caught_up().await;
                 self.hub.post(self.at.conn, &room, id, post.key, post.text)?;
                 Ok(None)
             }

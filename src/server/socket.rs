@@ -161,18 +161,25 @@ impl AsyncWrite for SocketStream {
         context: &mut Context<'_>,
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        {
-            let mut sending = lock(&self.shared.sending);
-            if sending.is_shared {
-                parts.iter().for_each(|part| self.shared.write_after(&mut sending, part));
-                return Poll::Ready(Ok(parts.iter().map(|part| part.len()).sum()));
-            }
-        }
         loop {
+            let is_shared = {
+                let mut sending = lock(&self.shared.sending);
+                if sending.is_shared {
+                    self.shared.write_waiting(&mut sending);
+                    // Whole or not at all. Answers to pings of a peer that reads nothing are not kept without end.
+                    if sending.unwritten.len() <= WRITE_AT_ONCE {
+                        parts.iter().for_each(|part| self.shared.write_after(&mut sending, part));
+                        return Poll::Ready(Ok(parts.iter().map(|part| part.len()).sum()));
+                    }
+                }
+                sending.is_shared
+            };
             ready!(self.socket.as_ref().poll_write_ready(context))?;
-            match self.shared.socket.try_write_vectored(parts) {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                result => return Poll::Ready(result),
+            if !is_shared {
+                match self.shared.socket.try_write_vectored(parts) {
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                    result => return Poll::Ready(result),
+                }
             }
         }
     }
@@ -197,5 +204,55 @@ impl AsyncWrite for SocketStream {
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         // The half that is written to shuts down when the last who holds it lets go, right afterwards.
         self.poll_flush(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    async fn pair() -> (SocketStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let stream = SocketStream::new(listener.accept().await.unwrap().0);
+        stream.shared().share();
+        (stream, peer)
+    }
+
+    #[tokio::test]
+    async fn for_a_peer_that_reads_nothing_not_everything_is_kept() {
+        const MANY: usize = 64 * 1024;
+        let (mut stream, _peer) = pair().await;
+        let taken = (0..MANY).take_while(|_| stream.write(&[0; 1_024]).now_or_never().is_some()).count();
+        assert!(taken < MANY);
+    }
+
+    #[tokio::test]
+    async fn what_the_socket_does_not_take_at_once_arrives_whole_and_in_order() {
+        let (mut stream, mut peer) = pair().await;
+        let (shared, frame) = (stream.shared(), Utf8Bytes::from("x".repeat(50_000)));
+        let mut sent = 0;
+        while shared.write_now(&VecDeque::from([frame.clone()])) {
+            sent += 1;
+        }
+        // The parser's own frame, a pong, comes after what waits.
+        stream.write_all(&[0x8a, 0]).await.unwrap();
+        let reading = tokio::spawn(async move {
+            let mut all = Vec::new();
+            peer.read_to_end(&mut all).await.unwrap();
+            all
+        });
+        stream.flush().await.unwrap();
+        drop((stream, shared));
+        let all = reading.await.unwrap();
+        let mut one = Vec::new();
+        push_text_frame(&mut one, &frame);
+        let frames = all.len() / one.len();
+        assert!(frames == sent + 1 && all.chunks(one.len()).take(frames).all(|part| part == one));
+        assert_eq!(all[frames * one.len()..], [0x8a, 0]);
     }
 }

@@ -147,7 +147,7 @@ async fn converse(server: &Server, wire: &mut impl Wire, session: &mut Session, 
                     return end;
                 }
             }
-            received = wire.receive() => {
+            received = heard(server, wire) => {
                 pong_by = None;
                 ping_at = Instant::now() + PING_EVERY;
                 match received {
@@ -188,6 +188,13 @@ async fn converse(server: &Server, wire: &mut impl Wire, session: &mut Session, 
             }
         }
     }
+}
+
+/// What comes in next; while people who read are written to more slowly than others speak, nothing is read. Loses
+/// nothing when it is given up half-way.
+async fn heard(server: &Server, wire: &mut impl Wire) -> Received {
+    server.hub.caught_up().await;
+    wire.receive().await
 }
 
 /// Writes everything that waits, until nothing does. Breaks off when the outbox overflows or the

@@ -231,11 +231,10 @@ fn on_resize(element: &Element, act: impl Fn() + 'static) {
 fn first_seen(log: &Element) -> Option<Element> {
     let view = log.get_bounding_client_rect();
     let middle = (view.left() + view.width() / 2.0) as f32;
+    let at = |down: f64, what| document().element_from_point(middle, (view.top() + down) as f32)?.closest(what).ok()?;
     // A margin between two rows belongs to neither: a little further down there is one.
-    let at = |down: f64| {
-        document().element_from_point(middle, (view.top() + down) as f32)?.closest("[data-row], [data-chunk]").ok()?
-    };
-    [4.0, 24.0, 48.0].into_iter().find_map(at)
+    let row = [4.0, 24.0, 48.0].into_iter().find_map(|down| at(down, "[data-row]"));
+    row.or_else(|| at(4.0, "[data-chunk]"))
 }
 
 /// How far above the end of the list a row ends: neither scrolling nor older rows change that.

@@ -52,10 +52,10 @@ pub struct Outbox {
 /// How an outbox is written without its connection's task.
 #[derive(Debug)]
 struct Line {
-    to: Arc<dyn WriteNow>,
+    /// Held from the taking of frames until they are written, so that they keep their order. Nothing after the end:
+    /// outboxes outlive their connections in rooms and queues, sockets must not.
+    to: Mutex<Option<Arc<dyn WriteNow>>>,
     flusher: Arc<Flusher>,
-    /// Held from the taking of frames until they are written, so that they keep their order.
-    turn: Mutex<()>,
 }
 
 /// A connection's outbox, as rooms hold it.
@@ -130,7 +130,7 @@ impl Outbox {
 
     /// Lets a flusher write it, from now on. Once only.
     pub fn connect(&self, to: Arc<dyn WriteNow>, flusher: Arc<Flusher>) {
-        let _ = self.line.set(Line { to, flusher, turn: Mutex::default() });
+        let _ = self.line.set(Line { to: Mutex::new(Some(to)), flusher });
     }
 
     /// Adds a frame. An outbox that has no room for it closes the connection as a slow consumer
@@ -157,19 +157,18 @@ impl Outbox {
         let is_filling = queue.frames.len() > self.limits.frames / FILLING || queue.bytes > self.limits.bytes / FILLING;
         // Whoever does not read is not the flusher's affair.
         let lags = is_filling && !queue.is_stuck;
-        let is_announced = std::mem::replace(&mut queue.is_announced, true);
-        drop(queue);
-        let Some(line) = self.line.get() else {
-            if !is_announced {
-                self.wake.notify_one();
-            }
-            return;
-        };
-        if lags {
+        let line = self.line.get();
+        if let Some(line) = line.filter(|_| lags) {
+            // Before these frames can be taken, so that the pass that takes them says last that it is over.
             line.flusher.set_behind(true);
         }
-        if !is_announced {
-            line.flusher.announce(self.clone());
+        if std::mem::replace(&mut queue.is_announced, true) {
+            return;
+        }
+        drop(queue);
+        match line {
+            Some(line) => line.flusher.announce(self.clone()),
+            None => self.wake.notify_one(),
         }
     }
 
@@ -197,9 +196,9 @@ impl Outbox {
     /// Writes what waits to the line, through a queue that is empty before and afterwards. Says whether the peer took
     /// everything, and whether the connection is to be closed afterwards.
     fn write_to(&self, line: &Line, taken: &mut VecDeque<Utf8Bytes>) -> (bool, Option<CloseCode>) {
-        let _turn = lock(&line.turn);
+        let to = lock(&line.to);
         let close = self.take_into(taken);
-        let is_written = line.to.write_now(taken);
+        let is_written = to.as_ref().is_none_or(|to| to.write_now(taken));
         taken.clear();
         taken.shrink_to(PLACES_KEPT);
         if !is_written {
@@ -222,14 +221,20 @@ impl Outbox {
     /// Writes what waits to the line, for a flusher. When the peer does not take it, its task has to wait for that.
     fn flush(&self, taken: &mut VecDeque<Utf8Bytes>) {
         let Some(line) = self.line.get() else { return };
+        // Announced while it was found that the peer takes nothing: its task waits for that already.
+        if lock(&self.queue).is_stuck {
+            return;
+        }
         if !self.write_to(line, taken).0 {
             self.wake.notify_one();
         }
     }
 
-    /// Throws away what waits. When this returns, nobody writes any more, nor will.
+    /// Throws away what waits, and lets go of the line. When this returns, nobody writes any more, nor will.
     pub fn end(&self) {
-        let _turn = self.line.get().map(|line| lock(&line.turn));
+        if let Some(line) = self.line.get() {
+            *lock(&line.to) = None;
+        }
         let mut queue = lock(&self.queue);
         let closing = queue.closing.or(Some(CloseCode::Internal));
         *queue = Queue { closing, ..Queue::default() };
@@ -446,6 +451,7 @@ mod tests {
         outbox.push("c".into(), Waits::Whole);
         assert!(flusher.run().now_or_never().is_none());
         assert_eq!(*lock(&paper.written), ["a"]);
+        assert_eq!(Arc::strong_count(&paper), 1, "whoever still has the outbox does not keep the socket");
     }
 
     #[test]
