@@ -6,7 +6,6 @@
 
 pub(crate) mod bare;
 mod load;
-pub(crate) mod profile;
 mod socket;
 pub(crate) mod subject;
 
@@ -235,6 +234,17 @@ pub(crate) fn measure(cell: &Cell, plan: &Plan, folder: &Folder) -> Outcome<()> 
         }
     }
     folder.write(cell.name, &plan.command, blocks)
+}
+
+/// Loads Noom as a cell does, for so long after `begin`, and gives back what that began.
+pub(crate) fn load_noom<T>(cell: &Cell, during: Duration, begin: impl FnOnce(&Server) -> Outcome<T>) -> Outcome<T> {
+    let data = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
+    let server = Subject::Noom.start(data.path())?;
+    let mut load = Load::enter(Subject::Noom, server.address, cell.rooms, cell.clients)?;
+    load.speak(WARM_UP_RATE, WARM_UP, Duration::ZERO)?;
+    let begun = begin(&server)?;
+    load.speak(cell.rate, during, cell.gather())?;
+    Ok(begun)
 }
 
 /// Measures the memory of those who say nothing.

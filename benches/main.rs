@@ -5,6 +5,7 @@ mod fanout;
 mod goals;
 mod machine;
 mod page;
+mod profile;
 mod report;
 mod results;
 mod server;
@@ -95,7 +96,7 @@ type Experiment = fn(&Plan, &Folder) -> Outcome<()>;
 /// Everything that is no cell of the fan-out, by the name of its results.
 const EXPERIMENTS: [(&str, Experiment); 8] = [
     ("idle", fanout::measure_idle),
-    ("profile", fanout::profile::measure),
+    ("profile", profile::measure),
     ("commit", store::measure_commits),
     ("acks", store::measure_acks),
     ("pages", page::measure_pages),

@@ -167,6 +167,19 @@ fn page_block(renderer: Renderer, round: usize, server: &Server, path: &str, win
     })
 }
 
+/// Asks Noom for the room's page all the time, for so long after `begin`, and gives back what that began.
+pub(crate) fn load_noom<T>(during: Duration, begin: impl FnOnce(&Server) -> Outcome<T>) -> Outcome<T> {
+    let data = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
+    fill_room(data.path(), ROOM, MESSAGES)?;
+    let server = start(noom_in(data.path()))?;
+    under_load(server.address, &format!("/r/{ROOM}"), |_| {
+        std::thread::sleep(WARM_UP);
+        let begun = begin(&server)?;
+        std::thread::sleep(during);
+        Ok(begun)
+    })
+}
+
 /// Weighs the site's files.
 pub(crate) fn measure_sizes(plan: &Plan, folder: &Folder) -> Outcome<()> {
     let site = project().join("target/site/pkg");

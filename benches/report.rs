@@ -8,13 +8,13 @@ use std::fmt::Write;
 use serde::Deserialize;
 
 use crate::Outcome;
-use crate::fanout::profile::ProfileRow;
 use crate::fanout::subject::Subject;
 use crate::fanout::{Block, CELLS, Cell, IdleBlock};
 use crate::goals::{GOALS, commit_ratio, efficiency, of, page_ratio, ratio};
 use crate::machine::{Machine, project};
 use crate::page::wasm::CrateRow;
 use crate::page::{AppendBlock, LabBlock, PageBlock, Renderer, SizeRow};
+use crate::profile::{PAGES, ProfileRow};
 use crate::results::{Folder, Results};
 use crate::statistics::{Interval, geometric_mean, median};
 use crate::store::{AckBlock, CommitBlock};
@@ -218,10 +218,11 @@ fn fanout(page: &mut String, folder: &Folder, cell: &Cell, blocks: &[Block]) -> 
 
 fn profile(page: &mut String, folder: &Folder) -> Outcome<()> {
     let Some(Results { blocks, .. }) = folder.read::<ProfileRow>("profile")? else { return Ok(()) };
-    page.push_str("\n## What limits: Noom's time in the cells of goals\n\n");
+    page.push_str("\n## What limits: Noom's time in the cells of goals, and when it renders pages\n\n");
     page.push_str("A function's own share, as `perf` samples it; what takes less than 1 % is left out.\n");
-    for cell in CELLS.iter().filter(|cell| cell.headline) {
-        let rows: Vec<_> = blocks.iter().filter(|row| row.cell == cell.name).collect();
+    let cells = CELLS.iter().filter(|cell| cell.headline).map(|cell| cell.name);
+    for name in cells.chain([PAGES]) {
+        let rows: Vec<_> = blocks.iter().filter(|row| row.cell == name).collect();
         let sum =
             |in_kernel| -> f64 { rows.iter().filter(|row| row.in_kernel == in_kernel).map(|row| row.share).sum() };
         if rows.is_empty() {
@@ -230,7 +231,7 @@ fn profile(page: &mut String, folder: &Folder) -> Outcome<()> {
         writeln!(
             page,
             "\n**{}**: of what is listed {:.0} % in the kernel, {:.0} % in Noom:\n",
-            cell.name,
+            name,
             sum(true),
             sum(false)
         )?;
