@@ -157,9 +157,7 @@ impl Goal {
         };
         Ok(found)
     }
-}
 
-impl Goal {
     /// What there is to gain at most, where the results know.
     pub(crate) fn bound(&self, folder: &Folder) -> Outcome<Option<String>> {
         Ok(match self.id {

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use tempfile::TempDir;
 
 use crate::machine::{OnLoadCore, cpu_time, node, peers, project};
 use crate::results::Folder;
@@ -169,9 +170,7 @@ fn page_block(renderer: Renderer, round: usize, server: &Server, path: &str, win
 
 /// Asks Noom for the room's page all the time, for so long after `begin`, and gives back what that began.
 pub(crate) fn load_noom<T>(during: Duration, begin: impl FnOnce(&Server) -> Outcome<T>) -> Outcome<T> {
-    let data = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
-    fill_room(data.path(), ROOM, MESSAGES)?;
-    let server = start(noom_in(data.path()))?;
+    let (_data, server) = noom_with_room()?;
     under_load(server.address, &format!("/r/{ROOM}"), |_| {
         std::thread::sleep(WARM_UP);
         let begun = begin(&server)?;
@@ -243,11 +242,17 @@ pub(crate) fn measure_lab(plan: &Plan, folder: &Folder) -> Outcome<()> {
     folder.write("lab", &plan.command, blocks)
 }
 
-/// Runs a script that drives a browser at a fresh server with a room of 50 messages, and reads what it found.
-fn in_browser<T: DeserializeOwned>(script: &str, arguments: &[String]) -> Outcome<T> {
+/// A fresh Noom with the room in it, and the folder that it keeps its data in.
+fn noom_with_room() -> Outcome<(TempDir, Server)> {
     let data = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
     fill_room(data.path(), ROOM, MESSAGES)?;
     let server = start(noom_in(data.path()))?;
+    Ok((data, server))
+}
+
+/// Runs a script that drives a browser at a fresh server with a room of 50 messages, and reads what it found.
+fn in_browser<T: DeserializeOwned>(script: &str, arguments: &[String]) -> Outcome<T> {
+    let (_data, server) = noom_with_room()?;
     let folder = project().join("benches/browser");
     let output = Command::new(node())
         .arg(folder.join(script))

@@ -58,9 +58,9 @@ const METHOD: &str = "
 - **Void** is a block in which a client missed a message, got one twice or in another order, or, at a fixed rate, in
   which not everything arrived or the load used over 90 % of its core. A void block says so in the raw results and is
   measured again.
-- **Overload** is 16,000 messages a second, which is more than a loop of `send()` carries here; 4,000 (*heavy*) are an
-  overload for Node only. It says nothing about latency: there only the work for each delivery counts. Where a server still had not
-  delivered everything 2 s later, `complete` is false in the raw results; order and gaps are checked all the same.
+- **Overload** is more than a loop of `send()` carries; *heavy* is an overload for Node only. Neither says anything
+  about latency: there only the work for each delivery counts. Where a server still had not delivered everything 2 s
+  later, `complete` is false in the raw results; order and gaps are checked all the same.
 - **Floor.** *bare send()* is a loop without rooms, JSON or a second thread; at low rates nothing can be much cheaper.
 - **Store.** The program's own store: as many messages as can be with 256 waiting, against one at a time.
 - **Pages.** Next.js and SvelteKit render the same visible text (checked) from memory, Noom from its database.
@@ -104,7 +104,9 @@ fn goals(page: &mut String, folder: &Folder) -> Outcome<()> {
             _ => "in part",
         };
         writeln!(page, "| {} | {} | {} | {met} |", goal.id, goal.text, texts.join("; "))?;
-        if let Some(bound) = goal.bound(folder)?.filter(|_| met != "yes") {
+        if met != "yes"
+            && let Some(bound) = goal.bound(folder)?
+        {
             writeln!(bounds, "- {}: {bound}.", goal.id)?;
         }
     }
@@ -319,10 +321,8 @@ fn pages(page: &mut String, folder: &Folder) -> Outcome<()> {
     if let Some(Results { blocks, .. }) = folder.read::<CrateRow>("wasm")? {
         let all = blocks.iter().map(|row| row.bytes).sum::<u64>() as f64;
         page.push_str(
-            "\nThe code by crate, calls included, as the compiler leaves it; what a crate's generic functions became ",
-        );
-        page.push_str(
-            "for Noom's types counts for that crate:\n\n| crate | of the code | functions |\n|---|---|---|\n",
+            "\nThe code by crate, calls included, as the compiler leaves it; what a crate's generic functions became for \
+             Noom's types counts for that crate:\n\n| crate | of the code | functions |\n|---|---|---|\n",
         );
         for CrateRow { name, functions, bytes } in blocks.iter().take(CRATES_SHOWN) {
             writeln!(page, "| {name} | {:.1} % | {functions} |", *bytes as f64 / all * 100.0)?;

@@ -22,6 +22,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
@@ -54,6 +55,18 @@ async fn connect_with(
     config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
     let stream = TcpStream::connect(server.address).await?;
     TlsConnector::from(Arc::new(config)).connect(ServerName::try_from("localhost").unwrap(), stream).await
+}
+
+const HELLO: &str = r#"{"type":"hello","payload":{"protocol":1},"id":1}"#;
+
+/// A conversation over a WebSocket, which has begun.
+async fn greeted_over(stream: TlsStream<TcpStream>) -> WebSocketStream<TlsStream<TcpStream>> {
+    let mut request = "wss://localhost/ws".into_client_request().unwrap();
+    request.headers_mut().insert("origin", "https://localhost".parse().unwrap());
+    let (mut socket, _) = tokio_tungstenite::client_async(request, stream).await.unwrap();
+    socket.send(Message::text(HELLO)).await.unwrap();
+    assert!(socket.next().await.unwrap().unwrap().to_text().unwrap().contains("resume"));
+    socket
 }
 
 /// A connection as browsers open it.
@@ -122,11 +135,11 @@ async fn who_speaks_http_2_gets_pages_files_and_a_conversation_over_one_connecti
     // Browsers send each cookie by itself.
     let (mut down, token) = browser.events(&["lang=en", &cookie]).await;
     let own = [("cookie", "lang=en"), ("cookie", cookie.as_str()), ("origin", "https://localhost")];
-    let (path, hello) = (format!("/events/{token}"), r#"{"type":"hello","payload":{"protocol":1},"id":1}"#);
-    assert_eq!(browser.ask("POST", &path, &own, hello).await.status(), 204);
+    let path = format!("/events/{token}");
+    assert_eq!(browser.ask("POST", &path, &own, HELLO).await.status(), 204);
     assert!(next_event(&mut down).await.contains("resume"));
     let foreign = [("cookie", cookie.as_str()), ("origin", "https://evil.example")];
-    assert_eq!(browser.ask("POST", &path, &foreign, hello).await.status(), 403);
+    assert_eq!(browser.ask("POST", &path, &foreign, HELLO).await.status(), 403);
     // Whoever gives up the stream has given up the connection that it was.
     drop(down);
     until(async || browser.ask("POST", &path, &own, "").await.status() == 404).await;
@@ -145,12 +158,7 @@ async fn who_speaks_http_1_only_gets_that() {
     let _ = stream.read_to_string(&mut answer).await;
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 
-    let mut request = "wss://localhost/ws".into_client_request().unwrap();
-    request.headers_mut().insert("origin", "https://localhost".parse().unwrap());
-    let stream = connect_with(&server, &trusted, &["http/1.1"]).await.unwrap();
-    let (mut socket, _) = tokio_tungstenite::client_async(request, stream).await.unwrap();
-    socket.send(Message::text(r#"{"type":"hello","payload":{"protocol":1},"id":1}"#)).await.unwrap();
-    assert!(socket.next().await.unwrap().unwrap().to_text().unwrap().contains("resume"));
+    greeted_over(connect_with(&server, &trusted, &["http/1.1"]).await.unwrap()).await;
 }
 
 #[tokio::test]
@@ -205,13 +213,7 @@ async fn pages_and_conversations_are_encrypted_and_the_cookie_is_bound_to_the_ho
     let cookie = page.lines().find(|line| line.to_lowercase().starts_with("set-cookie: __host-noom=")).unwrap();
     assert!(cookie.contains("Secure") && cookie.contains("HttpOnly"), "{cookie}");
 
-    let mut request = "wss://localhost/ws".into_client_request().unwrap();
-    request.headers_mut().insert("origin", "https://localhost".parse().unwrap());
-    let stream = connect(&server, &trusted).await.unwrap();
-    let (mut socket, _) = tokio_tungstenite::client_async(request, stream).await.unwrap();
-    let hello = r#"{"type":"hello","payload":{"protocol":1},"id":1}"#;
-    socket.send(Message::text(hello)).await.unwrap();
-    assert!(socket.next().await.unwrap().unwrap().to_text().unwrap().contains("resume"));
+    let mut socket = greeted_over(connect(&server, &trusted).await.unwrap()).await;
 
     // Whoever speaks no TLS learns nothing and disturbs nobody.
     assert!(!server.raw(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").contains("200 OK"));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use leptos::either::EitherOf6;
+use leptos::either::{Either, EitherOf6};
 use leptos::prelude::*;
 use leptos_i18n::td;
 use wasm_bindgen::JsCast;
@@ -67,19 +67,17 @@ pub(super) fn ConnectionNotice() -> impl IntoView {
         Link::Offline => EitherOf6::D(view! { <p class="notice">{say!(i18n, offline)}</p> }),
         Link::Refused(code) => EitherOf6::E({
             let outdated = code == CloseCode::UnsupportedVersion.number();
-            let text = move || {
-                if outdated {
-                    say!(i18n, needs_reload).into_any()
-                } else if code == CloseCode::Replaced.number() {
-                    say!(i18n, replaced).into_any()
-                } else {
-                    say!(i18n, refused).into_any()
-                }
+            let text = if outdated {
+                say!(i18n, needs_reload)
+            } else if code == CloseCode::Replaced.number() {
+                say!(i18n, replaced)
+            } else {
+                say!(i18n, refused)
             };
             let action = if outdated {
-                view! { <button type="button" on:click=reload>{say!(i18n, reload)}</button> }.into_any()
+                Either::Left(view! { <button type="button" on:click=reload>{say!(i18n, reload)}</button> })
             } else {
-                view! { <button type="button" on:click=reconnect>{say!(i18n, reconnect)}</button> }.into_any()
+                Either::Right(view! { <button type="button" on:click=reconnect>{say!(i18n, reconnect)}</button> })
             };
             view! { <p class="notice"><span>{text}</span>{action}</p> }
         }),

@@ -86,8 +86,8 @@ pub(super) async fn serve(
                 return Box::pin(connection.http1(patient(stream), Some(shared))).await;
             };
             // Who speaks no TLS, or slowly, gets no answer: there is none that they could read.
-            let within = Duration::from_secs(connection.limits.header_seconds);
-            let accepted = Box::pin(timeout(within, tls.acceptor().accept(patient(stream)))).await;
+            let accept = tls.acceptor().accept(patient(stream));
+            let accepted = Box::pin(timeout(connection.head_within(), accept)).await;
             let Ok(Ok(stream)) = accepted else { return };
             if stream.get_ref().1.alpn_protocol() == Some(HTTP_2) {
                 Box::pin(connection.http2(stream)).await;
@@ -124,6 +124,11 @@ impl Connection {
         self.open.admit(counted(self.address.ip()), self.at_most)
     }
 
+    /// How long a head of a request may take, and whatever is waited for like one.
+    fn head_within(&self) -> Duration {
+        Duration::from_secs(self.limits.header_seconds)
+    }
+
     /// The longest head of a request that is read.
     fn head_bytes(&self) -> usize {
         self.limits.header_bytes.max(8 * 1024)
@@ -135,13 +140,13 @@ impl Connection {
         stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
         shared: Option<Arc<SharedSocket>>,
     ) {
-        let (address, head_bytes) = (self.address, self.head_bytes());
+        let (address, head_bytes, head_within) = (self.address, self.head_bytes(), self.head_within());
         let service =
             self.router.map_request(move |request: Request<Incoming>| prepared(request, address, shared.clone()));
         let service = TowerToHyperService::new(service.map_err(|error: Infallible| error));
         let serving = http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(Duration::from_secs(self.limits.header_seconds))
+            .header_read_timeout(head_within)
             .max_buf_size(head_bytes)
             .serve_connection(TokioIo::new(stream), service)
             .with_upgrades();
@@ -161,7 +166,7 @@ impl Connection {
     ///
     /// A WebSocket takes a connection of HTTP/1.1: extended CONNECT is not announced.
     async fn http2(self, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) {
-        let (stop, idle) = (self.stop.clone(), Duration::from_secs(self.limits.header_seconds));
+        let (stop, idle) = (self.stop.clone(), self.head_within());
         let head_bytes = u32::try_from(self.head_bytes()).unwrap_or(u32::MAX);
         let running = watch::Sender::new(0);
         let mut running_now = running.subscribe();
