@@ -1,33 +1,42 @@
-//! Makes the module `i18n` from the texts in `locales/`, so that a missing text is a compile error; and
-//! names the build.
+//! Generates the module `i18n` from `locales/`, so that a missing text is a compile error, and the name of the build.
 
 use std::error::Error;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 
-use leptos_i18n_build::{Config, ParseOptions, TranslationsInfos};
+use leptos_i18n_parser::parse_locales::options::{Config, ParseOptions};
+use leptos_i18n_parser::parse_locales::parse_locales;
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=Cargo.toml");
-    make_texts()?;
+    generate_texts()?;
     name_build()
 }
 
-fn make_texts() -> Result<(), Box<dyn Error>> {
+// The crate leptos_i18n_build is a wrapper of these two crates that also compiles ICU4X's data tools and an HTTP client.
+fn generate_texts() -> Result<(), Box<dyn Error>> {
     let module = PathBuf::from(std::env::var_os("OUT_DIR").ok_or("OUT_DIR is not set")?).join("i18n");
-    // Titles are plain text, also where they name a room.
+    // Needed by `td_string!` with values, as in page titles.
     let options = ParseOptions::new().interpolate_display(true);
-    let config = Config::new("en")?.add_locale("ko")?.parse_options(options);
-    let texts = TranslationsInfos::parse(config)?;
-    texts.emit_diagnostics();
-    texts.rerun_if_locales_changed();
-    texts.generate_i18n_module(module)?;
-    Ok(())
+    let texts = parse_locales(None, Config::new("en")?.add_locale("ko")?.parse_options(options))?;
+    for warning in texts.diag.warnings().iter() {
+        println!("cargo::warning={warning}");
+    }
+    for error in texts.diag.errors().iter() {
+        println!("cargo::error={error}");
+    }
+    for file in texts.tracked_files.iter().flatten() {
+        println!("cargo::rerun-if-changed={file}");
+    }
+    let (crate_path, emits_diagnostics, attributes, has_docs) = (None, false, None, true);
+    let code = leptos_i18n_codegen::gen_code(&texts, crate_path, emits_diagnostics, attributes, has_docs)?;
+    std::fs::create_dir_all(&module)?;
+    Ok(std::fs::write(module.join("mod.rs"), code.to_string())?)
 }
 
-/// The program and the WASM of one build have the same name, and a changed page has another: the
-/// version and a number made from everything that either is made of.
+/// The build name is the version and a hash of all inputs. The server and the WASM of one build share it, and any change
+/// to a page changes it.
 fn name_build() -> Result<(), Box<dyn Error>> {
     let mut hasher = DefaultHasher::new();
     for root in ["src", "locales", "style", "Cargo.lock"] {
@@ -45,7 +54,7 @@ fn hash_all(path: &Path, hasher: &mut DefaultHasher) -> Result<(), Box<dyn Error
         inside.sort();
         return inside.iter().try_for_each(|path| hash_all(path, hasher));
     }
-    path.to_str().ok_or("a source has an unreadable name")?.hash(hasher);
+    path.to_str().ok_or("the name of a source file is not valid UTF-8")?.hash(hasher);
     std::fs::read(path)?.hash(hasher);
     Ok(())
 }

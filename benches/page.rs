@@ -1,5 +1,6 @@
-//! The page: how much work it is to render it on the server, how large it is, what it feels like in a browser.
+//! The page: server-side rendering cost, size of the site's files, and performance in a browser.
 
+pub(crate) mod links;
 mod load;
 mod text;
 pub(crate) mod wasm;
@@ -15,19 +16,19 @@ use tempfile::TempDir;
 
 use crate::machine::{OnLoadCore, cpu_time, node, peers, project};
 use crate::results::Folder;
-use crate::server::{Server, free_port, noom_in, start};
+use crate::server::{Server, free_port, noom, noom_in, start};
 use crate::store::fill_room;
 use crate::{Outcome, Plan};
-use load::{ask, under_load};
+use load::{get, under_load};
 
-/// The room that is looked at.
+/// The room whose page is rendered.
 const ROOM: &str = "bench";
-/// So many messages are in it.
+/// Messages in that room.
 const MESSAGES: u64 = 50;
-/// Before it is measured, each renders for so long: the two on Node compile what runs often.
+/// Warm-up of each renderer, long enough for Node.js to JIT-compile the hot code.
 const WARM_UP: Duration = Duration::from_secs(3);
 
-/// Who renders.
+/// A server that renders the page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Renderer {
@@ -40,7 +41,7 @@ pub(crate) enum Renderer {
 }
 
 impl Renderer {
-    /// What people call it.
+    /// Name in tables and logs.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Noom => "Noom",
@@ -53,7 +54,7 @@ impl Renderer {
         let port = free_port()?;
         let mut command = Command::new(node());
         match self {
-            Self::Noom => return start(noom_in(data)),
+            Self::Noom => return start(noom_in(&noom(), data)),
             Self::Next => command.arg(peers().join("next/.next/standalone/server.js")),
             Self::Sveltekit => command.arg(peers().join("sveltekit/build/index.js")),
         };
@@ -63,72 +64,72 @@ impl Renderer {
     }
 }
 
-/// Pages that one server rendered.
+/// Rendering throughput of one server in one block.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct PageBlock {
-    /// Whose.
+    /// Server that was measured.
     pub(crate) renderer: Renderer,
-    /// Compared with blocks of the same round.
+    /// Round: blocks are compared within a round.
     pub(crate) round: usize,
-    /// How many.
+    /// Pages received.
     pub(crate) pages: u64,
-    /// How long it took.
+    /// Length of the measuring window.
     pub(crate) seconds: f64,
-    /// What the server used.
+    /// CPU time of the server.
     pub(crate) cpu_seconds: f64,
-    /// How large a page is, with its head.
+    /// Size of a response, header included.
     pub(crate) page_bytes: u64,
 }
 
 impl PageBlock {
-    /// Pages for each second that the server's core worked.
+    /// Pages per CPU-second of the server.
     pub(crate) fn efficiency(&self) -> f64 {
         self.pages as f64 / self.cpu_seconds
     }
 }
 
-/// A file of the site.
+/// Size of one file of the site.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct SizeRow {
-    /// Its name.
+    /// File name.
     pub(crate) name: String,
-    /// Whether the chat page needs it, rather than only a call.
+    /// The chat page needs it; other files are fetched only for a call.
     pub(crate) first: bool,
-    /// Bytes.
+    /// Size in bytes.
     pub(crate) raw: u64,
-    /// Bytes as sent to a browser that takes brotli.
+    /// Size in bytes with brotli.
     pub(crate) brotli: u64,
 }
 
-/// What appending a message costs a browser.
+/// Cost of appending a message in the browser.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct AppendBlock {
-    /// So many messages stand in the room already.
+    /// Messages that the room already shows.
     pub(crate) shown: u64,
-    /// The main thread's work for one more, in the middle.
+    /// Median main-thread time for one more message.
     pub(crate) median_ms: f64,
 }
 
-/// What a page feels like, as Lighthouse and Chromium measure it.
+/// Lab metrics of the page, from Lighthouse and Chromium.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct LabBlock {
-    /// The device that is played: desktop or mobile.
+    /// Emulated device: desktop or mobile.
     pub(crate) device: String,
     /// Largest Contentful Paint.
     pub(crate) lcp_ms: f64,
-    /// Interaction to Next Paint, of writing and sending a message.
+    /// Interaction to Next Paint while typing and sending messages.
     pub(crate) inp_ms: f64,
     /// Cumulative Layout Shift.
     pub(crate) cls: f64,
     /// Total Blocking Time.
     pub(crate) tbt_ms: f64,
-    /// Lighthouse's score for performance.
+    /// Lighthouse performance score (0 to 1).
     pub(crate) score: f64,
 }
 
-/// Compares who renders the room's page.
+/// Compares the renderers. Fails if they do not show the same visible text.
 pub(crate) fn measure_pages(plan: &Plan, folder: &Folder) -> Outcome<()> {
-    let _on_one_core = OnLoadCore::keep()?;
+    let _on_one_core = OnLoadCore::pin()?;
     let (rounds, window) = if plan.quick { (1, 2) } else { (6, 4) };
     let data = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
     std::fs::write(data.path().join("room.json"), fill_room(data.path(), ROOM, MESSAGES)?)?;
@@ -142,9 +143,9 @@ pub(crate) fn measure_pages(plan: &Plan, folder: &Folder) -> Outcome<()> {
         for renderer in turn {
             let server = renderer.start(data.path())?;
             let path = format!("/r/{ROOM}");
-            let visible = text::visible(&ask(server.address, &path)?);
-            if let Some(fault) = seen.as_ref().and_then(|seen| text::difference(seen, &visible)) {
-                return Err(format!("{} shows another text, at {fault}", renderer.name()).into());
+            let visible = text::visible_text(&get(server.address, &path)?);
+            if let Some(fault) = seen.as_ref().and_then(|seen| text::first_difference(seen, &visible)) {
+                return Err(format!("{} shows different text, at {fault}", renderer.name()).into());
             }
             seen.get_or_insert(visible);
             let block = page_block(renderer, round, &server, &path, Duration::from_secs(window))?;
@@ -168,7 +169,8 @@ fn page_block(renderer: Renderer, round: usize, server: &Server, path: &str, win
     })
 }
 
-/// Asks Noom for the room's page all the time, for so long after `begin`, and gives back what that began.
+/// Requests Noom's room page under full load: calls `begin` after the warm-up, keeps the load up for `during`, then returns
+/// what `begin` returned.
 pub(crate) fn load_noom<T>(during: Duration, begin: impl FnOnce(&Server) -> Outcome<T>) -> Outcome<T> {
     let (_data, server) = noom_with_room()?;
     under_load(server.address, &format!("/r/{ROOM}"), |_| {
@@ -179,11 +181,11 @@ pub(crate) fn load_noom<T>(during: Duration, begin: impl FnOnce(&Server) -> Outc
     })
 }
 
-/// Weighs the site's files.
+/// Measures the sizes of the site's files.
 pub(crate) fn measure_sizes(plan: &Plan, folder: &Folder) -> Outcome<()> {
     let site = project().join("target/site/pkg");
     let mut rows = Vec::new();
-    for entry in std::fs::read_dir(&site).map_err(|_| "there is no site; see make build")? {
+    for entry in std::fs::read_dir(&site).map_err(|_| "the site is not built; run make build")? {
         let path = entry?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let mut brotli = path.clone().into_os_string();
@@ -199,33 +201,33 @@ pub(crate) fn measure_sizes(plan: &Plan, folder: &Folder) -> Outcome<()> {
         eprintln!("sizes    {:40} {:8} bytes, {:8} with brotli", row.name, row.raw, row.brotli);
     }
     folder.write("sizes", &plan.command, rows)?;
-    // A build that went elsewhere leaves only what it made.
+    // The unstripped WASM exists only where this machine has built the site itself.
     let Some(named) = std::env::var_os("NOOM_BENCH_WASM").map(PathBuf::from).filter(|file| file.exists()) else {
         return Ok(());
     };
     folder.write("wasm", &plan.command, wasm::crates(&named)?)
 }
 
-/// What is split off the program is fetched only by those who make a call.
+/// Returns true for the files that code splitting makes, which are fetched only for a call.
 fn is_for_calls(name: &str) -> bool {
     name.contains("split_") || name.starts_with("chunk_")
 }
 
-/// Measures what a message costs a browser that shows many already.
+/// Measures the cost of appending a message to an empty and to a long list.
 pub(crate) fn measure_append(plan: &Plan, folder: &Folder) -> Outcome<()> {
     let (rounds, shown) = if plan.quick { (1, 1_000) } else { (3, 10_000) };
     let mut blocks: Vec<AppendBlock> = Vec::new();
     for _ in 0..rounds {
         for shown in [0, shown] {
             let block: AppendBlock = in_browser("append.js", &[shown.to_string()])?;
-            eprintln!("append   beside {:6} messages: {:.2} ms", block.shown, block.median_ms);
+            eprintln!("append   to {:6} messages: {:.2} ms", block.shown, block.median_ms);
             blocks.push(block);
         }
     }
     folder.write("append", &plan.command, blocks)
 }
 
-/// Measures what the page feels like.
+/// Measures the lab metrics of the page.
 pub(crate) fn measure_lab(plan: &Plan, folder: &Folder) -> Outcome<()> {
     let rounds = if plan.quick { 1 } else { 3 };
     let mut blocks: Vec<LabBlock> = Vec::new();
@@ -242,17 +244,22 @@ pub(crate) fn measure_lab(plan: &Plan, folder: &Folder) -> Outcome<()> {
     folder.write("lab", &plan.command, blocks)
 }
 
-/// A fresh Noom with the room in it, and the folder that it keeps its data in.
+/// Starts a fresh Noom with the room in it. Also returns its data folder, which must outlive the server.
 fn noom_with_room() -> Outcome<(TempDir, Server)> {
     let data = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
     fill_room(data.path(), ROOM, MESSAGES)?;
-    let server = start(noom_in(data.path()))?;
+    let server = start(noom_in(&noom(), data.path()))?;
     Ok((data, server))
 }
 
-/// Runs a script that drives a browser at a fresh server with a room of 50 messages, and reads what it found.
+/// Runs a browser script against a fresh server with the room in it.
 fn in_browser<T: DeserializeOwned>(script: &str, arguments: &[String]) -> Outcome<T> {
     let (_data, server) = noom_with_room()?;
+    run_in_browser(script, &server, arguments)
+}
+
+/// Runs a browser script, and parses the JSON that it prints.
+fn run_in_browser<T: DeserializeOwned>(script: &str, server: &Server, arguments: &[String]) -> Outcome<T> {
     let folder = project().join("benches/browser");
     let output = Command::new(node())
         .arg(folder.join(script))

@@ -1,4 +1,4 @@
-//! What Noom does with its time in the cells that goals depend on, as `perf` sees it.
+//! CPU profile of Noom under the workloads that goals depend on, sampled by `perf`.
 
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -6,79 +6,83 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
-use crate::fanout::CELLS;
+use crate::fanout::WORKLOADS;
 use crate::machine::OnLoadCore;
 use crate::results::Folder;
 use crate::server::Server;
 use crate::{Outcome, Plan, fanout, page};
 
-/// What the rows of the page are under, beside the cells of the fan-out.
+/// Workload name of the page rendering rows, beside the fan-out workloads.
 pub(crate) const PAGES: &str = "pages";
-/// The file that `perf` writes.
+/// The file that `perf record` writes.
 const RECORD: &str = "perf.data";
 
-/// So often a cell is looked at until something is seen.
-const LOOKS: usize = 3;
-/// What takes less is not listed, in percent.
-const LEAST: f64 = 1.0;
+/// Attempts to sample a workload.
+const ATTEMPTS: usize = 3;
+/// Functions below this share are not listed, in percent.
+const MIN_SHARE: f64 = 1.0;
 
-/// One function's own share of the time.
+/// Self time of one function.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct ProfileRow {
-    /// Under which load: a cell, or [`PAGES`].
-    pub(crate) cell: String,
-    /// In percent.
+    /// Name of the fan-out workload, or [`PAGES`].
+    #[serde(rename = "cell")]
+    pub(crate) workload: String,
+    /// Share of all samples, in percent.
     pub(crate) share: f64,
-    /// Whether it is the kernel's.
+    /// The function belongs to the kernel.
     pub(crate) in_kernel: bool,
-    /// Its name.
+    /// Demangled name.
     pub(crate) symbol: String,
 }
 
-/// Looks at Noom under the load of each goal. Without `perf` there is nothing to see, which is no failure.
+/// Profiles Noom under each workload that a goal depends on. Skipped with a notice if `perf` is not installed.
 pub(crate) fn measure(plan: &Plan, folder: &Folder) -> Outcome<()> {
     if Command::new("perf").arg("--version").stdout(Stdio::null()).status().is_err() {
-        eprintln!("profile  perf is missing; install linux-perf to see what limits");
+        eprintln!("profile  skipped: perf is not installed (Debian: linux-perf)");
         return Ok(());
     }
-    let _on_one_core = OnLoadCore::keep()?;
+    let _on_one_core = OnLoadCore::pin()?;
     let seconds = if plan.quick { 1 } else { 4 };
-    // The load goes on until perf has ended.
+    // One second more, so that the load is still running when perf ends.
     let during = Duration::from_secs(seconds + 1);
     let mut rows = Vec::new();
-    for cell in CELLS.iter().filter(|cell| cell.headline) {
-        rows.extend(look(cell.name, || fanout::load_noom(cell, during, |server| Recorder::start(server, seconds))));
+    for workload in WORKLOADS.iter().filter(|workload| workload.headline) {
+        rows.extend(sample(workload.name, || {
+            fanout::load_noom(workload, during, |server| Recorder::start(server, seconds))
+        }));
     }
-    rows.extend(look(PAGES, || page::load_noom(during, |server| Recorder::start(server, seconds))));
+    rows.extend(sample(PAGES, || page::load_noom(during, |server| Recorder::start(server, seconds))));
     for row in rows.iter().filter(|row| row.share >= 3.0) {
-        eprintln!("profile  {:8} {:5.1} %  {}", row.cell, row.share, row.symbol);
+        eprintln!("profile  {:8} {:5.1} %  {}", row.workload, row.share, row.symbol);
     }
     folder.write("profile", &plan.command, rows)
 }
 
-/// Who looks takes time from the load, and who then reads too slowly is closed: so more than once, if it must be.
-fn look(name: &str, under_load: impl Fn() -> Outcome<Recorder>) -> Vec<ProfileRow> {
-    let looks = (0..LOOKS).map(|_| under_load()?.rows(name)).inspect(|look| {
-        if let Err(fault) = look {
-            eprintln!("profile  {name:8} nothing seen: {fault}");
+/// Samples a workload. `perf` takes CPU time from the load, whose connections may then be closed as slow readers, so a
+/// failed attempt is repeated.
+fn sample(name: &str, under_load: impl Fn() -> Outcome<Recorder>) -> Vec<ProfileRow> {
+    let attempts = (0..ATTEMPTS).map(|_| under_load()?.rows(name)).inspect(|attempt| {
+        if let Err(fault) = attempt {
+            eprintln!("profile  {name:8} failed: {fault}");
         }
     });
-    looks.flatten().next().unwrap_or_default()
+    attempts.flatten().next().unwrap_or_default()
 }
 
-/// Reads a line such as `18.10%  [k] tcp_sendmsg`.
-fn read_row(cell: &str, line: &str) -> Option<ProfileRow> {
+/// Parses a line such as `18.10%  [k] tcp_sendmsg`.
+fn read_row(workload: &str, line: &str) -> Option<ProfileRow> {
     let (share, rest) = line.trim().split_once('%')?;
     let (level, symbol) = rest.trim().split_once(' ')?;
     Some(ProfileRow {
-        cell: cell.to_owned(),
+        workload: workload.to_owned(),
         share: share.parse().ok()?,
         in_kernel: level == "[k]",
         symbol: symbol.trim().to_owned(),
     })
 }
 
-/// A look. Ends when it is dropped, however that is.
+/// A running `perf record`. Killed on drop.
 struct Recorder {
     perf: Child,
     folder: TempDir,
@@ -105,7 +109,7 @@ impl Recorder {
             .stderr(Stdio::null())
             .output()?;
         let text = String::from_utf8_lossy(&report.stdout);
-        Ok(text.lines().filter_map(|line| read_row(name, line)).filter(|row| row.share >= LEAST).collect())
+        Ok(text.lines().filter_map(|line| read_row(name, line)).filter(|row| row.share >= MIN_SHARE).collect())
     }
 }
 

@@ -1,4 +1,4 @@
-//! Raw results: one JSON file an experiment, which BENCHMARKS.md is made from.
+//! Raw results: one JSON file per experiment. BENCHMARKS.md is generated from them.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -9,27 +9,27 @@ use serde::{Deserialize, Serialize};
 use crate::Outcome;
 use crate::machine::{self, Machine};
 
-/// What an experiment measured, and where.
+/// The measurements of one experiment and the conditions they were taken under.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Results<T> {
-    /// When, UTC.
+    /// Date and time in UTC.
     pub(crate) date: String,
-    /// What was typed.
+    /// The command that measured.
     pub(crate) command: String,
-    /// Where.
+    /// The machine it ran on.
     pub(crate) machine: Machine,
-    /// What, and what with.
+    /// Versions of everything measured, by name.
     pub(crate) versions: BTreeMap<String, String>,
-    /// The measurements.
+    /// One entry per block.
     pub(crate) blocks: Vec<T>,
 }
 
-/// The folder of results. Quick ones do not take the place of thorough ones.
+/// The folder of results. Quick runs have their own, so they never overwrite full results.
 #[derive(Clone, Debug)]
 pub(crate) struct Folder(PathBuf);
 
 impl Folder {
-    /// The folder, made where it is missing.
+    /// Opens the folder and creates it if it is missing.
     pub(crate) fn open(quick: bool) -> Outcome<Self> {
         let folder =
             if quick { machine::target().join("bench-quick") } else { machine::project().join("benches/results") };
@@ -37,22 +37,22 @@ impl Folder {
         Ok(Self(folder))
     }
 
-    /// Where it is.
+    /// Path of the folder.
     pub(crate) fn path(&self) -> &Path {
         &self.0
     }
 
-    /// Keeps what an experiment measured.
+    /// Stores the results of an experiment.
     pub(crate) fn write<T: Serialize>(&self, name: &str, command: &str, blocks: Vec<T>) -> Outcome<()> {
-        let date = machine::said("date", &["-u", "+%Y-%m-%d %H:%M UTC"]).unwrap_or_default();
-        let (machine, versions) = (Machine::look()?, machine::versions());
+        let date = machine::first_line_of("date", &["-u", "+%Y-%m-%d %H:%M UTC"]).unwrap_or_default();
+        let (machine, versions) = (Machine::detect()?, machine::versions());
         let results = Results { date, command: command.to_owned(), machine, versions, blocks };
         let mut text = serde_json::to_string_pretty(&results)?;
         text.push('\n');
         Ok(std::fs::write(self.0.join(format!("{name}.json")), text)?)
     }
 
-    /// What an experiment measured, if it ever ran.
+    /// Reads the results of an experiment, or `None` if it has never run.
     pub(crate) fn read<T: DeserializeOwned>(&self, name: &str) -> Outcome<Option<Results<T>>> {
         match std::fs::read(self.0.join(format!("{name}.json"))) {
             Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes)?)),

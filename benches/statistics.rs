@@ -1,18 +1,18 @@
-//! What blocks say together: means of ratios, and how sure they are.
+//! Statistics over blocks: geometric means with bootstrap confidence intervals, and percentiles.
 
 use std::fmt;
 
-/// So many times the blocks are drawn anew.
+/// Bootstrap samples per interval.
 const RESAMPLES: usize = 10_000;
 
-/// A mean and where it lies with 95 % confidence.
+/// A mean with its 95 % confidence interval.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Interval {
-    /// The mean.
+    /// Geometric mean.
     pub(crate) mean: f64,
-    /// The lower bound.
+    /// Lower bound.
     pub(crate) low: f64,
-    /// The upper bound.
+    /// Upper bound.
     pub(crate) high: f64,
 }
 
@@ -23,7 +23,7 @@ impl fmt::Display for Interval {
     }
 }
 
-/// The geometric mean, with a bootstrap interval. `None` without a sample, or with one that is not above zero.
+/// Returns the geometric mean with a bootstrap interval, or `None` if there are no samples or one is not positive.
 pub(crate) fn geometric_mean(samples: &[f64]) -> Option<Interval> {
     if samples.is_empty() || samples.iter().any(|sample| *sample <= 0.0) {
         return None;
@@ -43,12 +43,12 @@ pub(crate) fn geometric_mean(samples: &[f64]) -> Option<Interval> {
     Some(Interval { mean: mean(&logarithms).exp(), low: at(0.025), high: at(0.975) })
 }
 
-/// The sample in the middle.
+/// Returns the median, or `None` without samples.
 pub(crate) fn median(samples: &[f64]) -> Option<f64> {
     percentile(samples, 0.5)
 }
 
-/// The sample below which this share lies.
+/// Returns the sample at this quantile (0 to 1), or `None` without samples.
 pub(crate) fn percentile(samples: &[f64], share: f64) -> Option<f64> {
     let mut sorted = samples.to_vec();
     sorted.sort_unstable_by(f64::total_cmp);
@@ -56,7 +56,7 @@ pub(crate) fn percentile(samples: &[f64], share: f64) -> Option<f64> {
     Some(sorted[(share * last as f64).round() as usize])
 }
 
-/// SplitMix64: the same draws for the same results, so that a report does not change by itself.
+/// SplitMix64 with a fixed seed: the same results always give the same report.
 struct Random(u64);
 
 impl Random {

@@ -1,4 +1,4 @@
-//! The store: what group commit brings, and how long a message waits for the disk.
+//! The store: throughput gained by group commit, and latency until a message is on disk.
 
 use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
@@ -14,52 +14,52 @@ use crate::results::Folder;
 use crate::statistics::percentile;
 use crate::{Outcome, Plan};
 
-/// So many messages wait at any time when as many are stored as can be: two full commits.
+/// Messages in flight when throughput is measured: two full batches of the writer.
 const WAITING: usize = 256;
-/// The rate for latencies, messages a second: that of the fan-out's overload.
+/// Messages per second when latency is measured: the rate of the fan-out workload `heavy`.
 const RATE: u32 = 4_000;
 
-/// As many messages as could be stored in some seconds.
+/// Throughput of the store in one block.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct CommitBlock {
-    /// Compared with blocks of the same round.
+    /// Round: blocks are compared within a round.
     pub(crate) round: usize,
-    /// How many waited at any time: one, and so each had its own commit, or many.
+    /// Messages in flight. With one, each message has its own commit.
     pub(crate) waiting: usize,
-    /// How many were stored.
+    /// Messages stored.
     pub(crate) messages: u64,
-    /// In which time.
+    /// Length of the block.
     pub(crate) seconds: f64,
 }
 
 impl CommitBlock {
-    /// Messages a second.
+    /// Messages per second.
     pub(crate) fn rate(&self) -> f64 {
         self.messages as f64 / self.seconds
     }
 
-    /// Whether each message had a commit of its own.
+    /// Returns true if each message had its own commit.
     pub(crate) fn is_single(&self) -> bool {
         self.waiting == 1
     }
 }
 
-/// How long messages that come at a fixed rate wait until they are stored.
+/// Latency of the store at a fixed rate in one block.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct AckBlock {
-    /// Its number.
+    /// Round.
     pub(crate) round: usize,
-    /// Messages a second.
+    /// Messages per second.
     pub(crate) rate: u32,
-    /// In the middle.
+    /// Median latency until a message is on disk.
     pub(crate) p50_ms: f64,
-    /// Ninety-nine in a hundred.
+    /// 99th percentile of that latency.
     pub(crate) p99_ms: f64,
-    /// How many found so many waiting that they were refused.
+    /// Messages refused because the writer's queue was full.
     pub(crate) refused: u64,
 }
 
-/// Compares group commit with a commit for each message.
+/// Compares group commit with one commit per message.
 pub(crate) fn measure_commits(plan: &Plan, folder: &Folder) -> Outcome<()> {
     let (rounds, during) = if plan.quick { (2, 1) } else { (10, 2) };
     let mut blocks = Vec::new();
@@ -70,14 +70,14 @@ pub(crate) fn measure_commits(plan: &Plan, folder: &Folder) -> Outcome<()> {
         }
         for waiting in turn {
             let block = commit_block(round, waiting, Duration::from_secs(during))?;
-            eprintln!("commit  {waiting:4} waiting: {:8.0} messages/s", block.rate());
+            eprintln!("commit  {waiting:4} in flight: {:8.0} messages/s", block.rate());
             blocks.push(block);
         }
     }
     folder.write("commit", &plan.command, blocks)
 }
 
-/// Measures how long a message waits for the disk.
+/// Measures the latency until a message is on disk.
 pub(crate) fn measure_acks(plan: &Plan, folder: &Folder) -> Outcome<()> {
     let (rounds, during) = if plan.quick { (2, 1) } else { (10, 4) };
     let mut blocks = Vec::new();
@@ -90,14 +90,14 @@ pub(crate) fn measure_acks(plan: &Plan, folder: &Folder) -> Outcome<()> {
 }
 
 fn commit_block(round: usize, waiting: usize, during: Duration) -> Outcome<CommitBlock> {
-    let desk = Desk::open()?;
+    let store = BenchStore::open()?;
     let (done, answers) = sync_channel(waiting);
     let begin = Instant::now();
-    let (mut said, mut messages) = (0, 0);
+    let (mut sent, mut messages) = (0, 0);
     while begin.elapsed() < during {
-        while said - messages < waiting as u64 {
-            said += 1;
-            desk.store(said, done.clone()).map_err(|_| "the store is busy")?;
+        while sent - messages < waiting as u64 {
+            sent += 1;
+            store.store(sent, done.clone()).map_err(|_| "the writer's queue is full")?;
         }
         answers.recv()?;
         messages += 1;
@@ -106,7 +106,7 @@ fn commit_block(round: usize, waiting: usize, during: Duration) -> Outcome<Commi
 }
 
 fn ack_block(round: usize, during: Duration) -> Outcome<AckBlock> {
-    let desk = Desk::open()?;
+    let store = BenchStore::open()?;
     let count = during.as_secs() * u64::from(RATE);
     let (done, answers): (SyncSender<Instant>, Receiver<Instant>) = sync_channel(count as usize);
     let (begin, pause) = (Instant::now(), Duration::from_secs(1) / RATE);
@@ -115,32 +115,44 @@ fn ack_block(round: usize, during: Duration) -> Outcome<AckBlock> {
     for number in 1..=count {
         let due = begin + pause * number as u32;
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
-        match desk.store(number, done.clone()) {
+        match store.store(number, done.clone()) {
             Ok(()) => due_at.push(due),
             Err(_) => refused += 1,
         }
     }
     drop(done);
-    // In the order in which they were taken, as the store promises.
+    // The store answers in the order it accepted the messages, so `zip` pairs each answer with its due time.
     let waits: Vec<f64> = answers.iter().zip(due_at).map(|(at, due)| (at - due).as_secs_f64() * 1_000.0).collect();
     let at = |share| percentile(&waits, share).unwrap_or_default();
     Ok(AckBlock { round, rate: RATE, p50_ms: at(0.5), p99_ms: at(0.99), refused })
 }
 
-/// Fills a room with messages of several people, and returns them as JSON.
+/// Fills a room with messages of several authors, and returns them as JSON.
 pub(crate) fn fill_room(folder: &Path, room: &str, messages: u64) -> Outcome<String> {
+    fill_room_with(folder, room, messages, |number| {
+        format!("Message {number} of this room, with <some> \"marks\" & words that a reader sees.")
+    })
+}
+
+/// As [`fill_room`], with texts by the number of the message.
+pub(crate) fn fill_room_with(
+    folder: &Path,
+    room: &str,
+    messages: u64,
+    text: impl Fn(u64) -> String,
+) -> Outcome<String> {
     const PEOPLE: [&str; 5] = ["Ann", "Bob", "Chloé", "Dae-jung", "Ed"];
     let (store, room) = open(folder, room)?;
     let (done, answers) = channel();
     for number in 1..=messages {
-        // Some say several things in a row.
+        // Three messages in a row by each author, so that the page also shows grouped rows.
         let author = (number / 3 % PEOPLE.len() as u64) as usize;
         let done = done.clone();
         let append = Append {
             room: room.clone(),
             user: User { id: UserId(author as u64 + 1), nickname: PEOPLE[author].into() },
             key: MessageKey(number.into()),
-            text: format!("Message {number} of this room, with <some> \"marks\" & words that a reader sees."),
+            text: text(number),
             done: Box::new(move |outcome| drop(done.send(outcome.map(|stored| stored.message)))),
         };
         store.append(append).map_err(|error| format!("{error:?}"))?;
@@ -151,7 +163,7 @@ pub(crate) fn fill_room(folder: &Path, room: &str, messages: u64) -> Outcome<Str
     Ok(serde_json::to_string(&stored.map_err(|error| format!("{error:?}"))?)?)
 }
 
-/// A store in a folder, and a room in it.
+/// Opens a store in a folder and creates a room in it.
 fn open(folder: &Path, room: &str) -> Outcome<(Store, RoomRow)> {
     let store = Store::open(folder, "0000000000000001")?;
     let name = RoomName::parse(room).map_err(|code| code.message())?;
@@ -159,28 +171,28 @@ fn open(folder: &Path, room: &str) -> Outcome<(Store, RoomRow)> {
     Ok((store, room))
 }
 
-/// A store of its own, with a room, on the disk that builds are on.
-struct Desk {
+/// A store with one room in a temporary folder, on the disk of the target folder (not on a tmpfs).
+struct BenchStore {
     store: Store,
     room: RoomRow,
     _folder: tempfile::TempDir,
 }
 
-impl Desk {
+impl BenchStore {
     fn open() -> Outcome<Self> {
         let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
         let (store, room) = open(folder.path(), "bench")?;
         Ok(Self { store, room, _folder: folder })
     }
 
-    /// Stores a message; `done` hears when that is on disk.
+    /// Stores a message. `done` receives the time at which it was on disk.
     fn store(&self, number: u64, done: SyncSender<Instant>) -> Result<(), StoreError> {
         self.store.append(Append {
             room: self.room.clone(),
             user: User { id: UserId(1), nickname: "Ann".into() },
             key: MessageKey(number.into()),
             text: "the quick brown fox jumps over the lazy dog ".repeat(3)[..128].to_owned(),
-            // Whoever no longer listens has measured enough.
+            // The receiver is gone when the block is over; later answers are not needed.
             done: Box::new(move |_| {
                 let _ = done.send(Instant::now());
             }),
@@ -188,7 +200,7 @@ impl Desk {
     }
 }
 
-impl Drop for Desk {
+impl Drop for BenchStore {
     fn drop(&mut self) {
         self.store.close();
     }

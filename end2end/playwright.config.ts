@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import { chromium, defineConfig, devices } from "@playwright/test";
 
-// Playwright's own Chromium where it is installed, otherwise the system's.
+// Playwright's Chromium if it is installed, otherwise the system's.
 const own = existsSync(chromium.executablePath());
 const executablePath = own ? undefined : "/usr/bin/chromium";
 const isRoot = process.getuid?.() === 0;
@@ -9,8 +9,9 @@ const isRoot = process.getuid?.() === 0;
 export default defineConfig({
   testDir: "tests",
   timeout: 60_000,
+  globalTimeout: 45 * 60_000,
   expect: { timeout: 15_000 },
-  // Two cores: the browser, and the server that it talks to.
+  // One core for the browser, one for its server.
   workers: 1,
   forbidOnly: !!process.env.CI,
   reporter: [["list"]],
@@ -28,9 +29,8 @@ export default defineConfig({
         "--disable-component-update",
         "--disable-sync",
         "--no-first-run",
-        // Cameras and microphones that are not there, allowed without asking; a screen of the same kind;
-        // and calls between pages of one machine. Three, because the second camera sees depth, which
-        // no codec sends.
+        // Fake cameras, microphones and screens, allowed without a prompt, and calls between pages of one
+        // machine. Three devices, because the second camera is a depth camera, which no codec can send.
         "--use-fake-device-for-media-stream=device-count=3",
         "--use-fake-ui-for-media-stream",
         "--allow-loopback-in-peer-connection",

@@ -1,4 +1,4 @@
--- People who chose a name. A guest has no row.
+-- Users who chose a nickname. A guest has no row.
 CREATE TABLE users (
     id         INTEGER PRIMARY KEY,            -- 64 random bits, as a signed number
     nickname   TEXT NOT NULL,
@@ -24,10 +24,10 @@ CREATE TABLE messages (
     PRIMARY KEY (room, seq)
 ) STRICT, WITHOUT ROWID;
 
--- Sent again, a message is found again.
+-- Finds a message that is sent again, so that posting is idempotent.
 CREATE UNIQUE INDEX messages_by_key ON messages (room, user, key);
 
--- One row: the epoch that positions count in.
+-- One row: the epoch that positions refer to.
 CREATE TABLE history (
     epoch TEXT NOT NULL
 ) STRICT;

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Measures Noom beside what people would otherwise use, and writes BENCHMARKS.md. QUICK=1 takes a first look;
-# GOAL=F2 measures only what that goal depends on. Brings and builds what it measures; looks before it acts.
+# Benchmarks Noom and comparable servers, and writes BENCHMARKS.md. QUICK=1 measures briefly and only prints;
+# GOAL=F2 measures only what that goal depends on. AGAINST=path/to/noom compares this build with another one, for
+# fan-out goals, and only prints. Installs and builds the comparable servers if they are missing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/env.sh
@@ -11,9 +12,9 @@ arguments=()
 [ -z "${QUICK:-}" ] || arguments+=(--quick)
 for goal in ${GOAL:-}; do arguments+=(--goal "$goal"); done
 
-wants_pages() { [[ -z "${GOAL:-}" || " $GOAL " =~ \ ([Ss][0-9]|pages|sizes|append|lab)\  ]]; }
+wants_pages() { [[ -z "${GOAL:-}" || " $GOAL " =~ \ ([Ss][0-9]|pages|links|sizes|append|lab)\  ]]; }
 
-# npm packages of a folder; none has to run anything to be installed.
+# Installs the npm packages of a folder. None of them has to run a script to be installed.
 packages() { # folder
     cmp -s "$1/package-lock.json" "$1/node_modules/.installed-lock" && return 0
     say "npm packages of $1"
@@ -21,8 +22,8 @@ packages() { # folder
     cp "$1/package-lock.json" "$1/node_modules/.installed-lock"
 }
 
-# A twin of the room's page, built when its sources are newer than what was built last.
-twin() { # folder what-is-built
+# Builds a reimplementation of the room page if its sources are newer than the last build.
+twin() { # folder output
     packages "$1"
     [ -e "$1/$2" ] && [ -z "$(find "$1" -newer "$1/$2" -type f -not -path '*/node_modules/*' -not -path '*/.*' \
         -not -path '*/build/*' -print -quit)" ] && return 0
@@ -33,13 +34,15 @@ twin() { # folder what-is-built
 
 command -v taskset >/dev/null || { say "taskset is missing; install util-linux"; exit 1; }
 packages $peers
-scripts/build.sh
-export NOOM_BENCH_WASM=${CARGO_TARGET_DIR:-$PWD/target}/front/wasm32-unknown-unknown/wasm-release/noom.wasm
-# In a folder of its own: Cargo would put a program there that does not know the site's names. What is built here is
-# the load, not what is measured, so it is built cheaply.
+scripts/build.sh release
+[ -z "${AGAINST:-}" ] || NOOM_BENCH_AGAINST=$(realpath "$AGAINST")
+[ -z "${NOOM_BENCH_AGAINST:-}" ] || export NOOM_BENCH_AGAINST
+export NOOM_BENCH_WASM=${CARGO_TARGET_DIR:-$PWD/target}/wasm32-unknown-unknown/release/noom.wasm
+# A separate target folder, because `cargo bench` would replace the program with one that was built without the names
+# of the site's files. This builds the load generator, not the measured program, so a cheap profile is enough.
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target}/bench
 export CARGO_PROFILE_BENCH_LTO=off CARGO_PROFILE_BENCH_CODEGEN_UNITS=16
-say "socketioxide's server"
+say "building the socketioxide server"
 cargo build --quiet --release --locked --manifest-path $peers/socketioxide/Cargo.toml --target-dir "$CARGO_TARGET_DIR/peers"
 if wants_pages; then
     scripts/setup.sh test
@@ -47,6 +50,6 @@ if wants_pages; then
     twin $peers/sveltekit build/index.js
     packages benches/browser
 fi
-say "the load"
+say "building the load generator"
 cargo bench --locked --bench goals --no-run
 exec cargo bench --quiet --locked --bench goals -- "${arguments[@]}"

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Brings what building (and, with "test", testing) Noom needs. Looks before it acts: a step whose
-# result is there already is skipped without a word, so a second run takes no noticeable time.
+# Installs the tools that Noom needs: scripts/setup.sh [build | dev | lint | test | trust]; build if nothing is named.
+# Each step checks first and prints nothing when its tool is there already, so that a second run is instant.
 #
-# Works on an open network and on one that reaches package registries only: there, Debian's own
-# Rust toolchain takes the place of rustup's downloads, and tools are built from their crates.
+# Works on an open network and on one where only package registries are reachable: there, Debian's Rust toolchain
+# replaces rustup's downloads, and every other tool comes from crates.io, npm, PyPI or Debian.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/env.sh
@@ -13,7 +13,7 @@ say() { printf '\033[1msetup:\033[0m %s\n' "$*" >&2; }
 fail() { printf '\033[1;31msetup failed:\033[0m %s\n' "$*" >&2; exit 1; }
 have() { command -v "$1" >/dev/null 2>&1; }
 
-# Runs a step that may take long with its output in a file; shows the end of it when it fails.
+# Runs a slow step with its output in a log file, and shows the end of the log if the step fails.
 step() {
     local what=$1 hint=$2 log=$tools/setup.log
     shift 2
@@ -21,7 +21,7 @@ step() {
     "$@" >"$log" 2>&1 </dev/null || { tail -n 20 "$log" >&2; fail "$what. $hint"; }
 }
 
-# Debian packages; sudo only when one is missing and this is not root.
+# Installs Debian packages. Uses sudo only if one is missing and the user is not root.
 debian() {
     local missing=() package
     for package; do
@@ -39,17 +39,17 @@ has_wasm_std() {
     libs=$(rustc --print target-libdir --target $wasm_target 2>/dev/null) && compgen -G "$libs/libstd-*.rlib" >/dev/null
 }
 
-# --- Rust, with a standard library for WASM ---------------------------------------------------
+# --- Rust with the standard library for WASM --------------------------------------------------
 
 rustup_toolchain() {
     have rustup || return 1
-    # rust-toolchain.toml names version, target and components; rustup may have them or fetch them.
+    # rust-toolchain.toml names the version, the target and the components.
     (cd "$root" && timeout 600 rustup toolchain install --no-self-update && has_wasm_std && cargo clippy --version)
 }
 
-# Debian has a toolchain with its sources; std for WASM is built from them once.
+# Debian packages a toolchain with its sources. The standard library for WASM is built from them once.
 debian_toolchain() {
-    have apt-get || fail "rustup cannot fetch Rust, and this is no Debian. Install Rust with rustup (https://rustup.rs) and the target $wasm_target, then try again."
+    have apt-get || fail "rustup cannot download Rust, and this system is not Debian. Install Rust with rustup (https://rustup.rs) and the target $wasm_target, then try again."
     debian gcc libc6-dev rustc-web cargo-web rust-web-src rust-web-llvm rust-web-clippy rustfmt-web lld-22
     mkdir -p "$tools/rust/bin"
     local tool
@@ -58,7 +58,7 @@ debian_toolchain() {
     done
     . "$root/scripts/env.sh"
     has_wasm_std || step "building Rust's standard library for WASM (about half a minute)" \
-        "See the log above; the packages rustc-web and rust-web-src must have one version." build_wasm_std
+        "See the log above. The packages rustc-web and rust-web-src must have the same version." build_wasm_std
 }
 
 build_wasm_std() {
@@ -84,7 +84,7 @@ rust() {
 
 # --- Tools from crates.io --------------------------------------------------------------------
 
-# A tool needs to work, not to be fast: a cheap profile builds it in a third of the time.
+# The tools need not be fast. Without optimization they build in a third of the time.
 cheap=(env -u CARGO_TARGET_DIR CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16
     CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_DEBUG=0)
 
@@ -94,7 +94,7 @@ crate_tool() { # name version install-arguments…
     [ "$name" = wasm-bindgen-cli ] && home=$tools/wasm-bindgen-$version
     [ -e "$home/.complete" ] && return 0
     if have cargo-binstall && timeout 120 cargo binstall -y --root "$home" "$name@$version" >"$tools/setup.log" 2>&1 </dev/null; then
-        say "fetched $name $version"
+        say "downloaded $name $version"
     else
         step "building $name $version (some minutes, once)" "Is crates.io reachable?" \
             "${cheap[@]}" cargo install --root "$home" "$name" --version "$version" "$@"
@@ -104,7 +104,7 @@ crate_tool() { # name version install-arguments…
 
 # --- Node packages and a browser ----------------------------------------------------------------
 
-# Node 20 or newer; the npm registry has it as a package.
+# Node 20 or newer. The npm registry has it as a package, too.
 node() {
     command node -e 'process.exit(parseInt(process.versions.node) >= 20 ? 0 : 1)' 2>/dev/null && have npm && return 0
     have npm || debian nodejs npm
@@ -114,13 +114,13 @@ node() {
 
 node_packages() {
     cmp -s "$root/end2end/package-lock.json" "$root/end2end/node_modules/.installed-lock" && return 0
-    step "npm packages of end2end/ (wasm-opt, Playwright)" "Is the npm registry reachable?" \
-        env PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD=1 npm ci --prefix "$root/end2end"
+    # None of them has to run a script to be installed.
+    step "npm packages of end2end/ (wasm-opt, Lightning CSS, Playwright, …)" "Is the npm registry reachable?" \
+        npm ci --ignore-scripts --prefix "$root/end2end"
     cp "$root/end2end/package-lock.json" "$root/end2end/node_modules/.installed-lock"
 }
 
-# Playwright's own Chromium where it can be had, otherwise Debian's. playwright.config.ts looks
-# in the same order.
+# Playwright's Chromium if it can be downloaded, otherwise Debian's. playwright.config.ts looks in the same order.
 browser() {
     [ -x /usr/bin/chromium ] && return 0
     local own
@@ -132,35 +132,69 @@ browser() {
     debian chromium fonts-noto-cjk fonts-noto-color-emoji
 }
 
-# --- The other ends of a call, for tests -----------------------------------------------------------
+# --- Python packages ------------------------------------------------------------------------------
+
+# Installs a requirements file into a virtual environment of its own.
+python_packages() { # home requirements description
+    local home=$1 requirements=$2
+    cmp -s "$requirements" "$home/.installed" && return 0
+    python3 -c 'import ensurepip, venv' 2>/dev/null || debian python3 python3-venv
+    # shellcheck disable=SC2016 # The inner shell expands them.
+    step "$3 (PyPI)" "Is PyPI reachable? Python 3.10 or newer is needed." \
+        bash -c 'python3 -m venv --clear "$1" && "$1/bin/pip" install -q -r "$2"' pip "$home" "$requirements"
+    cp "$requirements" "$home/.installed"
+}
+
+# --- TURN -------------------------------------------------------------------------------------------
 
 turn_server() {
     have turnserver && return 0
-    have apt-get || fail "There is no turnserver. Install coturn."
+    have apt-get || fail "turnserver is missing. Install coturn."
     debian coturn
-    # Its tests start one of their own; none should run because of them.
+    # The tests start their own; the system service is not needed.
     ! have systemctl || systemctl disable --now coturn >/dev/null 2>&1 || true
 }
 
-# aiortc, a WebRTC stack that is no browser's, in a Python environment of its own.
-webrtc_peer() {
-    local home=$tools/peer wanted=$root/end2end/peer/requirements.txt
-    cmp -s "$wanted" "$home/.installed" && return 0
-    python3 -c 'import ensurepip, venv' 2>/dev/null || debian python3 python3-venv
-    step "aiortc (PyPI)" "Is PyPI reachable? Python 3.10 or newer is needed." \
-        bash -c 'python3 -m venv --clear "$1" && "$1/bin/pip" install -q -r "$2"' pip "$home" "$wanted"
-    cp "$wanted" "$home/.installed"
+# --- Reverse proxies ----------------------------------------------------------------------------------
+
+proxies() {
+    local PATH=$PATH:/usr/sbin
+    have nginx && have caddy && have haproxy && have openssl && return 0
+    have apt-get || fail "Install nginx, caddy, haproxy and openssl."
+    debian nginx-light caddy haproxy openssl
+    # The tests start their own; the system services are not needed.
+    ! have systemctl || systemctl disable --now nginx caddy haproxy >/dev/null 2>&1 || true
+}
+
+build_tools() {
+    have cc || debian gcc libc6-dev
+    rust
+    node
+    node_packages
+}
+
+dev_tools() {
+    crate_tool cargo-leptos "$CARGO_LEPTOS_VERSION" --locked --features no_downloads
+    crate_tool wasm-bindgen-cli "$WASM_BINDGEN_VERSION"
+}
+
+lint_tools() {
+    python_packages "$tools/lint" "$root/scripts/lint-requirements.txt" "shellcheck, typos, cargo-deny"
+}
+
+test_tools() {
+    browser
+    turn_server
+    python_packages "$tools/peer" "$root/end2end/peer/requirements.txt" "aiortc"
 }
 
 mkdir -p "$tools"
-have cc || debian gcc libc6-dev
-rust
-crate_tool cargo-leptos "$CARGO_LEPTOS_VERSION" --locked --features no_downloads
-crate_tool wasm-bindgen-cli "$WASM_BINDGEN_VERSION"
-node
-node_packages
-if [ "$want" = test ]; then
-    browser
-    turn_server
-    webrtc_peer
-fi
+build_tools
+case $want in
+    build) ;;
+    dev) dev_tools ;;
+    lint) lint_tools ;;
+    test) lint_tools; test_tools ;;
+    trust) proxies ;;
+    *) fail "unknown set of tools: $want (build, dev, lint, test, trust)" ;;
+esac

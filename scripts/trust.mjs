@@ -1,4 +1,4 @@
-// Writes the figures that tests left in a folder into TRUST.md.
+// Writes the figures that the tests stored in a folder into TRUST.md.
 import { execFileSync } from "node:child_process";
 import { readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { cpus } from "node:os";
@@ -9,13 +9,17 @@ const number = (value) => (typeof value === "number" ? value.toLocaleString("en-
 const units = { ms: "ms", us: "µs" };
 const kinds = { max: ", longest", median: ", median" };
 const words = (key) =>
-  key.replaceAll("_", " ").replace(/ (ms|us)(?: (max|median))?$/, (_, unit, kind) => `${kinds[kind] ?? ""}, ${units[unit]}`);
+  key
+    .replaceAll("_", " ")
+    .replace(/ (ms|us)(?: (max|median))?$/, (_, unit, kind) => `${kinds[kind] ?? ""}, ${units[unit]}`);
 
-const tables = readdirSync(folder).sort().map((file) => {
-  const figures = JSON.parse(readFileSync(join(folder, file), "utf8"));
-  const rows = Object.entries(figures).map(([key, value]) => `| ${words(key)} | ${number(value)} |`);
-  return `**${words(basename(file, ".json"))}**\n\n| | |\n|---|---:|\n${rows.join("\n")}\n`;
-});
+const tables = readdirSync(folder)
+  .sort()
+  .map((file) => {
+    const figures = JSON.parse(readFileSync(join(folder, file), "utf8"));
+    const rows = Object.entries(figures).map(([key, value]) => `| ${words(key)} | ${number(value)} |`);
+    return `**${words(basename(file, ".json"))}**\n\n| | |\n|---|---:|\n${rows.join("\n")}\n`;
+  });
 const build = execFileSync("git", ["rev-parse", "--short", "HEAD"], { encoding: "utf8" }).trim();
 const head = `\`make trust\` on ${new Date().toISOString().slice(0, 10)}, at ${build}, on ${cpus().length} cores:\n`;
 

@@ -1,17 +1,28 @@
-//! The pages: rendered on the server first, then kept alive in the browser by the same code.
+//! The pages. The server renders them first; in the browser the same code hydrates them.
 //!
-//! What can be a link or a form is one, and works without script.
+//! Everything that can be a link or a form is one, and works without script.
 
+pub mod address;
 pub mod api;
+pub mod broken;
 pub mod locale;
 pub mod path;
 pub mod shell;
 
 mod call;
 mod connection;
+mod cookie_notice;
+mod error_page;
+mod focus;
+mod language_form;
+pub(crate) mod linkify;
 mod lobby;
+mod markdown;
 mod name_form;
+mod refusal;
+mod reload;
 mod room;
-mod text;
-mod time;
+mod room_context;
+pub(crate) mod time;
 mod title;
+mod user;

@@ -1,173 +1,182 @@
-//! The server: wires everything together, serves, drains.
+//! The server: opens the data folder, serves, and drains.
 
 pub mod call;
 pub mod config;
+pub mod environment;
+pub mod export;
+pub mod history;
 pub mod hub;
+pub mod id;
 pub mod identity;
 pub mod name_key;
-pub mod pages;
+pub(crate) mod pages;
 pub mod session;
+pub mod storage;
 pub mod store;
 pub mod telemetry;
+pub mod transport;
 
 mod accept;
 mod drain;
 mod files;
-mod headers;
+mod forwarded;
 mod http;
+mod lock;
+mod network;
+mod occasional;
 mod origin;
+mod page_threads;
 mod per_address;
 mod random;
+mod refused_forms;
+mod security_headers;
 mod socket;
+mod start_error;
+mod state;
 mod tls;
-mod transport;
 
-use std::fmt;
+use std::fs::DirBuilder;
+use std::io::Write;
+use std::os::unix::fs::DirBuilderExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Instant;
 
+use rustix::fs::Mode;
+use rustix::process::umask;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::protocol::BUILD;
 use config::Config;
 use hub::Hub;
 use identity::Identity;
-use per_address::PerAddress;
-use store::Store;
+use page_threads::PageThreads;
+pub use start_error::StartError;
+pub use state::Server;
+use store::{Quotas, Store};
 use tls::Tls;
-use transport::events::Doors;
 
-/// Why the server could not start: one line.
-#[derive(Debug)]
-pub struct StartError(String);
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
+/// Files that this process creates are not accessible to other users of the machine.
+pub fn hide_files_from_other_users() {
+    let mask = umask(Mode::RWXO);
+    umask(mask | Mode::RWXO);
 }
 
-impl std::error::Error for StartError {}
-
-/// What requests and connections share.
-#[derive(Debug)]
-pub struct Server {
-    /// The rooms.
-    pub hub: Arc<Hub>,
-    /// Who people are.
-    pub identity: Arc<Identity>,
-    /// How it is set up.
-    pub config: Config,
-    /// Cancelled when the server begins to drain.
-    draining: CancellationToken,
-    /// Connections by address.
-    addresses: PerAddress,
-    /// Every connection's task, to wait for.
-    connections: TaskTracker,
-    /// Where frames come in that no WebSocket carries.
-    doors: Doors,
-}
-
-/// Serves until SIGTERM or Ctrl-C, then drains.
+/// Serves until SIGTERM or SIGINT, then drains.
 ///
 /// # Errors
-/// [`StartError`] when it cannot start; afterwards only a drain ends it.
+/// [`StartError`] if the server cannot start.
 pub async fn run(config: Config) -> Result<(), StartError> {
-    let folder = &config.data_dir;
-    std::fs::create_dir_all(folder)
-        .map_err(|error| StartError(format!("cannot create the data folder {}: {error}", folder.display())))?;
-    let tls = config.tls.clone().map(Tls::load).transpose().map_err(StartError)?.map(Arc::new);
-    let secure = tls.is_some() || config.public_url.as_ref().is_some_and(|url| url.secure);
-    let identity = Identity::load(folder, secure).map_err(StartError)?;
-    let fresh_epoch = format!("{:016x}", random::bits());
-    let store = Store::open(folder, &fresh_epoch).map_err(|error| StartError(error.to_string()))?;
-    let listener = TcpListener::bind(config.listen)
-        .await
-        .map_err(|error| StartError(format!("cannot listen on {}: {error}", config.listen)))?;
+    let tls = config.tls.clone().map(Tls::load).transpose()?.map(Arc::new);
+    let server = Arc::new(Server::open(config, tls.clone())?);
+    let address = server.config.listen;
+    let listener = TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, source })?;
+    let max_open_files = raise_open_file_limit(server.config.limits.connections);
+    // Before the address is printed: a script may send the signal as soon as it reads it.
+    let shutdown = drain::shutdown_signal();
+    announce(&listener, tls.is_some());
 
-    admit_many(config.limits.connections);
-    let server = Arc::new(Server {
-        hub: Hub::new(store, config.limits.clone(), config.ice.clone()),
-        identity: Arc::new(identity),
-        config,
-        draining: CancellationToken::new(),
-        addresses: PerAddress::default(),
-        connections: TaskTracker::new(),
-        doors: Doors::default(),
-    });
-    // Before anybody can know that it listens, and wants it to end.
-    let requested = drain::requested();
-    if let Ok(address) = listener.local_addr() {
-        tracing::info!(%address, build = BUILD, "listening");
-        // For people and scripts that start it: where it really is, port 0 or not.
-        println!("Noom is at {}://{address}", if tls.is_some() { "https" } else { "http" });
-    }
-    let renewing = tokio::spawn(renew(tls.clone()));
-    for flusher in server.hub.flushers() {
-        let flusher = flusher.clone();
-        tokio::spawn(async move { flusher.run().await });
-    }
-    let ticking = tokio::spawn(tick(server.hub.clone()));
-    let accepting = CancellationToken::new();
-    let (router, config) = (http::router(&server), server.config.clone());
-    let serving = tokio::spawn(accept::serve(listener, tls, router, config, accepting.clone()));
+    let background = server.spawn_background(tls.clone());
+    let stop = CancellationToken::new();
+    let accepting = accept::serve(listener, tls, http::router(&server), server.clone(), max_open_files, stop.clone());
+    let accepting = tokio::spawn(accepting);
 
-    requested.await;
+    shutdown.await;
     drain::drain(&server).await;
-    accepting.cancel();
-    // The last answers are on their way.
-    let _ = serving.await;
-    ticking.abort();
-    renewing.abort();
+    stop.cancel();
+    // An error means that the accept loop panicked, which the panic hook has logged.
+    let _ = accepting.await;
+    background.iter().for_each(JoinHandle::abort);
     server.hub.close();
     tracing::info!("drained");
     Ok(())
 }
 
-/// Each connection takes a file descriptor, and shells give a process 1,024 where the system would give it
-/// more.
-fn admit_many(connections: usize) {
-    match rlimit::increase_nofile_limit(u64::MAX) {
-        Ok(limit) if limit < connections as u64 => {
-            tracing::warn!(
-                limit,
-                connections,
-                "the system lets this process open fewer files than it may have connections"
-            );
-        }
-        Ok(_) => {}
-        Err(error) => tracing::warn!(%error, "cannot ask for more open files"),
+impl Server {
+    /// Opens the data folder. `tls`: the certificate, if this process terminates TLS.
+    fn open(config: Config, tls: Option<Arc<Tls>>) -> Result<Self, StartError> {
+        let folder = &config.data_dir;
+        // A folder that exists keeps its mode: the operator may have chosen it.
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)
+            .map_err(|source| StartError::CreateDataFolder { path: folder.clone(), source })?;
+        let uses_https = tls.is_some() || config.public_url.as_ref().is_some_and(|url| url.secure);
+        let identity = Identity::load(folder, uses_https)?;
+        let limits = &config.limits;
+        let quotas =
+            Quotas { room: limits.stored_bytes_per_room, day: limits.stored_bytes_per_day, total: limits.stored_bytes };
+        let (epoch, read_results) = (format!("{:016x}", random::bits()), limits.buffers().read_results);
+        let store = Store::open_within(folder, &epoch, quotas, read_results)?;
+        let page_threads = PageThreads::start().map_err(StartError::Runtime)?;
+        Ok(Self::new(config, tls, identity, store, page_threads))
+    }
+
+    /// Spawns the tasks that run as long as the server: the hub's workers and clock, reload.
+    fn spawn_background(&self, tls: Option<Arc<Tls>>) -> Vec<JoinHandle<()>> {
+        let others = [tokio::spawn(tick(self.hub.clone())), tokio::spawn(reload_on_sighup(self.identity.clone(), tls))];
+        self.hub.spawn_workers().into_iter().chain(others).collect()
     }
 }
 
-/// Reads the certificate again at each SIGHUP.
-async fn renew(tls: Option<Arc<Tls>>) {
+/// Prints the URL of the server, with the port that was chosen if the configured one is 0.
+fn announce(listener: &TcpListener, tls: bool) {
+    if let Ok(address) = listener.local_addr() {
+        tracing::info!(%address, build = BUILD, "listening");
+        let _ = writeln!(std::io::stdout(), "Noom is at {}://{address}", if tls { "https" } else { "http" });
+    }
+}
+
+/// Raises the soft limit of open files, which is 1,024 in many shells, to the hard limit. Each connection needs a file
+/// descriptor. Returns the limit.
+fn raise_open_file_limit(connections: usize) -> u64 {
+    match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(limit) => {
+            if limit < connections as u64 {
+                tracing::warn!(limit, connections, "the limit of open files is lower than the limit of connections");
+            }
+            limit
+        }
+        Err(error) => {
+            tracing::warn!(%error, "cannot raise the limit of open files");
+            u64::MAX
+        }
+    }
+}
+
+/// Reloads the certificate and the keys that sign cookies at each SIGHUP.
+async fn reload_on_sighup(identity: Arc<Identity>, tls: Option<Arc<Tls>>) {
     let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
     while hangup.recv().await.is_some() {
+        match identity.reload() {
+            Ok(()) => tracing::info!("SIGHUP: reloaded the keys that sign cookies"),
+            Err(error) => tracing::error!(error = error.one_line(), "SIGHUP: the earlier keys stay in use"),
+        }
         match tls.as_ref().map(|tls| tls.reload()) {
-            None => tracing::info!("SIGHUP: nothing to read again"),
-            Some(Ok(())) => tracing::info!("SIGHUP: certificate and key read again"),
-            Some(Err(error)) => tracing::error!(error, "SIGHUP: the earlier certificate stays"),
+            None => tracing::info!("SIGHUP: there is no certificate to reload"),
+            Some(Ok(())) => tracing::info!("SIGHUP: reloaded certificate and key"),
+            Some(Err(error)) => {
+                tracing::error!(error = error.one_line(), "SIGHUP: the earlier certificate stays in use");
+            }
         }
     }
 }
 
-/// How often the directory is tidied, in ticks.
-const TICKS_A_MINUTE: u64 = 60_000 / hub::TICK.as_millis() as u64;
+const TICKS_PER_MINUTE: u64 = 60_000 / hub::TICK.as_millis() as u64;
 
+/// The clock of the hub. Once a minute it also removes expired entries of the directory.
 async fn tick(hub: Arc<Hub>) {
     let mut interval = tokio::time::interval(hub::TICK);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     for ticks in 0_u64.. {
         interval.tick().await;
-        // A panic must not stop the clock.
+        // A panic, which the panic hook has logged, must not stop the clock.
         let _ = catch_unwind(AssertUnwindSafe(|| hub.tick()));
-        if ticks.is_multiple_of(TICKS_A_MINUTE) {
-            hub.directory.forget_old(Instant::now());
+        if ticks.is_multiple_of(TICKS_PER_MINUTE) {
+            hub.directory.forget_old();
         }
     }
 }

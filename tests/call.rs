@@ -1,6 +1,6 @@
-//! Calls through a real server: who hears of them, what reaches whom, what is refused.
+//! Call signalling through a real server.
 
-#![allow(clippy::unwrap_used, reason = "a test that fails says where")]
+#![allow(clippy::unwrap_used, reason = "a failing test shows where")]
 
 mod support;
 
@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use support::{Client, Server, Setup};
 
-/// What a browser offers for a data channel, shortened.
+/// A browser's offer for a data channel, shortened.
 const SDP: &str = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\nm=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\n\
     c=IN IP4 0.0.0.0\r\na=ice-ufrag:abcd\r\na=ice-pwd:aaaaaaaaaaaaaaaaaaaaaaaa\r\n\
     a=fingerprint:sha-256 AA:BB:CC:DD:EE:FF:00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF:00:11:22:33:44:55:66:77:88:99\r\n\
@@ -27,10 +27,10 @@ async fn join(client: &mut Client) -> Value {
     client.ask("join_call", json!({"room": "r"})).await
 }
 
-/// Everything that came up to now: a ping's answer comes last.
-async fn heard_until_now(client: &mut Client) -> Vec<Value> {
+/// All frames received up to now: the answer to a ping comes last.
+async fn received_until_now(client: &mut Client) -> Vec<Value> {
     client.ask("ping", json!({})).await;
-    std::mem::take(&mut client.heard)
+    std::mem::take(&mut client.skipped)
 }
 
 fn types(frames: &[Value]) -> Vec<&str> {
@@ -38,14 +38,18 @@ fn types(frames: &[Value]) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn peers_reach_each_other_and_the_room_knows_who_is_in_the_call() {
+async fn signals_reach_peers_and_room_sees_call_members() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::generous(folder.path());
     let (mut ann, mut bob) = (Client::in_room(&server, "r").await, Client::in_room(&server, "r").await);
     let mut listener = Client::in_room(&server, "r").await;
-    heard_until_now(&mut ann).await;
+    received_until_now(&mut ann).await;
     let first = join(&mut ann).await;
-    assert_eq!((&first["peers"], &first["ice_servers"]), (&json!([]), &json!([])), "nobody else is asked by default");
+    assert_eq!(
+        (&first["peers"], &first["ice_servers"]),
+        (&json!([]), &json!([])),
+        "no third party is involved by default"
+    );
     let second = join(&mut bob).await;
     assert_eq!(second["peers"][0]["peer"], first["peer"]);
     assert_eq!(second["peers"][0]["media"], json!({"audio": false, "video": false, "screen": false}));
@@ -72,17 +76,17 @@ async fn peers_reach_each_other_and_the_room_knows_who_is_in_the_call() {
         json!({"room": "r", "peer": first["peer"], "audio": true, "video": false, "screen": false})
     );
 
-    // Who is in the room and not in the call hears that there is one, and nothing that is said in it.
-    let heard = heard_until_now(&mut listener).await;
+    // A member of the room who is not in the call receives its joins, but no signals.
+    let heard = received_until_now(&mut listener).await;
     assert_eq!(types(&heard), ["call_joined", "call_joined"]);
-    // Whoever comes later is told when they enter, and in the list of rooms.
+    // A later client learns of the call when it enters, and from the list of rooms.
     let mut late = Client::greeted(&server).await;
     let entered = late.ask("enter_room", json!({"room": "r"})).await;
     let peers: Vec<_> = entered["call"].as_array().unwrap().iter().map(|peer| peer["media"]["audio"].clone()).collect();
     assert_eq!(peers, [true, false]);
     assert_eq!(late.ask("watch_rooms", json!({})).await["rooms"][0]["call"], 2);
 
-    // To leave the room is to leave the call.
+    // Leaving the room leaves the call.
     ann.ask("leave_room", json!({"room": "r"})).await;
     assert_eq!(bob.until_type("call_left").await["payload"]["peer"], first["peer"]);
     bob.ask("leave_call", json!({"room": "r"})).await;
@@ -90,7 +94,7 @@ async fn peers_reach_each_other_and_the_room_knows_who_is_in_the_call() {
 }
 
 #[tokio::test]
-async fn a_closed_page_is_gone_at_once_and_a_broken_connection_may_come_back() {
+async fn clean_close_leaves_call_at_once_and_lost_connection_can_return() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::generous(folder.path());
     let mut ann = Client::in_room(&server, "r").await;
@@ -102,39 +106,43 @@ async fn a_closed_page_is_gone_at_once_and_a_broken_connection_may_come_back() {
     assert_eq!(ann.until_type("call_left").await["payload"]["peer"], left);
     let at_once = started.elapsed();
 
-    let mut cleo = Client::silent(&server).await;
+    let mut cleo = Client::connected(&server).await;
     let resume = cleo.ask("hello", json!({"protocol": 1})).await["resume"].clone();
     cleo.ask("enter_room", json!({"room": "r"})).await;
-    let place = join(&mut cleo).await["peer"].clone();
+    let slot = join(&mut cleo).await["peer"].clone();
     ann.until_type("call_joined").await;
     drop(cleo);
-    let mut back = Client::silent(&server).await;
+    let mut back = Client::connected(&server).await;
     back.ask("hello", json!({"protocol": 1, "resume": resume})).await;
     back.ask("enter_room", json!({"room": "r"})).await;
-    let again = back.ask("join_call", json!({"room": "r", "peer": place})).await;
-    assert_eq!(again["peer"], place);
-    let told = ann.until(|frame| frame["type"].as_str().unwrap().starts_with("call_")).await;
-    assert_eq!((&told["type"], &told["payload"]["peer"]), (&json!("call_joined"), &place), "nobody saw them go");
+    let again = back.ask("join_call", json!({"room": "r", "peer": slot})).await;
+    assert_eq!(again["peer"], slot);
+    let joined = ann.until(|frame| frame["type"].as_str().unwrap().starts_with("call_")).await;
+    assert_eq!(
+        (&joined["type"], &joined["payload"]["peer"]),
+        (&json!("call_joined"), &slot),
+        "the others did not see it leave"
+    );
 
-    // Who does not come back is gone after the grace, not before.
+    // A peer that does not come back leaves after the grace period, not before.
     drop(back);
     let started = std::time::Instant::now();
-    assert_eq!(ann.until_type("call_left").await["payload"]["peer"], place);
+    assert_eq!(ann.until_type("call_left").await["payload"]["peer"], slot);
     assert!(started.elapsed() > at_once + Duration::from_secs(1));
-    // The others have forgotten that place: it is nobody's any more.
+    // The slot was released: it is not given out again.
     let mut late = Client::in_room(&server, "r").await;
-    assert_ne!(late.ask("join_call", json!({"room": "r", "peer": place})).await["peer"], place);
+    assert_ne!(late.ask("join_call", json!({"room": "r", "peer": slot})).await["peer"], slot);
 }
 
 #[tokio::test]
-async fn nobody_reaches_into_a_call_that_they_are_not_in() {
+async fn outsiders_cannot_signal_into_a_call() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::generous(folder.path());
     let (mut ann, mut outsider) = (Client::in_room(&server, "r").await, Client::in_room(&server, "r").await);
     let mut elsewhere = Client::in_room(&server, "other").await;
     let (me, them) = (join(&mut ann).await["peer"].clone(), json!("00000000000000ff"));
     elsewhere.ask("join_call", json!({"room": "other"})).await;
-    heard_until_now(&mut ann).await;
+    received_until_now(&mut ann).await;
     for stranger in [&mut outsider, &mut elsewhere] {
         let not_there = if stranger.refusal("leave_call", json!({"room": "r"})).await == "NOT_IN_CALL" {
             "NOT_IN_CALL"
@@ -152,18 +160,18 @@ async fn nobody_reaches_into_a_call_that_they_are_not_in() {
     }
     assert_eq!(ann.refusal("offer", offer(&them)).await, "NOT_IN_CALL");
     assert_eq!(ann.refusal("offer", offer(&me)).await, "BAD_CALL_STATE");
-    assert_eq!(heard_until_now(&mut ann).await, [] as [Value; 0]);
+    assert_eq!(received_until_now(&mut ann).await, [] as [Value; 0]);
     assert_eq!(Client::greeted(&server).await.refusal("join_call", json!({"room": "r"})).await, "NOT_IN_ROOM");
 }
 
 #[tokio::test]
-async fn what_makes_no_sense_is_refused_and_reaches_nobody() {
+async fn invalid_signals_are_refused_and_not_delivered() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::generous(folder.path());
     let (mut ann, mut bob) = (Client::in_room(&server, "r").await, Client::in_room(&server, "r").await);
     join(&mut ann).await;
     let peer = join(&mut bob).await["peer"].clone();
-    heard_until_now(&mut bob).await;
+    received_until_now(&mut bob).await;
     let described =
         |kind: &str, sdp: &str| json!({"room": "r", "peer": peer, "description": {"type": kind, "sdp": sdp}});
     let ice = |candidate: Value| json!({"room": "r", "peer": peer, "candidate": candidate});
@@ -193,11 +201,11 @@ async fn what_makes_no_sense_is_refused_and_reaches_nobody() {
         let shown = payload.to_string().chars().take(120).collect::<String>();
         assert_eq!(ann.refusal(kind, payload).await, code, "{kind} {shown}");
     }
-    assert_eq!(heard_until_now(&mut bob).await, [] as [Value; 0]);
+    assert_eq!(received_until_now(&mut bob).await, [] as [Value; 0]);
 }
 
 #[tokio::test]
-async fn the_seventh_is_refused_until_somebody_leaves() {
+async fn seventh_peer_is_refused_until_one_leaves() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::generous(folder.path());
     let mut talkers = Vec::new();
@@ -208,14 +216,14 @@ async fn the_seventh_is_refused_until_somebody_leaves() {
     }
     let mut seventh = Client::in_room(&server, "r").await;
     assert_eq!(seventh.refusal("join_call", json!({"room": "r"})).await, "CALL_FULL");
-    // Whoever is in may ask again.
+    // A peer in the call may join again.
     assert_eq!(join(&mut talkers[0]).await["peers"].as_array().unwrap().len(), 5);
     talkers.pop().unwrap().ask("leave_call", json!({"room": "r"})).await;
     assert_eq!(join(&mut seventh).await["peers"].as_array().unwrap().len(), 5);
 }
 
 #[tokio::test]
-async fn signals_are_limited_in_number() {
+async fn signals_are_rate_limited() {
     let folder = tempfile::tempdir().unwrap();
     let server = Setup::in_folder(folder.path()).limit("signals_per_second", 1).limit("signal_burst", 20).start();
     let (mut ann, mut bob) = (Client::in_room(&server, "r").await, Client::in_room(&server, "r").await);
@@ -233,7 +241,7 @@ async fn signals_are_limited_in_number() {
 }
 
 #[tokio::test]
-async fn servers_for_calls_come_with_credentials_that_expire() {
+async fn turn_servers_have_expiring_credentials() {
     let folder = tempfile::tempdir().unwrap();
     let server = Setup::in_folder(folder.path())
         .variable("NOOM_ICE_STUN", "stun:stun.example:3478")
@@ -249,4 +257,20 @@ async fn servers_for_calls_come_with_credentials_that_expire() {
     let left = expires.parse::<u64>().unwrap() - now;
     assert!((590..=600).contains(&left), "{left} s");
     assert!(!servers[1]["credential"].as_str().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn lifetime_of_credentials_is_told_to_clients_that_ask() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Setup::in_folder(folder.path())
+        .variable("NOOM_ICE_TURN", "turn:turn.example:3478")
+        .variable("NOOM_ICE_TURN_SECRET", "north")
+        .variable("NOOM_ICE_TURN_TTL_SECONDS", "600")
+        .start();
+    let plain = join(&mut Client::in_room(&server, "r").await).await;
+    assert_eq!(plain.get("ice_seconds"), None, "nothing changes for a client that does not ask");
+    let mut client = Client::connected(&server).await;
+    client.ask("hello", json!({"protocol": 1, "features": ["ice_lifetime"]})).await;
+    client.ask("enter_room", json!({"room": "r"})).await;
+    assert_eq!(join(&mut client).await["ice_seconds"], 600);
 }

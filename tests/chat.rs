@@ -1,16 +1,18 @@
-//! Two and more clients over real sockets.
+//! Chat between clients over real sockets.
 
-#![allow(clippy::unwrap_used, reason = "a test that fails says where")]
+#![allow(clippy::unwrap_used, reason = "a failing test shows where")]
 
 mod support;
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
+use futures::future::join_all;
 use serde_json::json;
-use support::{Client, Heard, Server, Setup, fresh_key, keep_figures};
+use support::{Client, Received, Server, Setup, fresh_key, record_figures};
 
 #[tokio::test]
-async fn two_clients_talk_and_see_the_same_messages_in_the_same_order() {
+async fn two_clients_receive_the_same_messages_in_the_same_order() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::generous(folder.path());
     let mut ann = Client::in_room(&server, "garden").await;
@@ -22,7 +24,7 @@ async fn two_clients_talk_and_see_the_same_messages_in_the_same_order() {
         assert_eq!(ack["seq"], n + 1);
     }
     let order = |client: Client| {
-        let messages = client.heard.into_iter().filter(|frame| frame["type"] == "new_message");
+        let messages = client.skipped.into_iter().filter(|frame| frame["type"] == "new_message");
         messages
             .map(|frame| (frame["payload"]["seq"].as_u64().unwrap(), frame["payload"]["text"].clone()))
             .collect::<Vec<_>>()
@@ -35,7 +37,7 @@ async fn two_clients_talk_and_see_the_same_messages_in_the_same_order() {
 }
 
 #[tokio::test]
-async fn a_message_sent_again_is_the_same_message() {
+async fn repeated_post_is_stored_once() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::generous(folder.path());
     let mut ann = Client::in_room(&server, "r").await;
@@ -52,7 +54,7 @@ async fn a_message_sent_again_is_the_same_message() {
 }
 
 #[tokio::test]
-async fn frames_are_answered_once_each_and_in_order_without_waiting_for_the_disk() {
+async fn pipelined_posts_are_answered_once_and_in_order() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::generous(folder.path());
     let mut ann = Client::in_room(&server, "r").await;
@@ -69,11 +71,11 @@ async fn frames_are_answered_once_each_and_in_order_without_waiting_for_the_disk
 }
 
 #[tokio::test]
-async fn who_comes_back_gets_exactly_what_was_missed() {
+async fn resume_returns_exactly_the_missed_messages() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::generous(folder.path());
     let mut ann = Client::in_room(&server, "r").await;
-    let mut bob = Client::silent(&server).await;
+    let mut bob = Client::connected(&server).await;
     let hello = bob.ask("hello", json!({"protocol": 1})).await;
     let entered = bob.ask("enter_room", json!({"room": "r"})).await;
     assert_eq!((&entered["recovered"], &entered["head"]), (&json!(false), &json!(0)));
@@ -83,7 +85,7 @@ async fn who_comes_back_gets_exactly_what_was_missed() {
     ann.post("r", "two").await;
     ann.post("r", "three").await;
 
-    let mut bob = Client::silent(&server).await;
+    let mut bob = Client::connected(&server).await;
     let again = bob.ask("hello", json!({"protocol": 1, "resume": hello["resume"]})).await;
     assert_eq!(again["user"], hello["user"]);
     let entered = bob.ask("enter_room", json!({"room": "r", "after": {"epoch": entered["epoch"], "seq": 1}})).await;
@@ -93,7 +95,7 @@ async fn who_comes_back_gets_exactly_what_was_missed() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_resumed_is_said_and_the_latest_given() {
+async fn unusable_position_gives_reason_and_latest_messages() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::generous(folder.path());
     let mut ann = Client::in_room(&server, "r").await;
@@ -114,7 +116,7 @@ async fn what_cannot_be_resumed_is_said_and_the_latest_given() {
 }
 
 #[tokio::test]
-async fn long_histories_come_in_pieces_that_join() {
+async fn long_history_is_paged_without_gaps() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::generous(folder.path());
     let mut ann = Client::in_room(&server, "r").await;
@@ -137,10 +139,10 @@ async fn long_histories_come_in_pieces_that_join() {
 }
 
 #[tokio::test]
-async fn a_name_holds_in_all_rooms_or_in_none_and_is_remembered() {
+async fn nickname_changes_in_all_rooms_or_none_and_is_stored() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::generous(folder.path());
-    let mut ann = Client::silent(&server).await;
+    let mut ann = Client::connected(&server).await;
     let token = ann.ask("hello", json!({"protocol": 1})).await["resume"].clone();
     for room in ["a", "b", "c", "d"] {
         ann.ask("enter_room", json!({"room": room})).await;
@@ -152,7 +154,7 @@ async fn a_name_holds_in_all_rooms_or_in_none_and_is_remembered() {
     let renamed = bob.until_type("nickname").await;
     assert_eq!(renamed["payload"]["user"]["nickname"], "Ann Lee");
 
-    let mut late = Client::silent(&server).await;
+    let mut late = Client::connected(&server).await;
     late.ask("hello", json!({"protocol": 1})).await;
     late.ask("nickname", json!({"nickname": "ANN LEE"})).await;
     assert_eq!(late.refusal("enter_room", json!({"room": "a"})).await, "NICK_TAKEN");
@@ -160,13 +162,13 @@ async fn a_name_holds_in_all_rooms_or_in_none_and_is_remembered() {
     server.kill();
 
     let server = Server::generous(folder.path());
-    let mut ann = Client::silent(&server).await;
+    let mut ann = Client::connected(&server).await;
     let again = ann.ask("hello", json!({"protocol": 1, "resume": token})).await;
     assert_eq!(again["user"]["nickname"], "Ann Lee");
 }
 
 #[tokio::test]
-async fn a_room_has_one_name_in_every_spelling() {
+async fn spellings_of_a_room_name_are_one_room() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::generous(folder.path());
     let mut ann = Client::greeted(&server).await;
@@ -180,7 +182,7 @@ async fn a_room_has_one_name_in_every_spelling() {
 }
 
 #[tokio::test]
-async fn watchers_see_rooms_fill_and_empty() {
+async fn watchers_receive_room_counts() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::generous(folder.path());
     let mut watcher = Client::greeted(&server).await;
@@ -194,7 +196,78 @@ async fn watchers_see_rooms_fill_and_empty() {
 }
 
 #[tokio::test]
-async fn a_lost_connection_is_a_departure_after_a_moment_but_leaving_is_one_at_once() {
+async fn features_are_granted_to_clients_that_ask() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::generous(folder.path());
+    let mut plain = Client::connected(&server).await;
+    let ack = plain.ask("hello", json!({"protocol": 1})).await;
+    assert_eq!(ack.get("features"), None, "nothing changes for a client that does not ask");
+    for (asked, granted) in [
+        (json!([]), json!([])),
+        (json!(["time_travel", ""]), json!([])),
+        (json!(["time_travel", "room_updates", "room_updates"]), json!(["room_updates"])),
+    ] {
+        let mut client = Client::connected(&server).await;
+        let ack = client.ask("hello", json!({"protocol": 1, "features": asked})).await;
+        assert_eq!(ack["features"], granted);
+    }
+    for invalid in [json!("room_updates"), json!([1]), json!({})] {
+        let mut client = Client::connected(&server).await;
+        assert_eq!(client.refusal("hello", json!({"protocol": 1, "features": invalid})).await, "BAD_TYPE");
+    }
+}
+
+#[tokio::test]
+async fn watcher_that_asks_receives_differences() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::generous(folder.path());
+    let _host = Client::in_room(&server, "hall").await;
+    let mut watcher = Client::connected(&server).await;
+    watcher.ask("hello", json!({"protocol": 1, "features": ["room_updates"]})).await;
+    assert_eq!(watcher.ask("watch_rooms", json!({})).await["rooms"], json!([{"name": "hall", "count": 1}]));
+    let mut ann = Client::in_room(&server, "garden").await;
+    // The first change may come as a whole list, because others may have happened just before the watching began.
+    watcher.until(|frame| frame["payload"]["rooms"][0]["name"] == "garden").await;
+    ann.ask("leave_room", json!({"room": "garden"})).await;
+    let change = watcher.until_type("room_update").await;
+    assert_eq!(change["payload"], json!({"rooms": [], "removed": ["garden"]}));
+    ann.ask("enter_room", json!({"room": "garden"})).await;
+    let change = watcher.until_type("room_update").await;
+    assert_eq!(change["payload"], json!({"rooms": [{"name": "garden", "count": 1}], "removed": []}));
+}
+
+#[tokio::test]
+async fn member_list_of_a_crowded_room_comes_in_pages() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::generous(folder.path());
+    let _others = join_all((0..120).map(|_| Client::in_room_as_guest(&server, "hall".into()))).await;
+    let mut ann = Client::connected(&server).await;
+    let me = ann.ask("hello", json!({"protocol": 1, "features": ["crowds"]})).await["user"]["id"].clone();
+    assert_eq!(ann.refusal("members", json!({"room": "hall", "limit": 100})).await, "NOT_IN_ROOM");
+    let entered = ann.ask("enter_room", json!({"room": "hall"})).await;
+    assert_eq!((&entered["count"], &entered["crowded"], &entered["you"]["id"]), (&json!(121), &json!(true), &me));
+    let first = entered["members"].as_array().unwrap();
+    let ask = json!({"room": "hall", "after": entered["members_after"], "limit": 100});
+    let page = ann.ask("members", ask).await;
+    assert_eq!((&page["count"], page.get("members_after")), (&json!(121), None));
+    let rest = page["members"].as_array().unwrap();
+    let ids: BTreeSet<_> = first.iter().chain(rest).map(|user| user["id"].as_str().unwrap()).collect();
+    assert_eq!((first.len(), rest.len(), ids.len()), (100, 21, 121));
+    for limit in [0, 101] {
+        assert_eq!(ann.refusal("members", json!({"room": "hall", "limit": limit})).await, "LIMIT_OUT_OF_RANGE");
+    }
+    // A client that does not ask for the feature gets what it always got.
+    let mut plain = Client::greeted(&server).await;
+    let entered = plain.ask("enter_room", json!({"room": "hall"})).await;
+    assert_eq!((entered["members"].as_array().unwrap().len(), entered.get("crowded")), (122, None));
+    let _late = join_all((0..2).map(|_| Client::in_room_as_guest(&server, "hall".into()))).await;
+    assert_eq!(plain.until_type("welcome").await["payload"]["count"], 123);
+    ann.until(|frame| frame["type"] == "crowd" && frame["payload"]["count"] == 124).await;
+    assert!(ann.skipped.iter().all(|frame| frame["type"] != "welcome"), "{:?}", ann.skipped);
+}
+
+#[tokio::test]
+async fn lost_connection_departs_after_grace_period_and_leave_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::generous(folder.path());
     let mut ann = Client::in_room(&server, "r").await;
@@ -209,55 +282,55 @@ async fn a_lost_connection_is_a_departure_after_a_moment_but_leaving_is_one_at_o
 }
 
 #[tokio::test]
-async fn the_ninth_connection_of_a_user_closes_the_oldest() {
+async fn ninth_connection_of_a_user_closes_the_oldest() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::generous(folder.path());
-    let mut first = Client::silent(&server).await;
+    let mut first = Client::connected(&server).await;
     let token = first.ask("hello", json!({"protocol": 1})).await["resume"].clone();
     let mut others = Vec::new();
     for _ in 0..8 {
-        let mut client = Client::silent(&server).await;
+        let mut client = Client::connected(&server).await;
         client.ask("hello", json!({"protocol": 1, "resume": token})).await;
         others.push(client);
     }
-    assert_eq!(first.end().await, Heard::Closed(4409));
+    assert_eq!(first.end().await, Received::Closed(4409));
     for client in &mut others {
         client.ask("ping", json!({})).await;
     }
 }
 
 #[tokio::test]
-async fn more_connections_than_configured_are_turned_away_and_the_others_stay() {
+async fn connections_over_the_limit_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let server = Setup::in_folder(folder.path()).limit("connections", 2).start();
     let mut first = Client::greeted(&server).await;
     let second = Client::greeted(&server).await;
-    let mut third = Client::silent(&server).await;
-    assert_eq!(third.end().await, Heard::Closed(1013));
+    let mut third = Client::connected(&server).await;
+    assert_eq!(third.end().await, Received::Closed(1013));
     drop(second);
     first.ask("ping", json!({})).await;
 }
 
-/// Says 4,000 things, a hundred at a time, and how long the last of each hundred took to reach the reader, in
+/// Posts 4,000 messages, a hundred at a time. Returns the latencies of the last of each hundred at the reader, in
 /// microseconds.
 async fn latencies(writer: &mut Client, reader: &mut Client, text: &str, after: u64) -> Vec<u64> {
     let mut latencies = Vec::new();
     for n in after + 1..=after + 4_000 {
-        let said = Instant::now();
+        let posted = Instant::now();
         writer.command("new_message", json!({"room": "r", "key": fresh_key(), "text": text})).await;
         if n % 100 == 0 {
             reader.until(|frame| frame["payload"]["seq"] == n).await;
-            latencies.push(said.elapsed().as_micros() as u64);
+            latencies.push(posted.elapsed().as_micros() as u64);
             writer.until(|frame| frame["type"] == "new_message" && frame["payload"]["seq"] == n).await;
-            writer.heard.clear();
-            reader.heard.clear();
+            writer.skipped.clear();
+            reader.skipped.clear();
         }
     }
     latencies
 }
 
 #[tokio::test]
-async fn a_reader_that_stops_reading_is_closed_and_nobody_else_notices() {
+async fn stuck_reader_is_closed_without_delaying_others() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::generous(folder.path());
     let mut writer = Client::in_room(&server, "r").await;
@@ -268,7 +341,7 @@ async fn a_reader_that_stops_reading_is_closed_and_nobody_else_notices() {
     // More than the kernel's buffers and the outbox hold together.
     let mut beside = latencies(&mut writer, &mut reader, &text, 4_000).await;
     let median = |latencies: &mut Vec<u64>| *latencies.select_nth_unstable(20).1;
-    keep_figures(
+    record_figures(
         "slow_reader.json",
         &json!({
             "others_wait_without_one_us_median": median(&mut alone),
@@ -276,7 +349,7 @@ async fn a_reader_that_stops_reading_is_closed_and_nobody_else_notices() {
         }),
     );
     let end = stuck.end().await;
-    assert_eq!(end, Heard::Closed(4452));
-    let seqs = stuck.heard.iter().filter_map(|frame| frame["payload"]["seq"].as_u64()).filter(|seq| *seq > 4_000);
-    assert!(seqs.zip(4_001..).all(|(seq, n)| seq == n), "what did arrive has no hole");
+    assert_eq!(end, Received::Closed(4452));
+    let seqs = stuck.skipped.iter().filter_map(|frame| frame["payload"]["seq"].as_u64()).filter(|seq| *seq > 4_000);
+    assert!(seqs.zip(4_001..).all(|(seq, n)| seq == n), "there is no gap in what arrived");
 }

@@ -1,17 +1,24 @@
-//! The pure session of the browser against a small server that loses connections at will.
+//! The browser's session with a model server that loses connections.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails says where")]
 
 use std::collections::{BTreeMap, VecDeque};
 
-use noom::client::session::{Action, Ask, CallChange, Change, Event, Fate, Link, Session, Signal, Via};
-use noom::protocol::call::{CallPresence, JoinCallAck, SetMedia};
-use noom::protocol::frame::{EnterRoom, Nothing, Post, Presence, Typing};
+use noom::client::session::{
+    ABNORMAL_CLOSE, Action, CallUpdate, ConnectionState, Event, Intent, SendStatus, Session, Signal, TransportKind,
+    Update, WaitReason,
+};
+use noom::protocol::call::{
+    CallPresence, Candidate, Describe, Description, DescriptionKind, JoinCallAck, SetMedia, Trickle,
+};
+use noom::protocol::frame::{Empty, EnterRoom, Members, Post, RoomPresence, Typing};
 use noom::protocol::{
-    Ack, ClientFrame, CloseCode, Command, EnterRoomAck, ErrorCode, HelloAck, Limits, Message, MessageKey, NicknameAck,
-    PeerId, Position, PostAck, Refusal, ServerFrame, User, UserId,
+    Ack, ClientFrame, CloseCode, Command, EnterRoomAck, ErrorCode, Features, HelloAck, Limits, MembersAck, Message,
+    MessageKey, NicknameAck, PeerId, Position, PostAck, Refusal, RoomCount, RoomList, RoomUpdate, ServerFrame, User,
+    UserId,
 };
 use proptest::prelude::*;
+use serde_json::{Value, json};
 
 const ROOM: &str = "r";
 
@@ -23,19 +30,37 @@ fn post(key: u128, text: &str) -> Post {
     Post { room: ROOM.into(), key: MessageKey(key), text: text.into() }
 }
 
-/// A session, the frames it sent, and what it told the page.
+/// A session, the frames it sent, and the updates it emitted.
 struct Page {
     session: Session,
     now: u64,
     connects: usize,
-    /// The way of the last connection that was asked for.
-    via: Option<Via>,
+    /// The transport of the last requested connection.
+    transport: Option<TransportKind>,
     probes: usize,
     drops: usize,
     sent: VecDeque<ClientFrame>,
-    told: Vec<Change>,
-    /// What a reload does not reach.
-    kept: BTreeMap<MessageKey, Post>,
+    updates: Vec<Update>,
+    /// The storage that survives a reload.
+    stored: BTreeMap<MessageKey, Post>,
+    /// The server is newer: its frames say more than this page knows.
+    newer: bool,
+}
+
+/// The frame as a newer server may send it: each object has another field, each array another element.
+fn extended(mut json: Value) -> Value {
+    match &mut json {
+        Value::Object(fields) => {
+            fields.values_mut().for_each(|value| *value = extended(value.take()));
+            fields.insert("x".into(), json!({ "y": [1.5, null] }));
+        }
+        Value::Array(items) => {
+            items.iter_mut().for_each(|item| *item = extended(item.take()));
+            items.push(json!({ "z": -1 }));
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+    json
 }
 
 impl Page {
@@ -44,12 +69,13 @@ impl Page {
             session: Session::new(seed),
             now: 0,
             connects: 0,
-            via: None,
+            transport: None,
             probes: 0,
             drops: 0,
             sent: VecDeque::new(),
-            told: Vec::new(),
-            kept: BTreeMap::new(),
+            updates: Vec::new(),
+            stored: BTreeMap::new(),
+            newer: false,
         }
     }
 
@@ -57,12 +83,12 @@ impl Page {
         self.session.handle(self.now, event);
         while let Some(action) = self.session.poll_action() {
             match action {
-                Action::Connect(via) => {
+                Action::Connect(transport) => {
                     self.connects += 1;
-                    self.via = Some(via);
+                    self.transport = Some(transport);
                 }
                 Action::Probe(text) => {
-                    assert_eq!(ClientFrame::decode(&text).unwrap().command, Command::Ping(Nothing {}));
+                    assert_eq!(ClientFrame::decode(&text).unwrap().command, Command::Ping(Empty {}));
                     self.probes += 1;
                 }
                 Action::Drop => {
@@ -70,15 +96,25 @@ impl Page {
                     self.sent.clear();
                 }
                 Action::Send(text) => self.sent.push_back(ClientFrame::decode(&text).unwrap()),
-                Action::Keep(post) => drop(self.kept.insert(post.key, post)),
-                Action::Forget(key) => drop(self.kept.remove(&key)),
-                Action::Tell(change) => self.told.push(change),
+                Action::StoreUnsent(post) => drop(self.stored.insert(post.key, post)),
+                Action::RemoveUnsent(key) => drop(self.stored.remove(&key)),
+                Action::Emit(change) => self.updates.push(change),
             }
         }
     }
 
     fn receive(&mut self, frame: &ServerFrame) {
-        self.handle(Event::Received(frame.encode()));
+        let text = frame.encode();
+        self.handle(Event::Received(if self.newer {
+            extended(serde_json::from_str(&text).unwrap()).to_string()
+        } else {
+            text
+        }));
+    }
+
+    /// Receives a frame that no server of this version sends.
+    fn receive_json(&mut self, frame: &Value) {
+        self.handle(Event::Received(frame.to_string()));
     }
 
     fn acknowledge(&mut self, frame: &ClientFrame, ack: Ack) {
@@ -95,9 +131,9 @@ impl Page {
         frame
     }
 
-    /// Comes when it wants to be woken, at the latest.
+    /// Lets time pass until the next wake; returns how much.
     fn sleep_until_wake(&mut self) -> u64 {
-        let wake = self.session.next_wake().expect("it wants to be woken");
+        let wake = self.session.next_wake().expect("the session waits for a time");
         let slept = wake.saturating_sub(self.now);
         self.now = self.now.max(wake);
         self.handle(Event::Tick);
@@ -108,7 +144,7 @@ impl Page {
     fn in_room(seed: u64, head: u64) -> Self {
         let mut page = Self::new(seed);
         page.handle(Event::Start);
-        page.handle(Event::Ask(Ask::Enter {
+        page.handle(Event::Intent(Intent::Enter {
             room: ROOM.into(),
             after: Some(Position { epoch: "e".into(), seq: head }),
         }));
@@ -128,18 +164,18 @@ impl Page {
         self.acknowledge(&enter, entered(head, messages));
     }
 
-    fn link(&self) -> Link {
-        self.told
+    fn connection(&self) -> ConnectionState {
+        self.updates
             .iter()
             .rev()
-            .find_map(|change| if let Change::Link(link) = change { Some(*link) } else { None })
+            .find_map(|change| if let Update::Connection(state) = change { Some(*state) } else { None })
             .unwrap()
     }
 
-    fn fates(&self) -> Vec<Fate> {
-        self.told
+    fn statuses(&self) -> Vec<SendStatus> {
+        self.updates
             .iter()
-            .filter_map(|change| if let Change::Posted { fate, .. } = change { Some(fate.clone()) } else { None })
+            .filter_map(|change| if let Update::Posted { status, .. } = change { Some(status.clone()) } else { None })
             .collect()
     }
 }
@@ -153,7 +189,14 @@ fn hello_ack() -> Ack {
         messages_per_second: 1,
         message_burst: 1,
     };
-    Ack::Hello(HelloAck { user: me(), resume: "token".into(), heartbeat_ms: 25_000, build: "b".into(), limits })
+    Ack::Hello(HelloAck {
+        user: me(),
+        resume: "token".into(),
+        heartbeat_ms: 25_000,
+        build: "b".into(),
+        limits,
+        features: None,
+    })
 }
 
 fn entered(head: u64, messages: Vec<Message>) -> Ack {
@@ -163,6 +206,9 @@ fn entered(head: u64, messages: Vec<Message>) -> Ack {
         head,
         count: 1,
         members: vec![me()],
+        members_after: None,
+        crowded: None,
+        you: None,
         messages,
         more: false,
         recovered: true,
@@ -176,11 +222,11 @@ fn message(seq: u64) -> Message {
 }
 
 #[test]
-fn after_a_lost_connection_it_comes_back_and_resumes_where_it_was() {
+fn reconnect_resumes_after_the_last_message() {
     let mut page = Page::in_room(1, 5);
     page.receive(&ServerFrame::NewMessage(message(6)));
-    page.handle(Event::Closed(1006));
-    assert!(matches!(page.link(), Link::Waiting { .. }));
+    page.handle(Event::Closed(ABNORMAL_CLOSE));
+    assert!(matches!(page.connection(), ConnectionState::Waiting { .. }));
     page.sleep_until_wake();
     assert_eq!(page.connects, 2);
     page.handle(Event::Opened);
@@ -193,14 +239,14 @@ fn after_a_lost_connection_it_comes_back_and_resumes_where_it_was() {
 }
 
 #[test]
-fn the_pauses_grow_to_half_a_minute_and_are_never_all_the_same() {
+fn reconnect_delay_grows_to_30_s_with_full_jitter() {
     let longest = |attempt: u32| (500_u64 << attempt.min(10)).min(30_000);
     let mut pauses = Vec::new();
     for seed in 0..200 {
         let mut page = Page::new(seed);
         page.handle(Event::Start);
         for attempt in 0..10 {
-            page.handle(Event::Closed(1006));
+            page.handle(Event::Closed(ABNORMAL_CLOSE));
             let pause = page.sleep_until_wake();
             assert!(pause <= longest(attempt), "{pause} at attempt {attempt}");
             pauses.push((attempt, pause));
@@ -211,52 +257,154 @@ fn the_pauses_grow_to_half_a_minute_and_are_never_all_the_same() {
 }
 
 #[test]
-fn after_a_minute_of_calm_the_pause_is_a_first_one_again() {
+fn backoff_resets_after_a_minute_online() {
     let mut page = Page::in_room(3, 0);
     for _ in 0..8 {
-        page.handle(Event::Closed(1006));
+        page.handle(Event::Closed(ABNORMAL_CLOSE));
         page.sleep_until_wake();
         page.greet();
         page.enter(0, vec![]);
     }
     page.now += 60_000;
-    page.handle(Event::Closed(1006));
+    page.handle(Event::Closed(ABNORMAL_CLOSE));
     assert!(page.sleep_until_wake() <= 500);
 }
 
 #[test]
-fn it_stays_away_when_the_close_code_says_so_until_somebody_asks() {
+fn close_code_that_forbids_reconnect_waits_for_the_user() {
     for code in [CloseCode::BadFrames, CloseCode::UnsupportedVersion, CloseCode::Replaced, CloseCode::RateAbuse] {
         let mut page = Page::in_room(1, 0);
         page.handle(Event::Closed(code.number()));
-        assert_eq!(page.link(), Link::Refused(code.number()));
+        assert_eq!(page.connection(), ConnectionState::Refused(code.number()));
         assert_eq!(page.session.next_wake(), None);
-        page.handle(Event::Ask(Ask::ReconnectNow));
+        page.handle(Event::Intent(Intent::ReconnectNow));
         assert_eq!(page.connects, 2);
     }
 }
 
 #[test]
-fn a_restarting_server_says_when_to_come_back() {
+fn going_away_sets_the_reconnect_delay() {
     let mut page = Page::in_room(1, 0);
     page.receive(&ServerFrame::GoingAway(noom::protocol::frame::GoingAway { reconnect_in_ms: 7_321 }));
     page.handle(Event::Closed(CloseCode::Restarting.number()));
-    assert!(matches!(page.link(), Link::Waiting { restarting: true, .. }));
+    assert!(matches!(page.connection(), ConnectionState::Waiting { reason: WaitReason::Restart, .. }));
     assert_eq!(page.sleep_until_wake(), 7_321);
 }
 
 #[test]
-fn a_dead_connection_is_noticed_within_35_seconds() {
+fn page_asks_for_features_unless_an_older_server_refuses_them() {
+    let mut page = Page::new(1);
+    page.handle(Event::Start);
+    page.handle(Event::Opened);
+    let asked = |frame: &ClientFrame| match &frame.command {
+        Command::Hello(hello) => hello.features.clone(),
+        other => panic!("{other:?}"),
+    };
+    let hello = page.next_sent("hello");
+    assert_eq!(asked(&hello), Some(Features::all().names()));
+    page.refuse(&hello, ErrorCode::UnknownField.into());
+    page.sleep_until_wake();
+    page.handle(Event::Opened);
+    let hello = page.next_sent("hello");
+    assert_eq!(asked(&hello), None);
+    page.acknowledge(&hello, hello_ack());
+    assert_eq!((page.connection(), page.session.features()), (ConnectionState::Online, Features::default()));
+}
+
+#[test]
+fn differences_change_the_list_of_rooms() {
+    let mut page = Page::new(1);
+    page.handle(Event::Start);
+    page.handle(Event::Intent(Intent::WatchRooms(true)));
+    page.greet();
+    let watch = page.next_sent("watch_rooms");
+    let room = |name: &str, count| RoomCount { name: name.into(), count, call: None };
+    page.acknowledge(&watch, Ack::Rooms(RoomList { rooms: vec![room("b", 2), room("a", 1), room("gone", 1)] }));
+    let update = RoomUpdate { rooms: vec![room("a", 3), room("new", 2)], removed: vec!["gone".into()] };
+    page.receive(&ServerFrame::RoomUpdate(update));
+    let list = page
+        .updates
+        .iter()
+        .rev()
+        .find_map(|update| if let Update::Rooms(list) = update { Some(list.rooms.clone()) } else { None });
+    assert_eq!(list, Some(vec![room("a", 3), room("b", 2), room("new", 2)]));
+}
+
+#[test]
+fn refused_list_of_rooms_is_asked_for_again_while_it_is_shown() {
+    for stays in [true, false] {
+        let mut page = Page::new(1);
+        page.handle(Event::Start);
+        page.handle(Event::Intent(Intent::WatchRooms(true)));
+        page.greet();
+        let watch = page.next_sent("watch_rooms");
+        page.refuse(&watch, rate_limited(500));
+        if !stays {
+            page.handle(Event::Intent(Intent::WatchRooms(false)));
+            page.next_sent("unwatch_rooms");
+        }
+        assert_eq!(page.sleep_until_wake() == 500, stays);
+        assert_eq!(page.sent.pop_front().is_some_and(|frame| frame.command.name() == "watch_rooms"), stays);
+    }
+}
+
+#[test]
+fn members_are_loaded_in_an_entered_room_or_the_failure_is_told() {
+    let mut page = Page::in_room(1, 0);
+    let load = |after| Event::Intent(Intent::Members { room: ROOM.into(), after });
+    let loaded = |page: &Page| {
+        let last = page.updates.iter().rev();
+        let mut members = last.filter_map(|update| {
+            if let Update::Members { after, page, .. } = update { Some((*after, page.clone())) } else { None }
+        });
+        members.next()
+    };
+    page.handle(load(0));
+    let asked = page.next_sent("members");
+    assert_eq!(asked.command, Command::Members(Members { room: ROOM.into(), after: None, limit: 100 }));
+    let ack = MembersAck { count: 300, members: vec![me()], members_after: Some(7), crowded: Some(true) };
+    page.acknowledge(&asked, Ack::Members(ack.clone()));
+    assert_eq!(loaded(&page), Some((0, Some(ack))));
+
+    page.handle(load(7));
+    let asked = page.next_sent("members");
+    page.refuse(&asked, ErrorCode::RateLimited.into());
+    assert_eq!(loaded(&page), Some((7, None)));
+    page.handle(load(8));
+    page.handle(Event::Closed(ABNORMAL_CLOSE));
+    assert_eq!(loaded(&page), Some((8, None)));
+    page.handle(load(9));
+    assert_eq!(loaded(&page), Some((9, None)));
+}
+
+#[test]
+fn refused_hello_delays_the_reconnect_as_long_as_the_server_asks() {
+    for (retry_after_ms, least) in [(None, 0), (Some(20_000), 20_000)] {
+        let mut page = Page::new(1);
+        page.handle(Event::Start);
+        page.handle(Event::Opened);
+        let hello = page.next_sent("hello");
+        page.updates.clear();
+        page.refuse(&hello, Refusal { retry_after_ms, ..ErrorCode::RateLimited.into() });
+        assert_eq!((page.drops, page.updates.len()), (1, 1), "one change of state, with the final delay");
+        let delay = page.sleep_until_wake();
+        assert!((least..=least.max(500)).contains(&delay), "{delay}");
+        assert_eq!(page.connects, 2);
+    }
+}
+
+#[test]
+fn dead_connection_is_detected_within_35_seconds() {
     let mut page = Page::in_room(1, 0);
     page.sleep_until_wake();
     page.next_sent("ping");
     page.sleep_until_wake();
     assert!(page.now <= 35_000 && page.drops == 1);
-    assert!(matches!(page.link(), Link::Waiting { .. }));
+    assert!(matches!(page.connection(), ConnectionState::Waiting { .. }));
 }
 
 #[test]
-fn any_frame_is_a_sign_of_life() {
+fn any_frame_postpones_the_heartbeat() {
     let mut page = Page::in_room(1, 0);
     page.now += 20_000;
     page.receive(&ServerFrame::NewMessage(message(1)));
@@ -266,37 +414,176 @@ fn any_frame_is_a_sign_of_life() {
     page.now += 1;
     page.handle(Event::Tick);
     let ping = page.next_sent("ping");
-    page.acknowledge(&ping, Ack::Nothing(Nothing {}));
+    page.acknowledge(&ping, Ack::Empty(Empty {}));
     assert_eq!(page.session.next_wake(), Some(page.now + 25_000));
 }
 
 #[test]
-fn a_woken_page_asks_at_once_whether_the_connection_lives() {
+fn resumed_page_pings_at_once_with_a_short_timeout() {
     let mut page = Page::in_room(1, 0);
     page.handle(Event::Awake);
     let ping = page.next_sent("ping");
     page.handle(Event::Awake);
-    assert!(page.sent.is_empty(), "once is enough");
-    page.acknowledge(&ping, Ack::Nothing(Nothing {}));
-    page.handle(Event::Awake);
+    assert!(page.sent.is_empty(), "one ping is enough");
+    page.acknowledge(&ping, Ack::Empty(Empty {}));
+    page.handle(Event::Slept);
     page.next_sent("ping");
-    assert_eq!(page.sleep_until_wake(), 4_000, "what died in its sleep is given up soon");
+    assert_eq!(page.sleep_until_wake(), 4_000, "a connection that died during suspension is given up soon");
     assert_eq!(page.drops, 1);
     page.sleep_until_wake();
-    page.greet();
-    page.handle(Event::Offline);
-    assert_eq!(page.link(), Link::Offline);
-    assert_eq!(page.session.next_wake(), None);
-    page.handle(Event::Awake);
-    assert_eq!(page.connects, 3);
+    assert_eq!(page.connects, 2);
 }
 
 #[test]
-fn messages_go_one_at_a_time_and_wait_out_the_rate_limit_in_order() {
+fn glance_at_the_page_is_as_patient_as_the_heartbeat() {
     let mut page = Page::in_room(1, 0);
-    (1..=3).for_each(|key| page.handle(Event::Ask(Ask::Post(post(key, "t")))));
+    page.handle(Event::Awake);
+    page.next_sent("ping");
+    assert_eq!(page.sleep_until_wake(), 10_000, "the page was not suspended");
+    assert_eq!(page.drops, 1);
+}
+
+#[test]
+fn slow_line_survives_sleep_and_offline_estimates() {
+    let mut page = Page::new(1);
+    page.handle(Event::Start);
+    page.handle(Event::Opened);
+    let hello = page.next_sent("hello");
+    page.now += 5_000;
+    page.acknowledge(&hello, hello_ack());
+    for event in [Event::Awake, Event::Slept, Event::Offline, Event::Awake, Event::Slept] {
+        page.handle(event.clone());
+        let ping = page.next_sent("ping");
+        page.now += 5_000;
+        page.handle(Event::Tick);
+        assert_eq!(page.drops, 0, "{event:?}");
+        page.acknowledge(&ping, Ack::Empty(Empty {}));
+    }
+    assert_eq!((page.connects, page.connection()), (1, ConnectionState::Online));
+}
+
+#[test]
+fn slow_line_gets_more_time_to_open_with_each_attempt() {
+    let mut page = Page::new(1);
+    page.handle(Event::Start);
+    let timeouts = [10_000, 20_000, 40_000, 60_000, 60_000].map(|_| {
+        let timeout = page.sleep_until_wake();
+        page.sleep_until_wake();
+        timeout
+    });
+    assert_eq!(timeouts, [10_000, 20_000, 40_000, 60_000, 60_000]);
+    // A measured round trip counts from the first attempt on.
+    page.handle(Event::Opened);
+    let hello = page.next_sent("hello");
+    page.now += 5_000;
+    page.acknowledge(&hello, hello_ack());
+    page.handle(Event::Closed(ABNORMAL_CLOSE));
+    page.sleep_until_wake();
+    assert_eq!(page.sleep_until_wake(), 30_000);
+}
+
+#[test]
+fn frozen_page_waits_for_an_answer_that_may_have_arrived() {
+    let mut page = Page::in_room(1, 0);
+    page.sleep_until_wake();
+    page.next_sent("ping");
+    // Timers and frames wait for an hour. The timer is first.
+    page.now += 3_600_000;
+    page.handle(Event::Tick);
+    let again = page.next_sent("ping");
+    assert_eq!(page.drops, 0);
+    page.acknowledge(&again, Ack::Empty(Empty {}));
+    assert_eq!(page.sleep_until_wake(), 25_000);
+    // Throttled timers are always late: the second one decides.
+    page.next_sent("ping");
+    page.now += 60_000;
+    page.handle(Event::Tick);
+    page.next_sent("ping");
+    page.now += 60_000;
+    page.handle(Event::Tick);
+    assert_eq!(page.drops, 1);
+}
+
+#[test]
+fn tab_that_gave_way_connects_when_the_reader_is_back() {
+    let mut page = Page::in_room(1, 0);
+    page.handle(Event::Yield);
+    assert_eq!((page.drops, page.connection()), (1, ConnectionState::Refused(CloseCode::Replaced.number())));
+    page.handle(Event::Slept);
+    assert_eq!((page.connects, page.session.next_wake()), (1, None));
+    page.handle(Event::Awake);
+    assert_eq!(page.connects, 2);
+    // A tab that the server closed for too many connections waits for the user.
+    page.handle(Event::Closed(CloseCode::Replaced.number()));
+    page.handle(Event::Awake);
+    assert_eq!(page.connects, 2);
+}
+
+#[test]
+fn page_in_the_back_forward_cache_has_no_connection_until_it_is_shown() {
+    let mut page = Page::in_room(1, 3);
+    page.handle(Event::Suspend);
+    assert_eq!((page.drops, page.connection(), page.session.next_wake()), (1, ConnectionState::Idle, None));
+    for event in [Event::Awake, Event::Slept, Event::Offline, Event::Tick] {
+        page.handle(event);
+    }
+    assert_eq!(page.connects, 1);
+    page.handle(Event::Start);
+    page.greet();
+    let enter = page.next_sent("enter_room");
+    assert!(matches!(&enter.command, Command::EnterRoom(enter) if enter.after.as_ref().is_some_and(|at| at.seq == 3)));
+}
+
+#[test]
+fn false_offline_estimate_keeps_the_connection() {
+    let mut page = Page::in_room(1, 0);
+    page.handle(Event::Offline);
+    let ping = page.next_sent("ping");
+    page.acknowledge(&ping, Ack::Empty(Empty {}));
+    assert_eq!((page.drops, page.connection()), (0, ConnectionState::Online));
+    page.receive(&ServerFrame::NewMessage(message(1)));
+    assert_eq!(page.updates.last(), Some(&Update::Message(message(1))));
+    assert_eq!(page.sleep_until_wake(), 25_000);
+}
+
+#[test]
+fn connection_that_is_lost_offline_is_retried_with_backoff() {
+    let mut page = Page::in_room(1, 0);
+    page.handle(Event::Offline);
+    page.next_sent("ping");
+    assert_eq!(page.sleep_until_wake(), 4_000);
+    for attempt in 2..10 {
+        assert!(matches!(page.connection(), ConnectionState::Waiting { reason: WaitReason::Offline, .. }));
+        let pause = page.sleep_until_wake();
+        assert!(pause <= 30_000 && page.connects == attempt, "{pause} before attempt {attempt}");
+        page.handle(Event::Closed(ABNORMAL_CLOSE));
+    }
+    // Neither the user nor the browser has to wait for that.
+    page.handle(Event::Intent(Intent::ReconnectNow));
+    assert_eq!(page.connects, 10);
+    page.handle(Event::Closed(ABNORMAL_CLOSE));
+    page.handle(Event::Awake);
+    assert_eq!(page.connects, 11);
+    page.handle(Event::Closed(ABNORMAL_CLOSE));
+    assert!(matches!(page.connection(), ConnectionState::Waiting { reason: WaitReason::Lost, .. }));
+}
+
+#[test]
+fn user_can_replace_an_attempt_that_hangs() {
+    let mut page = Page::new(1);
+    page.handle(Event::Start);
+    page.now += 3_000;
+    page.handle(Event::Intent(Intent::ReconnectNow));
+    assert_eq!((page.connects, page.drops), (2, 1));
+    assert_eq!(page.session.next_wake(), Some(13_000));
+}
+
+#[test]
+fn rate_limited_messages_keep_their_order() {
+    let mut page = Page::in_room(1, 0);
+    (1..=3).for_each(|key| page.handle(Event::Intent(Intent::Post(post(key, "t")))));
     let first = page.next_sent("new_message");
-    assert!(page.sent.is_empty(), "one unacknowledged at a time");
+    assert!(page.sent.is_empty(), "one message in flight at a time");
     page.refuse(&first, Refusal { retry_after_ms: Some(300), ..ErrorCode::RateLimited.into() });
     assert!(page.sent.is_empty());
     assert_eq!(page.sleep_until_wake(), 300);
@@ -308,27 +595,27 @@ fn messages_go_one_at_a_time_and_wait_out_the_rate_limit_in_order() {
         page.acknowledge(&sent, Ack::NewMessage(ack));
     }
     assert!(page.sent.is_empty());
-    assert_eq!(page.fates(), [Fate::Stored(1), Fate::Stored(2), Fate::Stored(3)]);
+    assert_eq!(page.statuses(), [SendStatus::Stored(1), SendStatus::Stored(2), SendStatus::Stored(3)]);
 }
 
 #[test]
-fn a_refused_message_is_told_and_does_not_hold_up_the_next() {
+fn refused_message_is_reported_and_does_not_block_the_next() {
     let mut page = Page::in_room(1, 0);
-    (1..=2).for_each(|key| page.handle(Event::Ask(Ask::Post(post(key, "t")))));
+    (1..=2).for_each(|key| page.handle(Event::Intent(Intent::Post(post(key, "t")))));
     let first = page.next_sent("new_message");
     page.refuse(&first, ErrorCode::KeyConflict.into());
-    assert_eq!(page.fates(), [Fate::Refused(ErrorCode::KeyConflict.into())]);
+    assert_eq!(page.statuses(), [SendStatus::Refused(ErrorCode::KeyConflict.into())]);
     page.next_sent("new_message");
 }
 
 #[test]
-fn a_message_seen_twice_is_shown_once_and_a_hole_is_filled() {
+fn duplicate_message_is_dropped_and_gap_enters_the_room_again() {
     let mut page = Page::in_room(1, 5);
-    page.told.clear();
+    page.updates.clear();
     page.receive(&ServerFrame::NewMessage(message(5)));
     page.receive(&ServerFrame::NewMessage(message(6)));
     page.receive(&ServerFrame::NewMessage(message(6)));
-    assert_eq!(page.told, [Change::Message(message(6))]);
+    assert_eq!(page.updates, [Update::Message(message(6))]);
     page.receive(&ServerFrame::NewMessage(message(8)));
     let enter = page.next_sent("enter_room");
     assert!(
@@ -337,246 +624,405 @@ fn a_message_seen_twice_is_shown_once_and_a_hole_is_filled() {
 }
 
 #[test]
-fn what_a_name_kept_shut_opens_with_another_name() {
+fn rename_retries_rooms_refused_for_the_old_name() {
     let mut page = Page::new(1);
     page.handle(Event::Start);
-    page.handle(Event::Ask(Ask::Enter { room: ROOM.into(), after: None }));
+    page.handle(Event::Intent(Intent::Enter { room: ROOM.into(), after: None }));
     page.greet();
     let enter = page.next_sent("enter_room");
     page.refuse(&enter, ErrorCode::NickTaken.into());
-    assert!(matches!(page.told.last(), Some(Change::NotEntered { .. })));
-    page.handle(Event::Ask(Ask::Rename { nickname: "other".into() }));
+    assert!(matches!(page.updates.last(), Some(Update::NotEntered { .. })));
+    page.handle(Event::Intent(Intent::Rename { nickname: "other".into() }));
     let rename = page.next_sent("nickname");
     page.acknowledge(&rename, Ack::Nickname(NicknameAck { nickname: "other".into() }));
     page.next_sent("enter_room");
 }
 
 #[test]
-fn a_room_that_is_refused_for_a_while_is_asked_for_again() {
+fn temporarily_refused_room_is_retried() {
     for code in [ErrorCode::RoomQuota, ErrorCode::RateLimited, ErrorCode::StoreUnavailable] {
         let mut page = Page::new(1);
         page.handle(Event::Start);
-        page.handle(Event::Ask(Ask::Enter { room: ROOM.into(), after: None }));
+        page.handle(Event::Intent(Intent::Enter { room: ROOM.into(), after: None }));
         page.greet();
         let enter = page.next_sent("enter_room");
         page.refuse(&enter, Refusal { retry_after_ms: Some(1_000), ..code.into() });
         assert!((1_000..=1_500).contains(&page.sleep_until_wake()), "{code}");
         page.enter(0, vec![]);
-        assert_eq!((page.connects, page.link()), (1, Link::Online));
+        assert_eq!((page.connects, page.connection()), (1, ConnectionState::Online));
     }
 }
 
 #[test]
-fn a_room_is_called_what_the_server_calls_it() {
+fn canonical_room_name_replaces_the_requested_name() {
     let mut page = Page::new(1);
     page.handle(Event::Start);
-    page.handle(Event::Ask(Ask::Enter { room: "R".into(), after: None }));
-    page.handle(Event::Ask(Ask::Post(Post { room: "R".into(), ..post(1, "early") })));
+    page.handle(Event::Intent(Intent::Enter { room: "R".into(), after: None }));
+    page.handle(Event::Intent(Intent::Post(Post { room: "R".into(), ..post(1, "early") })));
     page.greet();
     page.enter(0, vec![]);
-    assert!(page.told.contains(&Change::Named { asked: "R".into(), room: ROOM.into() }));
+    assert!(page.updates.contains(&Update::Named { requested: "R".into(), room: ROOM.into() }));
     let sent = page.next_sent("new_message");
     assert!(matches!(&sent.command, Command::NewMessage(post) if post.room == ROOM));
     page.receive(&ServerFrame::NewMessage(message(1)));
-    assert_eq!(page.told.last(), Some(&Change::Message(message(1))));
+    assert_eq!(page.updates.last(), Some(&Update::Message(message(1))));
 }
 
 #[test]
-fn what_waits_to_be_sent_is_shown_again_when_its_room_is() {
-    let mut page = Page::in_room(1, 0);
-    page.handle(Event::Offline);
-    page.handle(Event::Ask(Ask::Post(post(1, "t"))));
-    page.handle(Event::Ask(Ask::Leave { room: ROOM.into() }));
-    page.told.clear();
-    page.handle(Event::Ask(Ask::Enter { room: ROOM.into(), after: None }));
-    assert_eq!(page.told, [Change::Unsent(post(1, "t"))]);
+fn message_refused_before_the_room_had_its_canonical_name_is_sent_after_a_retry() {
+    let mut page = Page::new(1);
+    page.handle(Event::Start);
+    let requested = Post { room: "R".into(), ..post(1, "early") };
+    page.handle(Event::Intent(Intent::Enter { room: "R".into(), after: None }));
+    page.handle(Event::Intent(Intent::Post(requested)));
+    page.greet();
+    page.enter(0, vec![]);
+    let sent = page.next_sent("new_message");
+    page.refuse(&sent, ErrorCode::KeyConflict.into());
+    // The page renames its pending messages when it learns the canonical name, so it retries with that.
+    page.handle(Event::Intent(Intent::Post(post(1, "early"))));
+    acknowledge_post(&mut page, 1);
+    assert!(matches!(page.updates.last(), Some(Update::Posted { room, .. }) if room == ROOM));
 }
 
-fn stored(page: &mut Page, key: u128) {
+#[test]
+fn unsent_message_is_emitted_when_its_room_is_shown_again() {
+    let mut page = Page::in_room(1, 0);
+    page.handle(Event::Closed(ABNORMAL_CLOSE));
+    page.handle(Event::Intent(Intent::Post(post(1, "t"))));
+    page.handle(Event::Intent(Intent::Leave { room: ROOM.into() }));
+    page.updates.clear();
+    page.handle(Event::Intent(Intent::Enter { room: ROOM.into(), after: None }));
+    assert_eq!(page.updates, [Update::Unsent(post(1, "t"))]);
+}
+
+fn acknowledge_post(page: &mut Page, key: u128) {
     let sent = page.next_sent("new_message");
     let ack = PostAck { room: ROOM.into(), key: MessageKey(key), seq: 1, at: 0, dup: None };
     page.acknowledge(&sent, Ack::NewMessage(ack));
 }
 
 #[test]
-fn what_was_said_is_kept_until_it_is_stored_or_given_up() {
+fn unsent_message_stays_in_storage_until_it_is_settled() {
     let mut page = Page::in_room(1, 0);
-    (1..=3).for_each(|key| page.handle(Event::Ask(Ask::Post(post(key, "t")))));
-    assert_eq!(page.kept.len(), 3);
-    stored(&mut page, 1);
-    let kept = |page: &Page| page.kept.keys().map(|key| key.0).collect::<Vec<_>>();
-    // A full disk passes: it is said again, in its turn.
+    (1..=3).for_each(|key| page.handle(Event::Intent(Intent::Post(post(key, "t")))));
+    assert_eq!(page.stored.len(), 3);
+    acknowledge_post(&mut page, 1);
+    let stored_keys = |page: &Page| page.stored.keys().map(|key| key.0).collect::<Vec<_>>();
+    // A full disk is temporary: the message is retried, before the next one.
     let second = page.next_sent("new_message");
     page.refuse(&second, ErrorCode::StoreUnavailable.into());
-    assert_eq!((kept(&page), page.fates().len()), (vec![2, 3], 1));
+    assert_eq!((stored_keys(&page), page.statuses().len()), (vec![2, 3], 1));
     page.sleep_until_wake();
-    // What cannot be said is not said later by itself, when nobody expects it.
+    // Any other refusal settles the message.
     let second = page.next_sent("new_message");
     page.refuse(&second, ErrorCode::KeyConflict.into());
-    assert_eq!(kept(&page), [3]);
-    assert_eq!(page.fates().last(), Some(&Fate::Refused(ErrorCode::KeyConflict.into())));
-    stored(&mut page, 3);
-    assert!(page.kept.is_empty());
-    // Whoever tries again means it.
-    page.handle(Event::Ask(Ask::Post(post(2, "t"))));
-    page.handle(Event::Closed(1006));
-    page.handle(Event::Ask(Ask::Discard(MessageKey(2))));
-    assert!(page.kept.is_empty());
+    assert_eq!(stored_keys(&page), [3]);
+    assert_eq!(page.statuses().last(), Some(&SendStatus::Refused(ErrorCode::KeyConflict.into())));
+    acknowledge_post(&mut page, 3);
+    assert!(page.stored.is_empty());
+    // The user retries it, and then discards it.
+    page.handle(Event::Intent(Intent::Post(post(2, "t"))));
+    page.handle(Event::Closed(ABNORMAL_CLOSE));
+    page.handle(Event::Intent(Intent::Discard(MessageKey(2))));
+    assert!(page.stored.is_empty());
 }
 
 #[test]
-fn after_a_reload_what_was_kept_is_shown_and_sent_in_order_with_its_keys() {
+fn reload_shows_and_sends_stored_messages_in_order() {
     let mut page = Page::new(1);
     page.handle(Event::Start);
-    (1..=2).for_each(|key| page.handle(Event::Ask(Ask::Post(post(key, "t")))));
-    page.handle(Event::Ask(Ask::Enter { room: ROOM.into(), after: None }));
+    (1..=2).for_each(|key| page.handle(Event::Intent(Intent::Post(post(key, "t")))));
+    page.handle(Event::Intent(Intent::Enter { room: ROOM.into(), after: None }));
     page.greet();
     page.enter(0, vec![]);
-    let shown: Vec<_> = page.told.iter().filter(|change| matches!(change, Change::Unsent(_))).collect();
-    assert_eq!(shown.len(), 4, "when it was kept, and when the room came: the page knows them by their keys");
-    stored(&mut page, 1);
-    stored(&mut page, 2);
-    assert!(page.kept.is_empty() && page.sent.is_empty());
+    let shown: Vec<_> = page.updates.iter().filter(|change| matches!(change, Update::Unsent(_))).collect();
+    assert_eq!(shown.len(), 4, "once from storage and once when the room is shown; the page deduplicates them by key");
+    acknowledge_post(&mut page, 1);
+    acknowledge_post(&mut page, 2);
+    assert!(page.stored.is_empty() && page.sent.is_empty());
 }
 
 #[test]
-fn what_is_left_to_say_is_said_in_a_room_that_no_page_shows() {
+fn queued_message_is_sent_from_a_background_room() {
     let mut page = Page::in_room(1, 0);
-    (1..=2).for_each(|key| page.handle(Event::Ask(Ask::Post(post(key, "t")))));
-    page.handle(Event::Ask(Ask::Leave { room: ROOM.into() }));
-    stored(&mut page, 1);
+    (1..=2).for_each(|key| page.handle(Event::Intent(Intent::Post(post(key, "t")))));
+    page.handle(Event::Intent(Intent::Leave { room: ROOM.into() }));
+    acknowledge_post(&mut page, 1);
     page.enter(0, vec![]);
-    stored(&mut page, 2);
+    acknowledge_post(&mut page, 2);
     page.next_sent("leave_room");
-    assert!(page.sent.is_empty() && page.kept.is_empty());
+    assert!(page.sent.is_empty() && page.stored.is_empty());
 
-    // Kept from an earlier page, while the list of rooms is shown.
-    page.handle(Event::Ask(Ask::Post(post(3, "t"))));
+    // A message that an earlier page left in storage, while the lobby is shown.
+    page.handle(Event::Intent(Intent::Post(post(3, "t"))));
     let enter = page.next_sent("enter_room");
     page.refuse(&enter, ErrorCode::NickTaken.into());
-    assert!(page.sent.is_empty() && page.kept.len() == 1, "it waits for somebody to open the room");
-    page.handle(Event::Ask(Ask::Enter { room: ROOM.into(), after: None }));
+    assert!(page.sent.is_empty() && page.stored.len() == 1, "it waits until a page shows the room");
+    page.handle(Event::Intent(Intent::Enter { room: ROOM.into(), after: None }));
     page.enter(0, vec![]);
-    stored(&mut page, 3);
+    acknowledge_post(&mut page, 3);
     assert!(page.sent.is_empty(), "a page shows the room now");
 }
 
 #[test]
-fn an_errand_in_a_room_that_a_page_shows_under_its_own_name_is_done_there() {
+fn background_room_merges_into_the_shown_room() {
     let mut page = Page::in_room(1, 0);
-    page.handle(Event::Ask(Ask::Post(Post { room: "R".into(), ..post(1, "t") })));
-    // What was said while the server let one in again is in this answer only, and that has the wrong name.
+    page.handle(Event::Intent(Intent::Post(Post { room: "R".into(), ..post(1, "t") })));
+    // The message that was stored meanwhile is only in this answer, which has the other name.
     let enter = page.next_sent("enter_room");
     page.acknowledge(&enter, entered(1, vec![message(1)]));
     let enter = page.next_sent("enter_room");
     let Command::EnterRoom(EnterRoom { room, after }) = &enter.command else { unreachable!() };
     assert_eq!((room.as_str(), after.as_ref().unwrap().seq), (ROOM, 0));
     page.acknowledge(&enter, entered(1, vec![message(1)]));
-    stored(&mut page, 1);
-    assert!(page.sent.is_empty(), "and one stays in it");
+    acknowledge_post(&mut page, 1);
+    assert!(page.sent.is_empty(), "the room stays entered");
     page.receive(&ServerFrame::NewMessage(message(2)));
-    assert_eq!(page.told.last(), Some(&Change::Message(message(2))));
+    assert_eq!(page.updates.last(), Some(&Update::Message(message(2))));
 }
 
 fn ann() -> User {
     User { id: UserId(7), nickname: "Ann".into() }
 }
 
-fn writers(page: &mut Page) -> Vec<usize> {
-    let counts = page.told.iter().filter_map(|change| match change {
-        Change::Typing { users, .. } => Some(users.len()),
-        _ => None,
-    });
-    let counts = counts.collect();
-    page.told.clear();
-    counts
+fn typing_counts(page: &mut Page) -> Vec<usize> {
+    let updates = std::mem::take(&mut page.updates).into_iter();
+    updates
+        .filter_map(|update| if let Update::Typing { users, .. } = update { Some(users.len()) } else { None })
+        .collect()
 }
 
 #[test]
-fn who_writes_is_told_until_they_stop_or_say_it() {
+fn typing_users_are_emitted_until_they_stop() {
     let mut page = Page::in_room(1, 0);
     let typing = |user: User| ServerFrame::Typing(Typing { room: ROOM.into(), user });
     page.receive(&typing(ann()));
     page.receive(&typing(ann()));
     page.receive(&typing(me()));
-    assert_eq!(writers(&mut page), [1], "the same news once, and of oneself none");
+    assert_eq!(typing_counts(&mut page), [1], "a repeated notification and our own change nothing");
     assert_eq!(page.sleep_until_wake(), 6_000);
-    assert_eq!(writers(&mut page), [0]);
+    assert_eq!(typing_counts(&mut page), [0]);
     page.receive(&typing(ann()));
     page.receive(&ServerFrame::NewMessage(Message { user: ann(), ..message(1) }));
-    assert_eq!(writers(&mut page), [1, 0]);
+    assert_eq!(typing_counts(&mut page), [1, 0]);
     page.receive(&typing(ann()));
-    page.receive(&ServerFrame::Bye(Presence { room: ROOM.into(), user: ann(), count: 1 }));
-    assert_eq!(writers(&mut page), [1, 0]);
+    page.receive(&ServerFrame::Bye(RoomPresence { room: ROOM.into(), user: ann(), count: 1 }));
+    assert_eq!(typing_counts(&mut page), [1, 0]);
     page.receive(&typing(ann()));
-    page.handle(Event::Closed(1006));
-    assert_eq!(writers(&mut page), [1, 0]);
+    page.handle(Event::Closed(ABNORMAL_CLOSE));
+    assert_eq!(typing_counts(&mut page), [1, 0]);
 }
 
 #[test]
-fn one_says_that_one_writes_every_few_seconds_and_anew_after_a_message() {
+fn typing_notifications_are_throttled_until_a_message_is_posted() {
     let mut page = Page::in_room(1, 0);
-    let letter = || Event::Ask(Ask::Typing { room: ROOM.into() });
+    let letter = || Event::Intent(Intent::Typing { room: ROOM.into() });
     let sent = |page: &mut Page, wait: u64| {
         page.now += wait;
         page.handle(letter());
         page.sent.drain(..).filter(|frame| frame.command.name() == "typing").count()
     };
     assert_eq!([0, 100, 2_800, 100, 2_999, 1].map(|wait| sent(&mut page, wait)), [1, 0, 0, 1, 0, 1]);
-    page.handle(Event::Ask(Ask::Post(post(1, "t"))));
+    page.handle(Event::Intent(Intent::Post(post(1, "t"))));
     assert_eq!(sent(&mut page, 0), 1);
-    page.handle(Event::Closed(1006));
-    assert_eq!(sent(&mut page, 5_000), 0, "nobody to say it to");
+    page.handle(Event::Closed(ABNORMAL_CLOSE));
+    assert_eq!(sent(&mut page, 5_000), 0, "no connection, no notification");
 }
 
 #[test]
-fn what_a_lost_connection_leaves_unanswered_is_told_in_the_order_of_asking() {
+fn lost_connection_fails_pending_requests_in_order() {
     let mut page = Page::in_room(1, 5);
-    page.told.clear();
+    page.updates.clear();
     let mut expected = Vec::new();
     for limit in 1..=20 {
-        page.handle(Event::Ask(Ask::Older { room: ROOM.into(), before: 5, limit }));
-        page.handle(Event::Ask(Ask::Rename { nickname: "other".into() }));
-        expected.extend([Change::Older { room: ROOM.into(), before: 5, history: None }, Change::NotRenamed(None)]);
+        page.handle(Event::Intent(Intent::Older { room: ROOM.into(), before: 5, limit }));
+        page.handle(Event::Intent(Intent::Rename { nickname: "other".into() }));
+        expected.extend([Update::Older { room: ROOM.into(), before: 5, history: None }, Update::NotRenamed(None)]);
     }
-    page.handle(Event::Offline);
-    expected.push(Change::Link(Link::Offline));
-    assert_eq!(page.told, expected);
+    page.handle(Event::Suspend);
+    expected.push(Update::Connection(ConnectionState::Idle));
+    assert_eq!(page.updates, expected);
 }
 
 #[test]
-fn an_answer_from_before_a_room_was_left_does_not_count_for_the_room_entered_again() {
+fn stale_enter_answer_is_ignored() {
     let mut page = Page::in_room(1, 5);
     let enter_after =
-        |seq| Event::Ask(Ask::Enter { room: ROOM.into(), after: Some(Position { epoch: "e".into(), seq }) });
+        |seq| Event::Intent(Intent::Enter { room: ROOM.into(), after: Some(Position { epoch: "e".into(), seq }) });
     page.handle(enter_after(5));
-    page.handle(Event::Ask(Ask::Leave { room: ROOM.into() }));
+    page.handle(Event::Intent(Intent::Leave { room: ROOM.into() }));
     page.handle(enter_after(7));
-    page.told.clear();
+    page.updates.clear();
     page.enter(6, vec![message(6)]);
     page.receive(&ServerFrame::NewMessage(message(7)));
-    assert_eq!(page.told, [], "the page shows 7 already");
+    assert_eq!(page.updates, [], "the page already shows message 7");
     page.next_sent("leave_room");
     page.enter(8, vec![message(8)]);
-    assert!(matches!(page.told.as_slice(), [Change::Entered(ack)] if ack.head == 8));
+    assert!(matches!(page.updates.as_slice(), [Update::Entered(ack)] if ack.head == 8));
 }
 
 #[test]
-fn frames_that_a_newer_server_invented_are_passed_over() {
+fn unknown_frames_are_ignored() {
     let mut page = Page::in_room(1, 0);
-    page.told.clear();
+    page.updates.clear();
     page.handle(Event::Received(r#"{"type":"hologram","payload":{}}"#.into()));
     page.handle(Event::Received("not even JSON".into()));
-    assert!(page.told.is_empty() && page.drops == 0);
+    assert!(page.updates.is_empty() && page.drops == 0);
 }
 
-/// A server with one room, obviously right, behind a network that is not.
+// Servers of other versions.
+
+/// Another version of the server answers with something that this page cannot decode.
+fn unreadable_ack(frame: &ClientFrame) -> Value {
+    json!({ "type": "ack", "payload": { "v2": {} }, "id": frame.id })
+}
+
+#[test]
+fn newer_server_is_understood() {
+    let mut page = Page { newer: true, ..Page::new(1) };
+    page.handle(Event::Start);
+    page.handle(Event::Intent(Intent::Enter { room: ROOM.into(), after: None }));
+    page.greet();
+    page.enter(1, vec![message(1)]);
+    page.handle(Event::Intent(Intent::Post(post(2, "t"))));
+    acknowledge_post(&mut page, 2);
+    page.receive(&ServerFrame::NewMessage(message(2)));
+    page.handle(Event::Intent(Intent::JoinCall { room: ROOM.into() }));
+    let join = page.next_sent("join_call");
+    page.acknowledge(&join, joined(7));
+    assert!(!page.updates.contains(&Update::NotUnderstood) && page.drops == 0);
+    assert!(page.updates.contains(&Update::Message(message(2))));
+    assert_eq!(page.call_updates().len(), 1);
+}
+
+#[test]
+fn unreadable_greeting_is_retried_and_reported() {
+    let mut page = Page::new(1);
+    page.handle(Event::Start);
+    page.handle(Event::Opened);
+    let hello = page.next_sent("hello");
+    page.receive_json(&unreadable_ack(&hello));
+    assert!(page.updates.contains(&Update::NotUnderstood));
+    assert!(matches!(page.connection(), ConnectionState::Waiting { .. }));
+    page.sleep_until_wake();
+    page.greet();
+    assert_eq!(page.connection(), ConnectionState::Online, "another server of the cluster may be older");
+    // An older server refuses what it does not know.
+    let mut page = Page::new(1);
+    page.handle(Event::Start);
+    page.handle(Event::Opened);
+    let hello = page.next_sent("hello");
+    page.refuse(&hello, ErrorCode::UnknownField.into());
+    assert!(!page.updates.contains(&Update::NotUnderstood), "it may know no features yet");
+    page.sleep_until_wake();
+    page.handle(Event::Opened);
+    let hello = page.next_sent("hello");
+    page.refuse(&hello, ErrorCode::UnknownField.into());
+    assert!(page.updates.contains(&Update::NotUnderstood));
+}
+
+#[test]
+fn unreadable_answer_ends_its_request() {
+    let mut page = Page::in_room(1, 5);
+    (1..=2).for_each(|key| page.handle(Event::Intent(Intent::Post(post(key, "t")))));
+    let first = page.next_sent("new_message");
+    page.updates.clear();
+    page.receive_json(&unreadable_ack(&first));
+    assert_eq!((page.statuses(), page.stored.len()), (vec![SendStatus::Shown], 1), "an ack means that it is stored");
+    page.next_sent("new_message");
+
+    page.handle(Event::Intent(Intent::Older { room: ROOM.into(), before: 5, limit: 1 }));
+    page.handle(Event::Intent(Intent::Rename { nickname: "other".into() }));
+    page.handle(Event::Intent(Intent::Enter { room: ROOM.into(), after: None }));
+    page.updates.clear();
+    for name in ["history", "nickname", "enter_room"] {
+        let request = page.next_sent(name);
+        page.receive_json(&unreadable_ack(&request));
+    }
+    let refusal = Refusal::from(ErrorCode::Unknown);
+    assert_eq!(
+        page.updates,
+        [
+            Update::NotUnderstood,
+            Update::Older { room: ROOM.into(), before: 5, history: None },
+            Update::NotUnderstood,
+            Update::NotRenamed(Some(refusal.clone())),
+            Update::NotUnderstood,
+            Update::NotEntered { room: ROOM.into(), refusal },
+        ]
+    );
+    assert_eq!(page.drops, 0);
+}
+
+#[test]
+fn unknown_error_code_is_shown_or_retried_and_blocks_nothing() {
+    let mut page = Page::in_room(1, 0);
+    (1..=2).for_each(|key| page.handle(Event::Intent(Intent::Post(post(key, "t")))));
+    let refuse = |page: &mut Page, payload: Value| {
+        let sent = page.next_sent("new_message");
+        page.receive_json(&json!({ "type": "error", "payload": payload, "id": sent.id }));
+    };
+    refuse(&mut page, json!({ "code": "MOON_PHASE", "message": "", "retry_after_ms": 700 }));
+    assert_eq!((page.sleep_until_wake(), page.statuses().len()), (700, 0));
+    refuse(&mut page, json!({ "code": "MOON_PHASE", "message": "Not tonight." }));
+    let refusal = Refusal { message: "Not tonight.".into(), ..ErrorCode::Unknown.into() };
+    assert_eq!(page.statuses(), [SendStatus::Refused(refusal)]);
+    refuse(&mut page, json!({ "code": { "v2": true } }));
+    assert_eq!(
+        page.statuses().last(),
+        Some(&SendStatus::Refused(Refusal { message: String::new(), ..ErrorCode::Unknown.into() }))
+    );
+}
+
+#[test]
+fn unknown_close_code_follows_its_range() {
+    for (code, reconnects) in [(4410, false), (4449, false), (4460, true), (4999, true), (3000, true), (1015, true)] {
+        let mut page = Page::in_room(1, 0);
+        page.handle(Event::Closed(code));
+        assert_eq!(matches!(page.connection(), ConnectionState::Waiting { .. }), reconnects, "{code}");
+        assert_eq!(page.connection() == ConnectionState::Refused(code), !reconnects, "{code}");
+    }
+}
+
+#[test]
+fn unknown_entry_of_the_history_keeps_its_place() {
+    let unreadable = |message: &Message| message.text.is_empty();
+    let mut page = Page::in_room(1, 0);
+    page.updates.clear();
+    // Another type of frame, and a message without a text.
+    page.receive_json(&json!({ "type": "message_edited", "payload": { "room": ROOM, "seq": 1, "text": "new" } }));
+    page.receive_json(&json!({ "type": "new_message", "payload": { "room": ROOM, "seq": 2, "poll": [] } }));
+    page.receive(&ServerFrame::NewMessage(message(3)));
+    assert!(page.sent.is_empty(), "no gap");
+    let [Update::Message(edited), Update::Message(poll), Update::Message(text)] = &page.updates[..] else {
+        panic!("{:?}", page.updates)
+    };
+    assert_eq!(
+        [edited, poll, text].map(|message| (message.seq, unreadable(message))),
+        [(1, true), (2, true), (3, false)]
+    );
+
+    let mut page = Page::new(1);
+    page.handle(Event::Start);
+    page.handle(Event::Intent(Intent::Enter { room: ROOM.into(), after: None }));
+    page.greet();
+    let enter = page.next_sent("enter_room");
+    let Ack::EnterRoom(ack) = entered(2, vec![message(1), message(2)]) else { unreachable!() };
+    let mut ack = serde_json::to_value(ack).unwrap();
+    ack["messages"][0].as_object_mut().unwrap().remove("text");
+    page.receive_json(&json!({ "type": "ack", "payload": ack, "id": enter.id }));
+    let Some(Update::Entered(ack)) = page.updates.last() else { panic!("{:?}", page.updates) };
+    assert_eq!(ack.messages.iter().map(unreadable).collect::<Vec<_>>(), [true, false]);
+}
+
+/// A server with one room, simple enough to be obviously correct.
 #[derive(Default)]
 struct ModelServer {
     log: Vec<Message>,
     by_key: BTreeMap<MessageKey, u64>,
     in_room: bool,
-    /// Frames on their way to the page.
+    /// Frames in transit to the page.
     down: VecDeque<ServerFrame>,
 }
 
@@ -612,7 +1058,22 @@ impl ModelServer {
                 let (seq, dup) = self.store(post.key, me());
                 Ack::NewMessage(PostAck { room: ROOM.into(), key: post.key, seq, at: 0, dup: dup.then_some(true) })
             }
-            _ => Ack::Nothing(Nothing {}),
+            Command::Ping(_)
+            | Command::LeaveRoom(_)
+            | Command::Typing(_)
+            | Command::UnwatchRooms(_)
+            | Command::LeaveCall(_)
+            | Command::Offer(_)
+            | Command::Answer(_)
+            | Command::Ice(_)
+            | Command::Media(_) => Ack::Empty(Empty {}),
+            Command::Nickname(_)
+            | Command::History(_)
+            | Command::Members(_)
+            | Command::WatchRooms(_)
+            | Command::JoinCall(_) => {
+                unreachable!("no step of the test makes the page send this")
+            }
         };
         self.down.push_back(ServerFrame::Ack { id, ack });
     }
@@ -627,17 +1088,17 @@ impl ModelServer {
 enum Step {
     /// The page posts.
     Post,
-    /// Somebody else's message is stored.
+    /// A message of another user is stored.
     Other,
     /// A frame of the page reaches the server.
     Up { rate_limited: bool },
     /// A frame of the server reaches the page.
     Down,
-    /// The connection breaks; what is on its way is lost.
+    /// The connection is lost, and with it the frames in transit.
     Cut,
-    /// Time passes until the page wants to be woken; a connection that it asks for opens.
+    /// Time passes until the next wake. A requested connection opens.
     Wake,
-    /// A probe is answered, or was long ago; a connection that the page asks for opens.
+    /// A probe is answered, even one that was sent long ago. A requested connection opens.
     Unblock,
 }
 
@@ -657,15 +1118,15 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Whatever breaks: what was posted is stored once and in the order of posting, and the page
-    /// shows every message once and in order.
+    /// Whatever is lost, and whatever a newer server says besides: every post is stored once, in the order of posting, and the page shows every message once, in
+    /// order.
     #[test]
-    fn everything_posted_is_stored_once_and_everything_stored_is_shown_once(steps in steps(), seed: u64) {
-        let mut page = Page::new(seed);
+    fn every_post_is_stored_once_and_every_message_is_shown_once(steps in steps(), seed: u64, newer: bool) {
+        let mut page = Page { newer, ..Page::new(seed) };
         let mut server = ModelServer::default();
         let (mut posted, mut others) = (0_u128, 1_000_000_u128);
         page.handle(Event::Start);
-        page.handle(Event::Ask(Ask::Enter { room: ROOM.into(), after: None }));
+        page.handle(Event::Intent(Intent::Enter { room: ROOM.into(), after: None }));
         page.handle(Event::Opened);
 
         let run = |page: &mut Page, server: &mut ModelServer, step: Step| {
@@ -682,16 +1143,17 @@ proptest! {
                     }
                 }
                 Step::Cut => {
-                    if !matches!(page.link(), Link::Waiting { .. }) {
+                    if !matches!(page.connection(), ConnectionState::Waiting { .. }) {
                         server.cut();
-                        page.handle(Event::Closed(1006));
+                        page.handle(Event::Closed(ABNORMAL_CLOSE));
                     }
                 }
                 Step::Wake | Step::Unblock => {
                     let (connects, drops) = (page.connects, page.drops);
-                    match step {
-                        Step::Wake => drop(page.sleep_until_wake()),
-                        _ => page.handle(Event::Unblocked),
+                    if matches!(step, Step::Wake) {
+                        page.sleep_until_wake();
+                    } else {
+                        page.handle(Event::Unblocked);
                     }
                     if page.drops > drops {
                         server.cut();
@@ -706,7 +1168,7 @@ proptest! {
             match step {
                 Step::Post => {
                     posted += 1;
-                    page.handle(Event::Ask(Ask::Post(post(posted, "t"))));
+                    page.handle(Event::Intent(Intent::Post(post(posted, "t"))));
                 }
                 Step::Other => {
                     others += 1;
@@ -715,9 +1177,9 @@ proptest! {
                 step => run(&mut page, &mut server, step),
             }
         }
-        // The network behaves from now on, and everything settles.
+        // Nothing is lost from now on, and everything settles.
         for _ in 0..4 * (posted + 10) {
-            if matches!(page.link(), Link::Waiting { .. }) || (page.sent.is_empty() && server.down.is_empty()) {
+            if matches!(page.connection(), ConnectionState::Waiting { .. }) || (page.sent.is_empty() && server.down.is_empty()) {
                 run(&mut page, &mut server, Step::Wake);
             }
             while !page.sent.is_empty() || !server.down.is_empty() {
@@ -729,69 +1191,71 @@ proptest! {
         let mine: Vec<_> = server.log.iter().filter(|message| message.user.id == UserId(1)).map(|message| message.key.0).collect();
         prop_assert_eq!(mine, (1..=posted).collect::<Vec<_>>(), "stored once, in the order of posting");
         let mut shown = Vec::new();
-        for change in &page.told {
-            match change {
-                Change::Entered(ack) => shown.extend(ack.messages.iter().map(|message| message.seq)),
-                Change::Message(message) => shown.push(message.seq),
-                _ => {}
+        for update in &page.updates {
+            if let Update::Entered(ack) = update {
+                shown.extend(ack.messages.iter().map(|message| message.seq));
+            } else if let Update::Message(message) = update {
+                shown.push(message.seq);
             }
         }
         prop_assert_eq!(shown, (1..=server.log.len() as u64).collect::<Vec<_>>(), "shown once, in order");
     }
 }
 
-// --- Calls ---------------------------------------------------------------------------------------
+// Calls.
 
 fn joined(peer: u64) -> Ack {
-    Ack::JoinCall(JoinCallAck { peer: PeerId(peer), peers: vec![], ice_servers: vec![] })
+    Ack::JoinCall(JoinCallAck { peer: PeerId(peer), peers: vec![], ice_servers: vec![], ice_seconds: None })
 }
 
-fn media() -> Ask {
+fn media() -> Intent {
     let media = SetMedia { room: ROOM.into(), peer: None, audio: true, video: false, screen: false };
-    Ask::Signal(Signal::Media(media))
+    Intent::Signal(Signal::Media(media))
 }
 
 impl Page {
     fn in_call(peer: u64) -> Self {
         let mut page = Self::in_room(1, 0);
-        page.handle(Event::Ask(Ask::JoinCall { room: ROOM.into() }));
+        page.handle(Event::Intent(Intent::JoinCall { room: ROOM.into() }));
         let join = page.next_sent("join_call");
         assert!(matches!(&join.command, Command::JoinCall(join) if join.peer.is_none()));
         page.acknowledge(&join, joined(peer));
         page
     }
 
-    fn call_changes(&mut self) -> Vec<CallChange> {
-        let told = std::mem::take(&mut self.told).into_iter();
-        told.filter_map(|change| if let Change::Call { change, .. } = change { Some(change) } else { None }).collect()
+    fn call_updates(&mut self) -> Vec<CallUpdate> {
+        let updates = std::mem::take(&mut self.updates).into_iter();
+        updates
+            .filter_map(|change| if let Update::Call { update, .. } = change { Some(update) } else { None })
+            .collect()
     }
 }
 
 #[test]
-fn whoever_is_in_a_call_asks_for_the_same_place_after_a_lost_connection() {
+fn reconnect_rejoins_the_call_with_the_previous_peer() {
     let mut page = Page::in_call(7);
-    page.handle(Event::Closed(1006));
-    page.handle(Event::Ask(media()));
+    page.handle(Event::Closed(ABNORMAL_CLOSE));
+    page.handle(Event::Intent(media()));
     page.sleep_until_wake();
     page.greet();
-    // Not before one is in the room again.
+    // The call is joined only after the room is entered again.
     assert!(page.sent.iter().all(|frame| frame.command.name() == "enter_room"));
     page.enter(0, vec![]);
     let join = page.next_sent("join_call");
     assert!(matches!(&join.command, Command::JoinCall(join) if join.peer == Some(PeerId(7))));
-    assert!(page.sent.is_empty(), "what was said without a connection is not said late");
+    assert!(page.sent.is_empty(), "a signal without a connection is dropped, not delayed");
     page.acknowledge(&join, joined(7));
-    page.handle(Event::Ask(media()));
+    page.handle(Event::Intent(media()));
     page.next_sent("media");
-    assert!(matches!(page.call_changes().as_slice(), [CallChange::Joined(_), CallChange::Joined(_)]));
+    assert!(matches!(page.call_updates().as_slice(), [CallUpdate::Joined(_), CallUpdate::Joined(_)]));
 }
 
 #[test]
-fn whoever_left_a_call_is_not_in_it_after_a_lost_connection() {
+fn reconnect_does_not_rejoin_a_call_that_was_left() {
     let mut page = Page::in_call(7);
-    page.handle(Event::Ask(Ask::LeaveCall { room: ROOM.into() }));
+    page.handle(Event::Intent(Intent::LeaveCall { room: ROOM.into() }));
     page.next_sent("leave_call");
-    page.handle(Event::Closed(1006));
+    page.handle(Event::Closed(ABNORMAL_CLOSE));
     page.sleep_until_wake();
     page.greet();
     page.enter(0, vec![]);
@@ -799,14 +1263,14 @@ fn whoever_left_a_call_is_not_in_it_after_a_lost_connection() {
 }
 
 #[test]
-fn a_place_that_another_connection_took_is_not_asked_for_again() {
+fn call_slot_taken_by_another_connection_is_given_up() {
     let mut page = Page::in_call(7);
     let presence = CallPresence { room: ROOM.into(), peer: PeerId(7), user: me() };
     page.receive(&ServerFrame::CallLeft(presence.clone()));
-    assert!(page.call_changes().contains(&CallChange::Went(presence)));
-    page.handle(Event::Ask(media()));
+    assert!(page.call_updates().contains(&CallUpdate::PeerLeft(presence)));
+    page.handle(Event::Intent(media()));
     assert!(page.sent.is_empty());
-    page.handle(Event::Closed(1006));
+    page.handle(Event::Closed(ABNORMAL_CLOSE));
     page.sleep_until_wake();
     page.greet();
     page.enter(0, vec![]);
@@ -814,13 +1278,13 @@ fn a_place_that_another_connection_took_is_not_asked_for_again() {
 }
 
 #[test]
-fn a_call_that_is_full_is_said_and_not_asked_for_again() {
+fn full_call_is_reported_and_not_retried() {
     let mut page = Page::in_room(1, 0);
-    page.handle(Event::Ask(Ask::JoinCall { room: ROOM.into() }));
+    page.handle(Event::Intent(Intent::JoinCall { room: ROOM.into() }));
     let join = page.next_sent("join_call");
     page.refuse(&join, ErrorCode::CallFull.into());
-    assert_eq!(page.call_changes(), [CallChange::NotJoined(ErrorCode::CallFull.into())]);
-    page.handle(Event::Closed(1006));
+    assert_eq!(page.call_updates(), [CallUpdate::NotJoined(ErrorCode::CallFull.into())]);
+    page.handle(Event::Closed(ABNORMAL_CLOSE));
     page.sleep_until_wake();
     page.greet();
     page.enter(0, vec![]);
@@ -828,58 +1292,272 @@ fn a_call_that_is_full_is_said_and_not_asked_for_again() {
 }
 
 #[test]
-fn a_call_that_is_asked_for_too_fast_is_asked_for_again() {
+fn call_join_refused_by_the_store_is_reported_and_not_retried() {
     let mut page = Page::in_room(1, 0);
-    page.handle(Event::Ask(Ask::JoinCall { room: ROOM.into() }));
+    page.handle(Event::Intent(Intent::JoinCall { room: ROOM.into() }));
+    let join = page.next_sent("join_call");
+    page.refuse(&join, ErrorCode::StoreUnavailable.into());
+    assert_eq!(page.call_updates(), [CallUpdate::NotJoined(ErrorCode::StoreUnavailable.into())]);
+}
+
+#[test]
+fn rate_limited_call_join_is_retried() {
+    let mut page = Page::in_room(1, 0);
+    page.handle(Event::Intent(Intent::JoinCall { room: ROOM.into() }));
     let join = page.next_sent("join_call");
     page.refuse(&join, Refusal { retry_after_ms: Some(500), ..ErrorCode::RateLimited.into() });
-    assert_eq!(page.call_changes(), []);
+    assert_eq!(page.call_updates(), []);
     page.sleep_until_wake();
     page.enter(0, vec![]);
     let join = page.next_sent("join_call");
     page.acknowledge(&join, joined(7));
-    // Whoever is in keeps the place.
-    page.handle(Event::Ask(Ask::JoinCall { room: ROOM.into() }));
+    // A refused renewal does not give up the slot.
+    page.handle(Event::Intent(Intent::JoinCall { room: ROOM.into() }));
     let again = page.next_sent("join_call");
     page.refuse(&again, Refusal { retry_after_ms: Some(500), ..ErrorCode::RateLimited.into() });
-    page.handle(Event::Ask(media()));
+    page.handle(Event::Intent(media()));
     page.next_sent("media");
-    assert!(matches!(page.call_changes().as_slice(), [CallChange::Joined(_)]));
+    assert!(matches!(page.call_updates().as_slice(), [CallUpdate::Joined(_)]));
 }
 
-// --- Where WebSocket is blocked ------------------------------------------------------------------
+fn description(kind: DescriptionKind, peer: u64, sdp: &str) -> Intent {
+    let signal = Describe { room: ROOM.into(), peer: PeerId(peer), description: Description { kind, sdp: sdp.into() } };
+    Intent::Signal(match kind {
+        DescriptionKind::Offer => Signal::Offer(signal),
+        DescriptionKind::Answer => Signal::Answer(signal),
+    })
+}
+
+fn candidate(peer: u64, line: &str) -> Intent {
+    let candidate = Candidate { candidate: line.into(), sdp_mid: None, sdp_m_line_index: None };
+    Intent::Signal(Signal::Ice(Trickle { room: ROOM.into(), peer: PeerId(peer), candidate: Some(candidate) }))
+}
+
+fn rate_limited(retry_after_ms: u64) -> Refusal {
+    Refusal { retry_after_ms: Some(retry_after_ms), ..ErrorCode::RateLimited.into() }
+}
+
+#[test]
+fn signals_beyond_a_low_rate_limit_all_arrive_once_and_in_order() {
+    let mut page = Page::in_call(7);
+    for peer in [1, 2, 3] {
+        page.handle(Event::Intent(description(DescriptionKind::Offer, peer, "v=0")));
+        (0..20).for_each(|n| page.handle(Event::Intent(candidate(peer, &format!("candidate:{n}")))));
+        page.handle(Event::Intent(Intent::Signal(Signal::Ice(Trickle {
+            room: ROOM.into(),
+            peer: PeerId(peer),
+            candidate: None,
+        }))));
+    }
+    page.handle(Event::Intent(media()));
+    // A server that allows four commands at once, and two a second.
+    let (mut allowed, mut at, mut refused) = (4.0, page.now, 0);
+    let mut accepted: Vec<Command> = Vec::new();
+    while accepted.len() < 67 {
+        let Some(frame) = page.sent.pop_front() else {
+            page.sleep_until_wake();
+            continue;
+        };
+        allowed = f64::min(4.0, allowed + (page.now - at) as f64 / 500.0);
+        at = page.now;
+        if matches!(frame.command, Command::Ping(_)) || allowed >= 1.0 {
+            if !matches!(frame.command, Command::Ping(_)) {
+                allowed -= 1.0;
+                accepted.push(frame.command.clone());
+            }
+            page.acknowledge(&frame, Ack::Empty(Empty {}));
+        } else {
+            refused += 1;
+            page.refuse(&frame, rate_limited(((1.0 - allowed) * 500.0) as u64 + 1));
+        }
+    }
+    assert!(refused <= 16 + accepted.len() / 2, "{refused} refusals for {} commands", accepted.len());
+    for peer in [1, 2, 3].map(PeerId) {
+        let to_peer = |command: &&Command| {
+            matches!(command, Command::Offer(sent) if sent.peer == peer)
+                || matches!(command, Command::Ice(sent) if sent.peer == peer)
+        };
+        let signals: Vec<_> = accepted.iter().filter(to_peer).collect();
+        assert!(matches!(signals.first(), Some(Command::Offer(_))), "the description is first");
+        assert!(matches!(signals.last(), Some(Command::Ice(sent)) if sent.candidate.is_none()), "the end is last");
+        let line = |signal: &&Command| {
+            let Command::Ice(sent) = signal else { return None };
+            sent.candidate.as_ref().map(|candidate| candidate.candidate.clone())
+        };
+        let mut lines: Vec<_> = signals.iter().filter_map(line).collect();
+        lines.sort_unstable();
+        lines.dedup();
+        assert_eq!((signals.len(), lines.len()), (22, 20), "each candidate once");
+    }
+    assert!(accepted.iter().any(|command| matches!(command, Command::Media(_))));
+}
+
+#[test]
+fn signal_that_is_always_refused_is_sent_rarely_and_not_after_the_peer_has_left() {
+    let mut page = Page::in_call(7);
+    page.handle(Event::Intent(description(DescriptionKind::Answer, 1, "v=0")));
+    let mut answers = 0;
+    let refuse_for = |page: &mut Page, milliseconds: u64| {
+        let (until, mut answers) = (page.now + milliseconds, 0);
+        while page.now < until {
+            match page.sent.pop_front() {
+                Some(frame) if frame.command.name() == "answer" => {
+                    answers += 1;
+                    page.refuse(&frame, rate_limited(20));
+                }
+                Some(frame) => page.acknowledge(&frame, Ack::Empty(Empty {})),
+                None => drop(page.sleep_until_wake()),
+            }
+        }
+        answers
+    };
+    answers += refuse_for(&mut page, 60_000);
+    assert!((3..=20).contains(&answers), "{answers} within a minute");
+    let presence = CallPresence { room: ROOM.into(), peer: PeerId(1), user: me() };
+    page.receive(&ServerFrame::CallLeft(presence));
+    page.sent.clear();
+    assert_eq!(refuse_for(&mut page, 60_000), 0);
+}
+
+#[test]
+fn newer_description_replaces_a_refused_one_with_its_candidates() {
+    let mut page = Page::in_call(7);
+    page.handle(Event::Intent(description(DescriptionKind::Offer, 1, "first")));
+    page.handle(Event::Intent(candidate(1, "candidate:1")));
+    let offer = page.next_sent("offer");
+    page.refuse(&offer, rate_limited(100));
+    // The browser's new offer contains the candidate.
+    page.handle(Event::Intent(description(DescriptionKind::Offer, 1, "second")));
+    page.sleep_until_wake();
+    let offer = page.next_sent("offer");
+    assert!(matches!(&offer.command, Command::Offer(sent) if sent.description.sdp == "second"));
+    page.acknowledge(&offer, Ack::Empty(Empty {}));
+    assert!(page.sent.is_empty());
+    // An answer is followed by an offer, and replaces one.
+    page.handle(Event::Intent(description(DescriptionKind::Answer, 1, "answer")));
+    page.handle(Event::Intent(description(DescriptionKind::Offer, 1, "third")));
+    page.sleep_until_wake();
+    let answer = page.next_sent("answer");
+    assert!(page.sent.is_empty(), "the offer waits for the answer");
+    page.refuse(&answer, rate_limited(100));
+    page.sleep_until_wake();
+    let answer = page.next_sent("answer");
+    page.acknowledge(&answer, Ack::Empty(Empty {}));
+    page.sleep_until_wake();
+    page.next_sent("offer");
+}
+
+#[test]
+fn candidates_do_not_delay_the_answer_to_another_peer() {
+    let mut page = Page::in_call(7);
+    (0..100).for_each(|n| page.handle(Event::Intent(candidate(1, &format!("candidate:{n}")))));
+    for _ in 0..16 {
+        let refused = page.next_sent("ice");
+        page.refuse(&refused, rate_limited(100));
+    }
+    page.handle(Event::Intent(description(DescriptionKind::Answer, 2, "v=0")));
+    page.sleep_until_wake();
+    page.next_sent("answer");
+}
+
+#[test]
+fn refused_media_is_sent_again_as_it_is_by_then() {
+    let mut page = Page::in_call(7);
+    let send = |page: &mut Page, audio| {
+        let media = SetMedia { room: ROOM.into(), peer: None, audio, video: false, screen: false };
+        page.handle(Event::Intent(Intent::Signal(Signal::Media(media))));
+    };
+    send(&mut page, true);
+    let refused = page.next_sent("media");
+    page.refuse(&refused, rate_limited(100));
+    send(&mut page, false);
+    send(&mut page, true);
+    send(&mut page, false);
+    page.sleep_until_wake();
+    let sent = page.next_sent("media");
+    assert!(matches!(&sent.command, Command::Media(media) if !media.audio));
+    page.acknowledge(&sent, Ack::Empty(Empty {}));
+    assert!(page.sent.is_empty());
+}
+
+#[test]
+fn refused_leave_of_a_call_is_sent_again_before_the_next_join() {
+    let mut page = Page::in_call(7);
+    page.handle(Event::Intent(Intent::LeaveCall { room: ROOM.into() }));
+    let leave = page.next_sent("leave_call");
+    page.refuse(&leave, rate_limited(500));
+    page.handle(Event::Intent(Intent::JoinCall { room: ROOM.into() }));
+    assert!(page.sent.is_empty(), "the server would return the old slot");
+    assert_eq!(page.sleep_until_wake(), 500);
+    let leave = page.next_sent("leave_call");
+    assert!(page.sent.is_empty());
+    page.acknowledge(&leave, Ack::Empty(Empty {}));
+    let join = page.next_sent("join_call");
+    assert!(matches!(&join.command, Command::JoinCall(join) if join.peer.is_none()));
+}
+
+#[test]
+fn refused_leave_of_a_room_is_sent_again_unless_the_room_is_shown_again() {
+    for shown_again in [false, true] {
+        let mut page = Page::in_room(1, 0);
+        page.handle(Event::Intent(Intent::Leave { room: ROOM.into() }));
+        let leave = page.next_sent("leave_room");
+        page.refuse(&leave, rate_limited(500));
+        if shown_again {
+            page.handle(Event::Intent(Intent::Enter { room: ROOM.into(), after: None }));
+            page.enter(0, vec![]);
+        }
+        page.sleep_until_wake();
+        let sent = page.sent.iter().filter(|frame| frame.command.name() == "leave_room").count();
+        assert_eq!(sent, usize::from(!shown_again));
+    }
+}
+
+#[test]
+fn page_that_shows_a_room_again_does_not_stay_in_its_call() {
+    let mut page = Page::in_call(7);
+    page.handle(Event::Intent(Intent::Leave { room: ROOM.into() }));
+    page.next_sent("leave_call");
+    let leave = page.next_sent("leave_room");
+    page.refuse(&leave, rate_limited(500));
+    page.handle(Event::Intent(Intent::Enter { room: ROOM.into(), after: None }));
+    page.enter(0, vec![]);
+    assert!(page.sent.is_empty(), "it is in the room, and not in the call");
+}
+
+// Networks that block WebSocket.
 
 impl Page {
-    /// Fails to connect so many times; returns the ways that were tried.
-    fn fail(&mut self, times: usize) -> Vec<Via> {
+    /// Fails so many attempts to connect; returns the transports that were tried.
+    fn fail(&mut self, times: usize) -> Vec<TransportKind> {
         let fail = |_| {
-            let tried = self.via.unwrap();
-            self.handle(Event::Closed(1006));
+            let tried = self.transport.unwrap();
+            self.handle(Event::Closed(ABNORMAL_CLOSE));
             self.sleep_until_wake();
             tried
         };
         (0..times).map(fail).collect()
     }
 
-    /// In the room, the way around.
+    /// In the room, over the fallback.
     fn on_events() -> Self {
         let mut page = Self::new(1);
         page.handle(Event::Start);
-        page.handle(Event::Ask(Ask::Enter { room: ROOM.into(), after: None }));
+        page.handle(Event::Intent(Intent::Enter { room: ROOM.into(), after: None }));
         page.fail(2);
-        assert_eq!(page.via, Some(Via::Events));
+        assert_eq!(page.transport, Some(TransportKind::EventStream));
         page.greet();
         page.enter(0, vec![]);
         page
     }
 
-    /// Sleeps, and answers what keeps a connection alive, until a probe is sent; returns how long.
+    /// Lets time pass and answers heartbeats until a probe is sent; returns how much.
     fn sleep_until_probe(&mut self) -> u64 {
         let (began, probes) = (self.now, self.probes);
         while self.probes == probes {
             self.sleep_until_wake();
             if let Some(ping) = self.sent.pop_front() {
-                self.acknowledge(&ping, Ack::Nothing(Nothing {}));
+                self.acknowledge(&ping, Ack::Empty(Empty {}));
             }
         }
         self.now - began
@@ -887,21 +1565,21 @@ impl Page {
 }
 
 #[test]
-fn where_no_websocket_opens_the_other_way_is_taken() {
+fn fallback_is_used_where_websocket_fails() {
     let mut page = Page::new(1);
     page.handle(Event::Start);
-    assert_eq!(page.fail(2), [Via::WebSocket, Via::WebSocket]);
-    assert_eq!(page.via, Some(Via::Events));
+    assert_eq!(page.fail(2), [TransportKind::WebSocket, TransportKind::WebSocket]);
+    assert_eq!(page.transport, Some(TransportKind::EventStream));
     page.greet();
-    assert_eq!(page.link(), Link::Online);
-    // It works, so it is the first choice from now on.
-    page.handle(Event::Closed(1006));
+    assert_eq!(page.connection(), ConnectionState::Online);
+    // It works, so it is preferred from now on.
+    page.handle(Event::Closed(ABNORMAL_CLOSE));
     page.sleep_until_wake();
-    assert_eq!(page.via, Some(Via::Events));
+    assert_eq!(page.transport, Some(TransportKind::EventStream));
 }
 
 #[test]
-fn a_websocket_that_hangs_or_says_nothing_is_given_up_after_one_attempt() {
+fn hanging_websocket_falls_back_after_one_attempt() {
     for opens in [false, true] {
         let mut page = Page::new(1);
         page.handle(Event::Start);
@@ -910,54 +1588,54 @@ fn a_websocket_that_hangs_or_says_nothing_is_given_up_after_one_attempt() {
         }
         assert_eq!(page.sleep_until_wake(), 10_000);
         page.sleep_until_wake();
-        assert_eq!(page.via, Some(Via::Events), "{opens}");
+        assert_eq!(page.transport, Some(TransportKind::EventStream), "{opens}");
     }
-    // One that carries nothing up: the server waited in vain.
+    // A WebSocket that carries nothing to the server, which closes it.
     let mut page = Page::new(1);
     page.handle(Event::Start);
     page.handle(Event::Opened);
     page.handle(Event::Closed(CloseCode::HelloTimeout.number()));
     page.sleep_until_wake();
-    assert_eq!(page.via, Some(Via::Events));
+    assert_eq!(page.transport, Some(TransportKind::EventStream));
 }
 
 #[test]
-fn while_neither_way_works_they_are_tried_by_turns_and_no_faster() {
+fn transports_alternate_while_neither_works() {
     let mut page = Page::new(1);
     page.handle(Event::Start);
     let tried = page.fail(8);
-    assert_eq!(tried[..2], [Via::WebSocket, Via::WebSocket]);
-    assert_eq!(tried[2..], [Via::Events, Via::WebSocket].repeat(3));
-    assert_eq!(page.connects, 9, "one attempt a pause");
+    assert_eq!(tried[..2], [TransportKind::WebSocket, TransportKind::WebSocket]);
+    assert_eq!(tried[2..], [TransportKind::EventStream, TransportKind::WebSocket].repeat(3));
+    assert_eq!(page.connects, 9, "one attempt per delay");
 }
 
 #[test]
-fn a_server_that_restarts_is_no_reason_to_leave_a_websocket_that_worked() {
+fn server_restart_does_not_abandon_a_proven_websocket() {
     let mut page = Page::in_room(1, 0);
     page.receive(&ServerFrame::GoingAway(noom::protocol::frame::GoingAway { reconnect_in_ms: 700 }));
     page.handle(Event::Closed(1012));
     page.sleep_until_wake();
-    assert_eq!(page.fail(4), [Via::WebSocket; 4]);
-    assert_eq!(page.via, Some(Via::Events));
+    assert_eq!(page.fail(4), [TransportKind::WebSocket; 4]);
+    assert_eq!(page.transport, Some(TransportKind::EventStream));
 }
 
 #[test]
-fn a_websocket_that_the_server_itself_closes_is_not_blocked() {
+fn websocket_closed_by_the_server_is_not_blocked() {
     let mut page = Page::new(1);
     page.handle(Event::Start);
     for _ in 0..5 {
         page.handle(Event::Closed(CloseCode::Overloaded.number()));
         page.sleep_until_wake();
-        assert_eq!(page.via, Some(Via::WebSocket));
+        assert_eq!(page.transport, Some(TransportKind::WebSocket));
     }
 }
 
 #[test]
-fn a_websocket_that_something_in_between_closes_is_gone_around() {
+fn websocket_closed_by_a_proxy_falls_back() {
     let mut page = Page::new(1);
     page.handle(Event::Start);
-    for via in [Via::WebSocket, Via::WebSocket, Via::Events] {
-        assert_eq!(page.via, Some(via));
+    for transport in [TransportKind::WebSocket, TransportKind::WebSocket, TransportKind::EventStream] {
+        assert_eq!(page.transport, Some(transport));
         page.handle(Event::Opened);
         page.handle(Event::Closed(1002));
         page.sleep_until_wake();
@@ -965,37 +1643,37 @@ fn a_websocket_that_something_in_between_closes_is_gone_around() {
 }
 
 #[test]
-fn on_the_way_around_websocket_is_tried_again_ever_more_rarely() {
+fn fallback_probes_websocket_with_backoff() {
     let mut page = Page::on_events();
     let pauses: Vec<_> = (0..9).map(|_| page.sleep_until_probe()).collect();
     for (pause, longest) in pauses.iter().zip([15, 30, 60, 120, 240, 480, 600, 600, 600]) {
         assert!((longest * 500..=longest * 1_000).contains(pause), "{pauses:?}");
     }
-    // Whoever comes back to the page does not wait that long.
+    // A page that is resumed probes soon.
     page.handle(Event::Awake);
     let ping = page.next_sent("ping");
-    page.acknowledge(&ping, Ack::Nothing(Nothing {}));
+    page.acknowledge(&ping, Ack::Empty(Empty {}));
     assert!(page.sleep_until_probe() <= 15_000);
-    assert_eq!((page.connects, page.drops), (3, 2), "nothing else happens");
+    assert_eq!((page.connects, page.drops), (3, 2), "the connection is not touched");
 }
 
 #[test]
-fn when_websocket_works_the_talk_moves_over_and_nothing_is_lost() {
+fn answered_probe_moves_the_session_to_websocket_without_loss() {
     let mut page = Page::on_events();
     page.receive(&ServerFrame::NewMessage(message(1)));
-    page.handle(Event::Ask(Ask::Post(post(7, "on its way"))));
+    page.handle(Event::Intent(Intent::Post(post(7, "in flight"))));
     page.next_sent("new_message");
     page.sleep_until_probe();
     page.handle(Event::Unblocked);
-    assert_eq!((page.via, page.connects, page.drops), (Some(Via::WebSocket), 4, 3));
+    assert_eq!((page.transport, page.connects, page.drops), (Some(TransportKind::WebSocket), 4, 3));
     page.greet();
     let enter = page.next_sent("enter_room");
     let Command::EnterRoom(asked) = &enter.command else { unreachable!() };
     assert_eq!(asked.after.as_ref().map(|after| after.seq), Some(1));
     page.acknowledge(&enter, entered(1, vec![]));
     let again = page.next_sent("new_message");
-    assert_eq!(again.command, Command::NewMessage(post(7, "on its way")));
-    // It has what it wanted: no more probes, and no second move.
+    assert_eq!(again.command, Command::NewMessage(post(7, "in flight")));
+    // On WebSocket there are no more probes, and a late answer changes nothing.
     page.handle(Event::Unblocked);
     page.receive(&ServerFrame::NewMessage(message(2)));
     assert_eq!(page.sleep_until_wake(), 25_000);
@@ -1003,17 +1681,21 @@ fn when_websocket_works_the_talk_moves_over_and_nothing_is_lost() {
 }
 
 #[test]
-fn a_page_that_knows_the_way_around_takes_it_first() {
+fn preferred_transport_is_tried_first() {
     let mut page = Page::new(1);
-    page.session.prefer(Via::Events);
+    page.session.prefer(TransportKind::EventStream);
     page.handle(Event::Start);
-    assert_eq!(page.fail(4), [Via::Events, Via::Events, Via::WebSocket, Via::Events]);
+    assert_eq!(
+        page.fail(4),
+        [TransportKind::EventStream, TransportKind::EventStream, TransportKind::WebSocket, TransportKind::EventStream]
+    );
 }
 
 #[test]
-fn another_network_is_tried_with_a_websocket_first() {
+fn network_change_tries_websocket_first() {
     let mut page = Page::on_events();
     page.handle(Event::Offline);
+    assert_eq!(page.sleep_until_wake(), 4_000);
     page.handle(Event::Awake);
-    assert_eq!(page.via, Some(Via::WebSocket));
+    assert_eq!(page.transport, Some(TransportKind::WebSocket));
 }

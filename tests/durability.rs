@@ -1,6 +1,6 @@
-//! What was acknowledged stays, whatever happens to the process or the disk.
+//! Acknowledged messages survive crashes, restarts, restores and full disks. These tests run the real server process.
 
-#![allow(clippy::unwrap_used, reason = "a test that fails says where")]
+#![allow(clippy::unwrap_used, reason = "a panic shows the failing line")]
 
 #[path = "durability/backup.rs"]
 mod backup;
@@ -10,6 +10,8 @@ mod disk;
 mod epoch;
 #[path = "durability/kills.rs"]
 mod kills;
+#[path = "durability/quota.rs"]
+mod quota;
 mod support;
 
 use std::io::Read;
@@ -17,9 +19,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use support::{Client, Heard, Server, Setup, fresh_key};
+use support::{Client, Received, Server, Setup, fresh_key};
 
-/// All messages of a room, oldest first.
+/// Reads all messages of a room, oldest first.
 async fn all_messages(client: &mut Client, room: &str) -> Vec<Value> {
     let mut messages = Vec::new();
     let mut before = 1_u64 << 50;
@@ -33,14 +35,14 @@ async fn all_messages(client: &mut Client, room: &str) -> Vec<Value> {
     }
 }
 
-/// What SQLite finds wrong with a database that no server uses: `ok`.
+/// Runs SQLite's integrity check on a database that no server uses. Returns `ok` or the first error.
 fn integrity(folder: &Path) -> String {
     let database = rusqlite::Connection::open(folder.join("noom.sqlite3")).unwrap();
     database.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap()
 }
 
 #[tokio::test]
-async fn a_drain_answers_what_was_sent_says_when_to_come_back_and_ends_well() {
+async fn drain_answers_pending_commands_and_sends_reconnect_delay() {
     let folder = tempfile::tempdir().unwrap();
     let mut server = Server::generous(folder.path());
     let mut ann = Client::in_room(&server, "r").await;
@@ -49,10 +51,11 @@ async fn a_drain_answers_what_was_sent_says_when_to_come_back_and_ends_well() {
         ids.push(ann.command("new_message", json!({"room": "r", "key": fresh_key(), "text": n.to_string()})).await);
     }
     server.terminate();
-    assert_eq!(ann.end().await, Heard::Closed(1012));
-    let away = ann.heard.iter().find(|frame| frame["type"] == "going_away").expect("it says that it goes");
+    assert_eq!(ann.end().await, Received::Closed(1012));
+    let away =
+        ann.skipped.iter().find(|frame| frame["type"] == "going_away").expect("going_away is sent before the close");
     assert!(away["payload"]["reconnect_in_ms"].as_u64().unwrap() <= 10_000);
-    let acked = ann.heard.iter().filter(|frame| frame["type"] == "ack").count();
+    let acked = ann.skipped.iter().filter(|frame| frame["type"] == "ack").count();
     assert_eq!(server.wait().code(), Some(0));
 
     let server = Server::generous(folder.path());
@@ -61,10 +64,10 @@ async fn a_drain_answers_what_was_sent_says_when_to_come_back_and_ends_well() {
 }
 
 #[tokio::test]
-async fn while_draining_pages_load_and_new_sockets_are_refused() {
+async fn draining_server_serves_pages_and_refuses_sockets() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::generous(folder.path());
-    // A peer that never answers the close keeps the drain going for a second.
+    // Peers that never answer the close frame keep the drain running for a second.
     let mut clients = Vec::new();
     for _ in 0..3 {
         clients.push(Client::greeted(&server).await);
@@ -83,21 +86,21 @@ async fn while_draining_pages_load_and_new_sockets_are_refused() {
 }
 
 #[test]
-fn what_keeps_it_from_starting_is_one_clear_line() {
+fn startup_failure_prints_one_line() {
     let fails = |setup: &Setup, more: &[&str]| {
         let mut child = setup.command().args(more).stderr(std::process::Stdio::piped()).spawn().unwrap();
         for _ in 0..500 {
             if let Some(status) = child.try_wait().unwrap() {
-                let mut said = String::new();
-                child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
-                assert_eq!(status.code(), Some(1), "{said}");
-                assert_eq!(said.trim().lines().count(), 1, "{said}");
-                return said;
+                let mut stderr = String::new();
+                child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+                assert_eq!(status.code(), Some(1), "{stderr}");
+                assert_eq!(stderr.trim().lines().count(), 1, "{stderr}");
+                return stderr;
             }
             std::thread::sleep(Duration::from_millis(20));
         }
         child.kill().unwrap();
-        panic!("it started: {:?}", child.wait());
+        panic!("the server started: {:?}", child.wait());
     };
     let folder = tempfile::tempdir().unwrap();
     let setup = Setup::in_folder(folder.path());
@@ -116,23 +119,26 @@ fn what_keeps_it_from_starting_is_one_clear_line() {
         .env("NOOM_CONFIG", support::project().join("Leptos.toml"))
         .output()
         .unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert!(output.status.code() == Some(1) && said.contains("cannot listen on"), "{said}");
-    assert_eq!(said.trim().lines().count(), 1, "{said}");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(1) && stderr.contains("cannot listen on"), "{stderr}");
+    assert_eq!(stderr.trim().lines().count(), 1, "{stderr}");
 
     let unreadable = std::process::Command::new(env!("CARGO_BIN_EXE_noom"))
         .env("NOOM_CONFIG", "/nowhere/Leptos.toml")
         .output()
         .unwrap();
-    let said = String::from_utf8(unreadable.stderr).unwrap();
-    assert!(unreadable.status.code() == Some(1) && said.contains("cannot read the configuration"), "{said}");
-    assert_eq!(said.trim().lines().count(), 1, "{said}");
+    let stderr = String::from_utf8(unreadable.stderr).unwrap();
+    assert!(unreadable.status.code() == Some(1) && stderr.contains("cannot read the configuration"), "{stderr}");
+    assert_eq!(stderr.trim().lines().count(), 1, "{stderr}");
 
     drop(running);
-    // The write-ahead log alone would make the database whole again.
+    // The WAL alone would restore the database.
     std::fs::remove_file(folder.path().join("noom.sqlite3-wal")).unwrap();
-    std::fs::write(folder.path().join("noom.sqlite3"), "this is no database, and long enough to be seen as none")
-        .unwrap();
+    std::fs::write(
+        folder.path().join("noom.sqlite3"),
+        "this is not a database, and long enough to be recognised as such",
+    )
+    .unwrap();
     assert!(fails(&setup, &[]).contains("cannot open the database"));
     let file = elsewhere.path().join("file");
     std::fs::write(&file, "").unwrap();
@@ -140,7 +146,7 @@ fn what_keeps_it_from_starting_is_one_clear_line() {
 }
 
 #[test]
-fn a_database_that_cannot_be_written_is_said_at_the_start() {
+fn read_only_database_fails_at_startup() {
     use std::os::unix::fs::{PermissionsExt, chown};
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
@@ -148,7 +154,7 @@ fn a_database_that_cannot_be_written_is_said_at_the_start() {
     let database = data.join("noom.sqlite3");
     std::fs::set_permissions(&database, PermissionsExt::from_mode(0o444)).unwrap();
     let mut command = Setup::in_folder(&data).command();
-    // For root every file can be written: there, the server is started as nobody, from a copy.
+    // Root can write to every file. Run by root, this test starts a copy of the server as the user `nobody`.
     let nobody = 65_534;
     if chown(&database, Some(nobody), Some(nobody)).is_ok() {
         let program = folder.path().join("noom");
@@ -172,7 +178,7 @@ fn a_database_that_cannot_be_written_is_said_at_the_start() {
         .stderr(std::process::Stdio::piped())
         .output()
         .unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("cannot open the database") && said.trim().lines().count() == 1, "{said}");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("cannot open the database") && stderr.trim().lines().count() == 1, "{stderr}");
 }

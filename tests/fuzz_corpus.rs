@@ -1,6 +1,6 @@
-//! What fuzzing began with, and what it has found since, goes through what it looks for.
+//! The inputs in fuzz/corpus: seeds, and inputs that violated a property once. Every target's property holds for them.
 
-#![allow(clippy::unwrap_used, reason = "a test that fails says where")]
+#![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test with its location")]
 
 #[path = "../fuzz/src/lib.rs"]
 #[allow(unreachable_pub, reason = "it is a crate of its own as well")]
@@ -9,7 +9,7 @@ mod fuzz;
 use std::path::Path;
 
 #[test]
-fn everything_in_the_corpus_holds() {
+fn corpus_inputs_hold_all_properties() {
     for (target, check) in fuzz::TARGETS {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
         let mut count = 0;
@@ -19,12 +19,12 @@ fn everything_in_the_corpus_holds() {
             check(&std::fs::read(path).unwrap());
             count += 1;
         }
-        assert!(count > 2, "{target} begins with something");
+        assert!(count > 2, "{target} has seeds");
     }
 }
 
 #[test]
-fn every_example_of_the_protocol_is_in_the_corpus() {
+fn protocol_examples_are_in_the_corpus() {
     let text = include_str!("../PROTOCOL.md");
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/frames");
     let known: Vec<String> = std::fs::read_dir(folder)
@@ -33,6 +33,6 @@ fn every_example_of_the_protocol_is_in_the_corpus() {
         .collect();
     for block in text.split("```json ").skip(1) {
         let example = block.split_once('\n').unwrap().1.split("\n```").next().unwrap();
-        assert!(known.iter().any(|known| known.trim_end() == example), "put into fuzz/corpus/frames: {example}");
+        assert!(known.iter().any(|known| known.trim_end() == example), "add to fuzz/corpus/frames: {example}");
     }
 }

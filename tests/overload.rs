@@ -1,6 +1,6 @@
-//! More of everything than is comfortable.
+//! Overload: thousands of arrivals at once, and a graceful shutdown in the middle.
 
-#![allow(clippy::unwrap_used, reason = "a test that fails says where")]
+#![allow(clippy::unwrap_used, reason = "a failing test shows where")]
 
 mod support;
 
@@ -9,18 +9,18 @@ use std::time::Instant;
 
 use futures::future::join_all;
 use serde_json::json;
-use support::{Client, Heard, Server, fresh_key, keep_figures};
+use support::{Client, Received, Server, fresh_key, record_figures};
 
 const CROWD: usize = 5_000;
 const ROOMS: usize = 100;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn five_thousand_come_at_once_and_a_drain_answers_and_sends_away_each_of_them() {
+async fn five_thousand_arrivals_are_answered_and_drained() {
     rlimit::increase_nofile_limit(u64::MAX).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let mut server = Server::generous(folder.path());
     let room = |n: usize| format!("room {}", n % ROOMS);
-    // The rooms are there before, so that the crowd meets in them.
+    // The rooms exist before the crowd arrives.
     let mut host = Client::greeted(&server).await;
     for n in 0..ROOMS {
         host.ask("enter_room", json!({"room": room(n)})).await;
@@ -28,7 +28,7 @@ async fn five_thousand_come_at_once_and_a_drain_answers_and_sends_away_each_of_t
     let began = Instant::now();
     let arrivals = (0..CROWD).map(|n| Client::in_room_as_guest(&server, room(n)));
     let mut crowd: Vec<_> = join_all(arrivals.map(tokio::spawn)).await.into_iter().map(Result::unwrap).collect();
-    // Each says something, and the drain begins before it is answered.
+    // Each client posts, and the shutdown begins before it is answered.
     for (n, client) in crowd.iter_mut().enumerate() {
         client.command("new_message", json!({"room": room(n), "key": fresh_key(), "text": n.to_string()})).await;
     }
@@ -45,14 +45,14 @@ async fn five_thousand_come_at_once_and_a_drain_answers_and_sends_away_each_of_t
     let mut pauses = BTreeSet::new();
     for end in ends.await {
         let (client, end) = end.unwrap();
-        assert_eq!(end, Heard::Closed(1012));
-        let away = client.heard.iter().find(|frame| frame["type"] == "going_away").expect("told when to come back");
+        assert_eq!(end, Received::Closed(1012));
+        let away = client.skipped.iter().find(|frame| frame["type"] == "going_away").expect("told when to come back");
         pauses.insert(away["payload"]["reconnect_in_ms"].as_u64().unwrap());
         answered +=
-            client.heard.iter().filter(|frame| frame["type"] == "ack" && !frame["payload"]["seq"].is_null()).count();
+            client.skipped.iter().filter(|frame| frame["type"] == "ack" && !frame["payload"]["seq"].is_null()).count();
     }
     assert_eq!(server.wait().code(), Some(0));
-    keep_figures(
+    record_figures(
         "crowd.json",
         &json!({
             "connections": CROWD,
@@ -61,10 +61,10 @@ async fn five_thousand_come_at_once_and_a_drain_answers_and_sends_away_each_of_t
             "different_pauses": pauses.len(),
         }),
     );
-    // 5,000 people come back over 5.5 s, not all at once.
+    // 5,000 clients reconnect over 5.5 s, not all at once.
     assert!(pauses.len() > 2_000 && *pauses.last().unwrap() > 4_000, "{} different pauses", pauses.len());
 
-    // What was acknowledged is there.
+    // Every acknowledged message is stored.
     let server = Server::generous(folder.path());
     let mut reader = Client::greeted(&server).await;
     let mut stored = 0;

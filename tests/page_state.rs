@@ -1,15 +1,16 @@
-//! What the page shows of what the session tells.
+//! The state of the page after updates of the session.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails says where")]
 
-use leptos::prelude::{GetUntracked, Owner, WithUntracked};
-use noom::client::session::{CallChange, Change, Fate};
-use noom::client::state::{Older, Room, State};
+use leptos::prelude::{GetUntracked, Owner, Set, WithUntracked};
+use noom::client::session::{CallUpdate, SendStatus, Update};
+use noom::client::state::{MoreMembers, Older, Room, State};
 use noom::client::timeline::Entry;
 use noom::protocol::call::CallPresence;
-use noom::protocol::frame::{Post, Presence};
+use noom::protocol::frame::{Crowd, Post, RoomPresence};
 use noom::protocol::{
-    EnterRoomAck, ErrorCode, HistoryAck, JoinCallAck, Media, Message, MessageKey, Peer, PeerId, User, UserId,
+    EnterRoomAck, ErrorCode, HistoryAck, JoinCallAck, Media, MembersAck, Message, MessageKey, Peer, PeerId, User,
+    UserId,
 };
 
 fn user(id: u64) -> User {
@@ -20,14 +21,10 @@ fn entered(room: &str, call: Option<Vec<Peer>>) -> EnterRoomAck {
     EnterRoomAck {
         room: room.into(),
         epoch: "e".into(),
-        head: 0,
         count: 1,
         members: vec![user(1)],
-        messages: vec![],
-        more: false,
-        recovered: false,
-        reason: None,
         call,
+        ..EnterRoomAck::default()
     }
 }
 
@@ -41,42 +38,44 @@ fn page(room: &str) -> (Owner, State, Room) {
 }
 
 #[test]
-fn a_failed_message_of_a_room_that_got_another_name_is_tried_again_there() {
+fn failed_message_is_retried_under_the_canonical_room_name() {
     let (_owner, state, room) = page("Garden");
     let key = MessageKey(1);
-    state.apply(Change::Unsent(Post { room: "Garden".into(), key, text: "hello".into() }));
-    state.apply(Change::Named { asked: "Garden".into(), room: "garden".into() });
-    let fate = Fate::Refused(ErrorCode::StoreUnavailable.into());
-    state.apply(Change::Posted { room: "garden".into(), key, fate });
-    assert_eq!(room.retry(key).unwrap().room, "garden");
+    state.apply(Update::Unsent(Post { room: "Garden".into(), key, text: "hello".into() }));
+    state.apply(Update::Named { requested: "Garden".into(), room: "garden".into() });
+    let status = SendStatus::Refused(ErrorCode::StoreUnavailable.into());
+    state.apply(Update::Posted { room: "garden".into(), key, status });
+    let retried = room.retry(key).unwrap();
+    assert_eq!(retried.room, "garden", "a retry under the requested name would wait forever");
+    assert!(room.pending.with_untracked(|all| all.iter().all(|pending| pending.post.room == "garden")));
 }
 
 #[test]
-fn a_message_that_waits_is_shown_once_and_not_beside_its_stored_self() {
+fn unsent_message_is_shown_once_and_not_beside_its_stored_copy() {
     let (_owner, state, room) = page("garden");
-    let unsent = |key| Change::Unsent(Post { room: "garden".into(), key: MessageKey(key), text: "hello".into() });
+    let unsent = |key| Update::Unsent(Post { room: "garden".into(), key: MessageKey(key), text: "hello".into() });
     let stored = |seq: u64| {
         let (key, text) = (MessageKey(u128::from(seq)), "hello".into());
-        Change::Message(Message { room: "garden".into(), seq, key, user: user(1), text, at: 0 })
+        Update::Message(Message { room: "garden".into(), seq, key, user: user(1), text, at: 0 })
     };
     state.apply(stored(1));
-    // Kept by an earlier page, which did not hear that it was stored.
+    // From the storage of an earlier page, which lost the answer.
     state.apply(unsent(1));
     state.apply(unsent(2));
     state.apply(unsent(2));
     let waiting = || room.pending.with_untracked(|all| all.iter().map(|one| one.post.key.0).collect::<Vec<_>>());
     assert_eq!(waiting(), [2]);
-    state.apply(Change::Me(user(1)));
+    state.apply(Update::Me(user(1)));
     state.apply(stored(2));
     assert_eq!(waiting(), [0; 0]);
 }
 
 #[test]
-fn a_slow_reader_who_hears_of_a_departure_and_a_return_at_once_sees_nobody_twice() {
+fn coalesced_departure_and_return_updates_the_member() {
     let (_owner, state, room) = page("garden");
     let came = |nickname: &str| {
         let user = User { id: UserId(7), nickname: nickname.into() };
-        Change::Welcome(Presence { room: "garden".into(), user, count: 2 })
+        Update::Welcome(RoomPresence { room: "garden".into(), user, count: 2 })
     };
     state.apply(came("Ann"));
     state.apply(came("Annie"));
@@ -85,58 +84,102 @@ fn a_slow_reader_who_hears_of_a_departure_and_a_return_at_once_sees_nobody_twice
 }
 
 #[test]
-fn what_is_missing_in_the_middle_is_marked_and_filled_in() {
+fn crowd_is_counted_and_its_members_are_loaded_on_demand() {
+    let (_owner, state, room) = page("garden");
+    let crowd = |count, members| Update::Crowd(Crowd { room: "garden".into(), count, members });
+    let answer = |after, ids: &[u64], members_after| {
+        let members = ids.iter().map(|id| user(*id)).collect();
+        let page = MembersAck { count: 300, members, members_after, crowded: Some(true) };
+        Update::Members { room: "garden".into(), after, page: Some(page) }
+    };
+    let ids = || room.members.with_untracked(|all| all.iter().map(|user| user.id.0).collect::<Vec<_>>());
+    let more = || room.more_members.get_untracked();
+    state.apply(Update::Me(user(9)));
+    assert_eq!((room.count.get_untracked(), more()), (1, MoreMembers::None));
+
+    let ack = EnterRoomAck {
+        count: 300,
+        members: vec![user(1), user(2)],
+        members_after: Some(2),
+        crowded: Some(true),
+        you: Some(User { id: UserId(9), nickname: "Ann".into() }),
+        ..entered("garden", None)
+    };
+    state.apply(Update::Entered(ack));
+    assert_eq!((room.count.get_untracked(), ids(), more()), (300, vec![9, 1, 2], MoreMembers::After(2)));
+    assert_eq!(state.me.get_untracked().unwrap().nickname, "Ann");
+    state.apply(answer(2, &[3], None));
+    assert_eq!(ids(), [9, 1, 2], "it was not asked for");
+    room.more_members.set(MoreMembers::Loading(2));
+    state.apply(answer(2, &[2, 3, 9], None));
+    assert_eq!((ids(), more()), (vec![9, 1, 2, 3], MoreMembers::After(0)), "the list may be out of date");
+    state.apply(crowd(310, None));
+    assert_eq!((room.count.get_untracked(), ids().len()), (310, 4));
+    room.more_members.set(MoreMembers::Loading(0));
+    state.apply(Update::Members { room: "garden".into(), after: 0, page: None });
+    assert_eq!(more(), MoreMembers::After(0), "it can be tried again");
+    state.apply(crowd(2, Some(vec![user(5), user(9)])));
+    assert_eq!((room.count.get_untracked(), ids(), more()), (2, vec![5, 9], MoreMembers::None));
+}
+
+#[test]
+fn gap_in_the_middle_is_marked_and_filled() {
     let (_owner, state, room) = page("garden");
     let message = |seq: u64| {
         let (key, text) = (MessageKey(u128::from(seq)), "hello".into());
         Message { room: "garden".into(), seq, key, user: user(1), text, at: 0 }
     };
-    (1..=3).for_each(|seq| state.apply(Change::Message(message(seq))));
+    (1..=3).for_each(|seq| state.apply(Update::Message(message(seq))));
     let gap = EnterRoomAck { head: 9, messages: (8..=9).map(message).collect(), more: true, ..entered("garden", None) };
-    state.apply(Change::Entered(gap.clone()));
+    state.apply(Update::Entered(gap.clone()));
     let gaps = || {
         let rows = room.timeline.chunks().flat_map(|chunk| chunk.rows.get_untracked());
         rows.filter(|row| matches!(row.entry, Entry::Gap(_))).count()
     };
     assert_eq!((gaps(), room.older.get_untracked()), (1, Older::None));
     let history = HistoryAck { messages: (2..=7).map(message).collect(), more: true };
-    state.apply(Change::Older { room: "garden".into(), before: 8, history: Some(history) });
+    state.apply(Update::Older { room: "garden".into(), before: 8, history: Some(history) });
     assert_eq!((gaps(), room.timeline.newest_seq(), room.timeline.oldest_seq()), (0, Some(9), Some(1)));
-    assert_eq!(room.older.get_untracked(), Older::None, "of what is older than all nothing was asked");
+    assert_eq!(room.older.get_untracked(), Older::None, "older messages were not requested");
 
-    // Another history takes the place of all, and says so.
-    state.apply(Change::Entered(EnterRoomAck { epoch: "restored".into(), ..gap }));
+    // Another history replaces all messages, with a notice.
+    state.apply(Update::Entered(EnterRoomAck { epoch: "restored".into(), ..gap }));
     let last = room.timeline.chunks().last().and_then(|chunk| chunk.rows.get_untracked().last().cloned());
     assert_eq!(last.map(|row| row.entry), Some(Entry::OtherHistory));
     assert_eq!(room.timeline.oldest_seq(), Some(8));
-    // Asked for before, and answered late: what comes before it is not what is shown.
+    // A late answer for the earlier history is ignored.
     let late = HistoryAck { messages: (1..=3).map(message).collect(), more: false };
-    state.apply(Change::Older { room: "garden".into(), before: 4, history: Some(late) });
+    state.apply(Update::Older { room: "garden".into(), before: 4, history: Some(late) });
     assert_eq!((room.timeline.oldest_seq(), room.older.get_untracked()), (Some(8), Older::More));
 }
 
 #[test]
-fn the_room_knows_who_is_in_its_call() {
+fn room_tracks_the_peers_of_its_call() {
     let (_owner, state, room) = page("garden");
     let presence = |peer: u64| CallPresence { room: "garden".into(), peer: PeerId(peer), user: user(peer) };
-    let change = |change| Change::Call { room: "garden".into(), change };
+    let change = |update| Update::Call { room: "garden".into(), update };
     let count = || room.call.with_untracked(Vec::len);
-    state.apply(change(CallChange::Came(presence(1))));
-    state.apply(change(CallChange::Came(presence(2))));
-    // Back over another connection.
-    state.apply(change(CallChange::Came(presence(2))));
+    state.apply(change(CallUpdate::PeerJoined(presence(1))));
+    state.apply(change(CallUpdate::PeerJoined(presence(2))));
+    // The same peer, over another connection.
+    state.apply(change(CallUpdate::PeerJoined(presence(2))));
     assert_eq!(count(), 2);
-    state.apply(change(CallChange::Went(presence(1))));
+    state.apply(change(CallUpdate::PeerLeft(presence(1))));
     assert_eq!(count(), 1);
     assert_eq!(room.call.get_untracked()[0].peer, PeerId(2));
-    // Whoever joins is told who the others are; oneself is none of them.
-    state.apply(change(CallChange::Joined(JoinCallAck { peer: PeerId(1), peers: vec![], ice_servers: vec![] })));
+    // A page that joins gets the list of the other peers.
+    state.apply(change(CallUpdate::Joined(JoinCallAck {
+        peer: PeerId(1),
+        peers: vec![],
+        ice_servers: vec![],
+        ice_seconds: None,
+    })));
     assert_eq!(count(), 0);
-    state.apply(change(CallChange::Came(presence(2))));
-    // Whoever enters again is told how it is now.
+    state.apply(change(CallUpdate::PeerJoined(presence(2))));
+    // A page that enters again gets the current list.
     let others = vec![Peer { peer: PeerId(9), user: user(9), media: Media::default() }];
-    state.apply(Change::Entered(entered("garden", Some(others))));
+    state.apply(Update::Entered(entered("garden", Some(others))));
     assert_eq!(room.call.get_untracked()[0].peer, PeerId(9));
-    state.apply(Change::Entered(entered("garden", None)));
+    state.apply(Update::Entered(entered("garden", None)));
     assert_eq!(count(), 0);
 }

@@ -1,12 +1,12 @@
-//! The power is cut while SQLite writes, some hundred times.
+//! Fault injection: the power is cut several hundred times while SQLite writes.
 //!
-//! Each round the real store works on a disk that records what is written and synced
-//! (`power_loss/disk.rs`). Then the power is cut at moments of that record: what was not synced is
-//! there or not, in parts, in any order. The store must open what is left, and have all that was
-//! acknowledged before. `NOOM_POWER_CUTS` says how many cuts (default 300), `NOOM_POWER_SEED` where
-//! chance begins.
+//! In each round the real store writes to a disk that records every write and sync
+//! (`power_loss/disk.rs`). Then the power is cut at random points of that record: writes that were not
+//! synced are kept, lost or torn, in any order. The store must open what is left, and must contain
+//! every message that was acknowledged before the cut. `NOOM_POWER_CUTS` sets the number of cuts
+//! (default 300), `NOOM_POWER_SEED` the seed.
 
-#![allow(clippy::unwrap_used, reason = "a test that fails says where")]
+#![allow(clippy::unwrap_used, reason = "a panic shows the failing line")]
 
 #[path = "power_loss/disk.rs"]
 mod disk;
@@ -22,14 +22,14 @@ use noom::protocol::{MessageKey, User, UserId};
 use noom::server::name_key::RoomName;
 use noom::server::store::{Append, Outcome, RoomRow, Store};
 use serde_json::json;
-use support::keep_figures;
-use support::random::Random;
+use support::random::Rng;
+use support::record_figures;
 
-/// How often the power is cut in the record of one round.
+/// Power cuts in the record of one round.
 const CUTS_A_ROUND: u64 = 10;
 const ROOMS: [&str; 2] = ["one", "two"];
 
-/// A message and where the store said it is.
+/// An acknowledged message and its position.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Acked {
     room: &'static str,
@@ -37,9 +37,9 @@ struct Acked {
     key: MessageKey,
 }
 
-/// What a run found.
+/// The figures of a run.
 #[derive(Debug, Default)]
-struct Found {
+struct Figures {
     cuts: u64,
     acked: u64,
     lost: u64,
@@ -56,7 +56,7 @@ fn put(image: &Image, folder: &Path) {
     }
 }
 
-/// An image under the names of another folder.
+/// Renames the files of an image to those of another folder.
 fn moved(image: Image, folder: &Path) -> Image {
     image.into_iter().map(|(name, content)| (folder.join(name.file_name().unwrap()), content)).collect()
 }
@@ -69,12 +69,12 @@ async fn rooms(store: &Store) -> Vec<(&'static str, RoomRow)> {
     rooms
 }
 
-/// Opens the store in a folder and says things, some at once. Returns what was acknowledged, with
-/// how many messages were marked as stored then; the disk's record has a note for each.
-async fn work(folder: &Path, random: &mut Random) -> Vec<(Acked, u64)> {
+/// Opens the store in a folder and appends messages in bursts. Returns the acknowledged messages, each
+/// with the watermark at that time. The disk's record has a note for each.
+async fn work(folder: &Path, random: &mut Rng) -> Vec<(Acked, u64)> {
     let store = Store::open(folder, "epoch").unwrap();
     let rooms = rooms(&store).await;
-    let (told, answers) = channel();
+    let (sender, answers) = channel();
     let mut acked = Vec::new();
     for _ in 0..4 + random.below(8) {
         let burst = 1 + random.below(12);
@@ -83,12 +83,12 @@ async fn work(folder: &Path, random: &mut Random) -> Vec<(Acked, u64)> {
             let key = MessageKey::from_random(random.wide());
             let user = User { id: UserId(1 + random.below(3)), nickname: "Ann".into() };
             let text = "x".repeat(1 + random.below(4_000) as usize);
-            let (told, folder) = (told.clone(), folder.to_owned());
-            // On the writer's thread, before it goes on: what it does next stands behind the note.
+            let (sender, folder) = (sender.clone(), folder.to_owned());
+            // Runs on the writer's thread, so its next writes are recorded after the note.
             let done = move |outcome: Outcome| {
                 disk::note(&folder);
                 let seq = outcome.unwrap().message.seq;
-                told.send((Acked { room: name, seq, key }, marked(&folder))).unwrap();
+                sender.send((Acked { room: name, seq, key }, watermark(&folder))).unwrap();
             };
             store.append(Append { room, user, key, text, done: Box::new(done) }).unwrap();
         }
@@ -98,13 +98,13 @@ async fn work(folder: &Path, random: &mut Random) -> Vec<(Acked, u64)> {
     acked
 }
 
-/// How many messages are said to be stored.
-fn marked(folder: &Path) -> u64 {
-    let mark = std::fs::read_to_string(folder.join("noom.mark")).unwrap();
-    mark.split(' ').nth(1).unwrap().parse().unwrap()
+/// The number of messages in the watermark file.
+fn watermark(folder: &Path) -> u64 {
+    let text = std::fs::read_to_string(folder.join("noom.mark")).unwrap();
+    text.split(' ').nth(1).unwrap().parse().unwrap()
 }
 
-/// What is in a folder after a loss of power: `None` when it cannot even be opened.
+/// Reads all messages after a loss of power. Returns `None` if the database is damaged.
 async fn recover(folder: &Path) -> Option<BTreeSet<Acked>> {
     let store = Store::open(folder, "another").ok()?;
     let mut found = BTreeSet::new();
@@ -134,11 +134,11 @@ async fn recover(folder: &Path) -> Option<BTreeSet<Acked>> {
     (integrity == "ok").then_some(found)
 }
 
-/// Cuts the power so often. `obedient`: whether the disk does sync when asked to.
-async fn cut_power(cuts: u64, seed: u64, obedient: bool) -> Found {
-    let mut random = Random::new(seed);
-    let mut found = Found::default();
-    // What earlier rounds left on the disk, and what was acknowledged of it.
+/// Cuts the power `cuts` times. A disk that is not `obedient` ignores syncs.
+async fn cut_power(cuts: u64, seed: u64, obedient: bool) -> Figures {
+    let mut random = Rng::new(seed);
+    let mut found = Figures::default();
+    // The disk after earlier rounds, and the messages that were acknowledged on it.
     let (mut image, mut known) = (Image::new(), BTreeSet::new());
     while found.cuts < cuts {
         let folder = tempfile::tempdir_in(std::env::temp_dir().canonicalize().unwrap()).unwrap();
@@ -150,31 +150,31 @@ async fn cut_power(cuts: u64, seed: u64, obedient: bool) -> Found {
         let mut survivors = Vec::new();
         for _ in 0..CUTS_A_ROUND {
             let end = random.below(events.len() as u64 + 1) as usize;
-            let told = events[..end].iter().filter(|event| matches!(event, Event::Note)).count();
+            let noted = events[..end].iter().filter(|event| matches!(event, Event::Note)).count();
             let after = disk::cut(&before, &events[..end], obedient, &mut random);
             let elsewhere = tempfile::tempdir().unwrap();
             put(&after, elsewhere.path());
             let owed: BTreeSet<Acked> =
-                acked[..told].iter().map(|(message, _)| message).chain(&known).cloned().collect();
+                acked[..noted].iter().map(|(message, _)| message).chain(&known).cloned().collect();
             found.cuts += 1;
             found.acked += owed.len() as u64;
             let Some(stored) = recover(elsewhere.path()).await else {
-                assert!(!obedient, "seed {seed}, cut {}: what is left is damaged", found.cuts);
+                assert!(!obedient, "seed {seed}, cut {}: the database is damaged", found.cuts);
                 found.lost += owed.len() as u64;
                 continue;
             };
             found.lost += owed.difference(&stored).count() as u64;
-            // What was never acknowledged may be there, but nothing that was never said.
-            let said: BTreeSet<_> = acked.iter().map(|(message, _)| message).chain(&known).collect();
-            found.doubled += stored.iter().filter(|message| !said.contains(message)).count() as u64;
+            // Messages that were not acknowledged may be stored, but only messages that were appended.
+            let appended: BTreeSet<_> = acked.iter().map(|(message, _)| message).chain(&known).collect();
+            found.doubled += stored.iter().filter(|message| !appended.contains(message)).count() as u64;
             if obedient {
                 assert_eq!((found.lost, found.doubled), (0, 0), "seed {seed}, cut {}", found.cuts);
-                let marked = acked[..told].last().map_or(0, |(_, marked)| *marked);
-                assert!(marked <= stored.len() as u64, "seed {seed}, cut {}: the mark claims too much", found.cuts);
+                let watermark = acked[..noted].last().map_or(0, |(_, watermark)| *watermark);
+                assert!(watermark <= stored.len() as u64, "seed {seed}, cut {}: the watermark is too high", found.cuts);
             }
             survivors.push((after, stored));
         }
-        // The next round goes on from one of the cuts, and from nothing now and then.
+        // The next round continues from one of the cuts, and sometimes from an empty disk.
         (image, known) = match survivors.pop() {
             Some(next) if found.cuts % 50 != 0 => next,
             _ => (Image::new(), BTreeSet::new()),
@@ -184,36 +184,36 @@ async fn cut_power(cuts: u64, seed: u64, obedient: bool) -> Found {
 }
 
 #[tokio::test]
-async fn nothing_that_was_acknowledged_is_lost_with_the_power() {
+async fn power_loss_loses_no_acknowledged_message() {
     let (cuts, seed) = (number_from("NOOM_POWER_CUTS", 300), number_from("NOOM_POWER_SEED", 1));
     let found = cut_power(cuts, seed, true).await;
-    // The same disk, but it only says that it syncs: what `synchronous=OFF` comes to.
+    // Control: a disk that reports success without syncing, equivalent to `synchronous=OFF`.
     let control = cut_power(50, seed, false).await;
     eprintln!("{found:?}; a disk that does not sync: {control:?}");
     let figures = json!({
         "cuts": found.cuts, "acked": found.acked, "lost": found.lost, "doubled": found.doubled,
         "lost_by_control": control.lost,
     });
-    keep_figures("power_loss.json", &figures);
+    record_figures("power_loss.json", &figures);
     assert_eq!((found.lost, found.doubled), (0, 0));
-    assert!(found.acked > cuts, "there was something to lose");
-    assert!(control.lost > 0, "a disk that does not sync must lose, or this proves nothing");
+    assert!(found.acked > cuts, "there were messages to lose");
+    assert!(control.lost > 0, "a disk that does not sync must lose messages, or this test proves nothing");
 }
 
-/// The variable by which this program runs one of its tests as a process that shall end.
+/// Set in the child process of `failed_sync_ends_the_process`: the files whose syncs fail.
 const FAILING: &str = "NOOM_TEST_FAILING_SYNC";
 
 #[test]
-fn a_failed_sync_ends_the_process() {
+fn failed_sync_ends_the_process() {
     if let Ok(ending) = std::env::var(FAILING) {
         work_with_failing_syncs(&ending);
         return;
     }
-    // Of the log at a commit; of the database when the log is copied into it.
+    // The WAL is synced at a commit, the database at a checkpoint.
     for ending in ["-wal", ".sqlite3"] {
         let folder = tempfile::tempdir().unwrap();
         let output = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "a_failed_sync_ends_the_process"])
+            .args(["--exact", "failed_sync_ends_the_process"])
             .env(FAILING, ending)
             .env("TMPDIR", folder.path())
             .output()
@@ -229,9 +229,9 @@ fn work_with_failing_syncs(ending: &str) {
     runtime.block_on(async {
         let store = Store::open(folder.path(), "epoch").unwrap();
         let rooms = rooms(&store).await;
-        let mut random = Random::new(1);
+        let mut random = Rng::new(1);
         disk::fail_syncs_of(ending);
-        // More than the log may hold: then it is copied while nothing else is to be done.
+        // Until the WAL is large enough for a checkpoint.
         loop {
             let (done, answer) = tokio::sync::oneshot::channel();
             let append = Append {
@@ -245,4 +245,41 @@ fn work_with_failing_syncs(ending: &str) {
             answer.await.unwrap().unwrap();
         }
     });
+}
+
+#[tokio::test]
+async fn slow_checkpoint_does_not_delay_commits() {
+    let folder = tempfile::tempdir().unwrap();
+    disk::watch(folder.path());
+    let database = folder.path().join("noom.sqlite3");
+    let store = Store::open(folder.path(), "epoch").unwrap();
+    let room = rooms(&store).await[0].1.clone();
+    let mut random = Rng::new(1);
+    let mut post = async || {
+        let (done, answer) = tokio::sync::oneshot::channel();
+        let append = Append {
+            room: room.clone(),
+            user: User { id: UserId(1), nickname: "Ann".into() },
+            key: MessageKey::from_random(random.wide()),
+            text: "x".repeat(4_000),
+            done: Box::new(move |outcome| drop(done.send(outcome))),
+        };
+        store.append(append).unwrap();
+        tokio::time::timeout(std::time::Duration::from_secs(30), answer).await.expect("commits go on").unwrap().unwrap()
+    };
+    disk::hold(&database);
+    // The disk takes long to sync the database, which only a checkpoint does.
+    for _ in 0..600 {
+        post().await;
+    }
+    while !disk::is_waiting(&database) {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    for _ in 0..600 {
+        post().await;
+    }
+    disk::release(&database);
+    store.close();
+    disk::take(folder.path());
+    assert_eq!(std::fs::metadata(folder.path().join("noom.sqlite3-wal")).unwrap().len(), 0, "all is in the database");
 }

@@ -1,24 +1,30 @@
-//! Nothing is lost, whatever breaks: the pure hub and pure browser sessions under one seeded scheduler
-//! that owns clock, network, disk and restarts, and a checker of what came of it.
+//! Deterministic simulation with fault injection: the hub and client sessions run under one seeded
+//! scheduler that owns the clock, the network, the disk and restarts. A checker judges the record of
+//! each run by the promises of TRUST.md.
 //!
-//! A run follows from its seed. One that breaks a promise says which, and how to see it again:
-//! `make simulate FROM=<seed> SEEDS=1`, with more of what happened before when
-//! `NOOM_SIMULATE_TRACE=<lines>` is set.
+//! A run is determined by its seed. A failing run prints the broken promise and the command that
+//! replays it: `make simulate FROM=<seed> SEEDS=1`. `NOOM_SIMULATE_TRACE=<lines>` sets how many records
+//! before the failure are printed.
+//!
+//! The checker itself is tested by mutations: faults planted in the simulated server, each of which must
+//! be found (`simulate/mutation.rs`).
 
-#![allow(clippy::unwrap_used, reason = "a test that fails says where")]
-#![allow(unreachable_pub, missing_docs, reason = "parts of one test")]
+#![allow(clippy::unwrap_used, reason = "a panic shows the failing line")]
+#![allow(unreachable_pub, missing_docs, reason = "modules of one test")]
 
 mod simulate {
-    pub mod chance;
     pub mod checker;
     pub mod disk;
+    pub mod environment;
     pub mod faults;
     pub mod figures;
     pub mod history;
+    pub mod mutation;
     pub mod network;
     pub mod page;
-    pub mod planted;
+    pub mod rng;
     pub mod server;
+    pub mod task;
     pub mod world;
 }
 
@@ -28,27 +34,27 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use simulate::checker::{DOUBLED, LOST, Violation, check};
 use simulate::figures::Figures;
 use simulate::history::History;
-use simulate::planted::Planted;
+use simulate::mutation::Mutation;
 use simulate::world::World;
 
-/// How many seeds are tried unless NOOM_SIMULATE_SEEDS says otherwise.
+/// Number of seeds, unless NOOM_SIMULATE_SEEDS is set.
 const SEEDS: u64 = 300;
-/// Every planted fault is found within so many seeds.
-const SEEDS_TO_FIND_A_FAULT: u64 = 100;
-/// A connection without life is noticed within this on both sides, microseconds.
-const NOTICED_WITHIN: u64 = 35_000_000;
-/// Where one direction still works, one side may be told by the other's close: a little later.
-const TOLD_WITHIN: u64 = NOTICED_WITHIN + 1_000_000;
+/// Each mutation must be found within this number of seeds.
+const SEEDS_PER_MUTATION: u64 = 100;
+/// Both sides must detect a dead connection within this time, in microseconds.
+const DETECTED_WITHIN: u64 = 35_000_000;
+/// If one direction still works, one side may learn of it by the other's close frame, a little later.
+const ONE_WAY_DETECTED_WITHIN: u64 = DETECTED_WITHIN + 1_000_000;
 
-/// What a seed came to.
+/// The result of one run.
 struct Outcome {
     figures: Figures,
     history: History,
     violation: Option<Violation>,
 }
 
-fn run(seed: u64, planted: Option<Planted>) -> Outcome {
-    let mut world = World::new(seed, planted);
+fn run(seed: u64, mutation: Option<Mutation>) -> Outcome {
+    let mut world = World::new(seed, mutation);
     world.run();
     let World { mut figures, history, .. } = world;
     let violation = match check(&history) {
@@ -69,16 +75,16 @@ fn run(seed: u64, planted: Option<Planted>) -> Outcome {
 fn report(seed: u64, outcome: &Outcome) -> Option<String> {
     let Violation { rule, what, at } = outcome.violation.as_ref()?;
     let tail = outcome.history.tail(*at, setting("NOOM_SIMULATE_TRACE", 60) as usize);
-    let again = format!("make simulate FROM={seed} SEEDS=1");
-    Some(format!("{tail}\nseed {seed} breaks the promise that {rule}:\n  {what}\nagain: {again}\n"))
+    let replay = format!("make simulate FROM={seed} SEEDS=1");
+    Some(format!("{tail}\nseed {seed} breaks the promise that {rule}:\n  {what}\nreplay: {replay}\n"))
 }
 
-/// A number from the environment.
+/// Reads a number from the environment.
 fn setting(name: &str, default: u64) -> u64 {
-    std::env::var(name).map_or(default, |value| value.parse().unwrap_or_else(|_| panic!("{name} is no number")))
+    std::env::var(name).map_or(default, |value| value.parse().unwrap_or_else(|_| panic!("{name} is not a number")))
 }
 
-/// Runs seeds on all cores. Returns what was counted, and the report on the smallest seed that failed.
+/// Runs seeds on all cores. Returns the figures, and the report of the smallest failing seed.
 fn run_all(from: u64, count: u64) -> (Figures, Option<String>) {
     let next = AtomicU64::new(from);
     let work = || {
@@ -108,7 +114,7 @@ fn run_all(from: u64, count: u64) -> (Figures, Option<String>) {
 }
 
 #[test]
-fn whatever_breaks_every_promise_is_kept() {
+fn promises_hold_under_random_faults() {
     let (from, count) = (setting("NOOM_SIMULATE_FROM", 0), setting("NOOM_SIMULATE_SEEDS", SEEDS));
     let (figures, failed) = run_all(from, count);
     println!("{figures}");
@@ -119,16 +125,16 @@ fn whatever_breaks_every_promise_is_kept() {
         let path = PathBuf::from(folder).join("simulate.json");
         std::fs::write(path, format!("{:#}\n", figures.to_json())).unwrap();
     }
-    assert!(figures.noticed_by_page.max(figures.noticed_by_server) <= NOTICED_WITHIN, "{figures}");
-    assert!(figures.noticed_one_way <= TOLD_WITHIN, "{figures}");
+    assert!(figures.noticed_by_page.max(figures.noticed_by_server) <= DETECTED_WITHIN, "{figures}");
+    assert!(figures.noticed_one_way <= ONE_WAY_DETECTED_WITHIN, "{figures}");
 }
 
 #[test]
-fn every_planted_fault_is_found_and_the_same_seeds_pass_without_it() {
-    for planted in Planted::ALL {
-        let found = (0..SEEDS_TO_FIND_A_FAULT).find_map(|seed| Some((seed, run(seed, Some(planted)).violation?)));
-        let (seed, violation) = found.unwrap_or_else(|| panic!("{planted:?} is not found"));
-        println!("{planted:?} is found after {} seeds: not true that {}", seed + 1, violation.rule);
+fn every_mutation_is_found_and_its_seeds_pass_without_it() {
+    for mutation in Mutation::ALL {
+        let found = (0..SEEDS_PER_MUTATION).find_map(|seed| Some((seed, run(seed, Some(mutation)).violation?)));
+        let (seed, violation) = found.unwrap_or_else(|| panic!("{mutation:?} is not found"));
+        println!("{mutation:?} is found after {} seeds; broken promise: {}", seed + 1, violation.rule);
         for seed in 0..=seed {
             assert!(run(seed, None).violation.is_none(), "seed {seed}");
         }
@@ -136,7 +142,7 @@ fn every_planted_fault_is_found_and_the_same_seeds_pass_without_it() {
 }
 
 #[test]
-fn a_seed_replays_exactly() {
+fn same_seed_replays_same_run() {
     for seed in 0..10 {
         let lines = || {
             let history = run(seed, None).history;

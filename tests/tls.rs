@@ -1,4 +1,4 @@
-//! HTTPS by the program itself.
+//! HTTPS and HTTP/2 without a proxy.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails says where")]
 
@@ -26,7 +26,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
-/// Writes a certificate for localhost and its key into a folder; returns it as a client trusts it.
+/// Writes a self-signed certificate for localhost and its key into a folder. Returns the certificate for clients to trust.
 fn certificate(folder: &Path) -> CertificateDer<'static> {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     std::fs::write(folder.join("cert.pem"), made.cert.pem()).unwrap();
@@ -43,7 +43,7 @@ async fn connect(server: &Server, trusted: &CertificateDer<'static>) -> std::io:
     connect_with(server, trusted, &[]).await
 }
 
-/// Connects as a client that speaks these protocols.
+/// Connects as a client that offers these protocols (ALPN).
 async fn connect_with(
     server: &Server,
     trusted: &CertificateDer<'static>,
@@ -59,8 +59,8 @@ async fn connect_with(
 
 const HELLO: &str = r#"{"type":"hello","payload":{"protocol":1},"id":1}"#;
 
-/// A conversation over a WebSocket, which has begun.
-async fn greeted_over(stream: TlsStream<TcpStream>) -> WebSocketStream<TlsStream<TcpStream>> {
+/// Opens a WebSocket and sends hello.
+async fn open_websocket(stream: TlsStream<TcpStream>) -> WebSocketStream<TlsStream<TcpStream>> {
     let mut request = "wss://localhost/ws".into_client_request().unwrap();
     request.headers_mut().insert("origin", "https://localhost".parse().unwrap());
     let (mut socket, _) = tokio_tungstenite::client_async(request, stream).await.unwrap();
@@ -69,7 +69,7 @@ async fn greeted_over(stream: TlsStream<TcpStream>) -> WebSocketStream<TlsStream
     socket
 }
 
-/// A connection as browsers open it.
+/// An HTTP/2 connection.
 struct Http2 {
     requests: SendRequest<String>,
     connection: tokio::task::JoinHandle<hyper::Result<()>>,
@@ -84,37 +84,37 @@ impl Http2 {
         Self { requests, connection: tokio::spawn(connection) }
     }
 
-    async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Response<Incoming> {
+    async fn request(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Response<Incoming> {
         let request = Request::builder().method(method).uri(format!("https://localhost{path}"));
         let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
         self.requests.clone().send_request(request.body(body.to_owned()).unwrap()).await.unwrap()
     }
 
     async fn get(&self, path: &str) -> (u16, String) {
-        let answer = self.ask("GET", path, &[], "").await;
-        let status = answer.status().as_u16();
-        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        let response = self.request("GET", path, &[], "").await;
+        let status = response.status().as_u16();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
         (status, String::from_utf8(body.to_vec()).unwrap())
     }
 
-    /// An event stream, whose body is returned with its token.
+    /// Opens an event stream. Returns its body and its token.
     async fn events(&self, cookies: &[&str]) -> (Incoming, String) {
         let headers: Vec<_> =
             cookies.iter().map(|cookie| ("cookie", *cookie)).chain([("origin", "https://localhost")]).collect();
-        let mut down = self.ask("GET", "/events", &headers, "").await.into_body();
+        let mut down = self.request("GET", "/events", &headers, "").await.into_body();
         let first = next_event(&mut down).await;
-        let token = first.split("data: ").nth(1).unwrap_or_else(|| panic!("a token: {first}")).trim();
+        let token = first.split("data: ").nth(1).unwrap_or_else(|| panic!("not a token event: {first}")).trim();
         (down, token.to_owned())
     }
 }
 
 async fn next_event(down: &mut Incoming) -> String {
-    let frame = down.frame().await.expect("more comes").unwrap();
+    let frame = down.frame().await.expect("the stream is open").unwrap();
     String::from_utf8(frame.into_data().unwrap().to_vec()).unwrap()
 }
 
 #[tokio::test]
-async fn who_speaks_http_2_gets_pages_files_and_a_conversation_over_one_connection() {
+async fn http2_client_gets_pages_files_and_events_over_one_connection() {
     let folder = tempfile::tempdir().unwrap();
     let trusted = certificate(folder.path());
     let site = folder.path().join("site");
@@ -123,31 +123,31 @@ async fn who_speaks_http_2_gets_pages_files_and_a_conversation_over_one_connecti
     let server = setup(folder.path()).site(&site).start();
     let browser = Http2::connect(&server, &trusted).await;
 
-    let answer = browser.ask("GET", "/r/garden", &[], "").await;
-    assert_eq!((answer.status().as_u16(), answer.version()), (200, hyper::Version::HTTP_2));
-    let cookie = answer.headers()["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned();
-    let page = String::from_utf8(answer.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap();
+    let response = browser.request("GET", "/r/garden", &[], "").await;
+    assert_eq!((response.status().as_u16(), response.version()), (200, hyper::Version::HTTP_2));
+    let cookie = response.headers()["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned();
+    let page = String::from_utf8(response.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap();
     let style = page.split('"').find(|part| part.ends_with("/noom.css")).expect("the page names its style");
     assert_eq!(browser.get(style).await, (200, "style".to_owned()));
-    // A WebSocket is for connections of HTTP/1.1.
+    // WebSockets need HTTP/1.1.
     assert!(browser.get("/ws").await.0 >= 400);
 
-    // Browsers send each cookie by itself.
+    // HTTP/2 clients may send each cookie in a header of its own.
     let (mut down, token) = browser.events(&["lang=en", &cookie]).await;
     let own = [("cookie", "lang=en"), ("cookie", cookie.as_str()), ("origin", "https://localhost")];
     let path = format!("/events/{token}");
-    assert_eq!(browser.ask("POST", &path, &own, HELLO).await.status(), 204);
+    assert_eq!(browser.request("POST", &path, &own, HELLO).await.status(), 204);
     assert!(next_event(&mut down).await.contains("resume"));
     let foreign = [("cookie", cookie.as_str()), ("origin", "https://evil.example")];
-    assert_eq!(browser.ask("POST", &path, &foreign, HELLO).await.status(), 403);
-    // Whoever gives up the stream has given up the connection that it was.
+    assert_eq!(browser.request("POST", &path, &foreign, HELLO).await.status(), 403);
+    // Closing the stream closes the connection of the protocol.
     drop(down);
-    until(async || browser.ask("POST", &path, &own, "").await.status() == 404).await;
-    assert_eq!(browser.get("/health/live").await.0, 200, "the others go on");
+    until(async || browser.request("POST", &path, &own, "").await.status() == 404).await;
+    assert_eq!(browser.get("/health/live").await.0, 200, "other requests are not affected");
 }
 
 #[tokio::test]
-async fn who_speaks_http_1_only_gets_that() {
+async fn http1_only_client_gets_http1() {
     let folder = tempfile::tempdir().unwrap();
     let trusted = certificate(folder.path());
     let server = setup(folder.path()).start();
@@ -158,28 +158,28 @@ async fn who_speaks_http_1_only_gets_that() {
     let _ = stream.read_to_string(&mut answer).await;
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 
-    greeted_over(connect_with(&server, &trusted, &["http/1.1"]).await.unwrap()).await;
+    open_websocket(connect_with(&server, &trusted, &["http/1.1"]).await.unwrap()).await;
 }
 
 #[tokio::test]
-async fn an_http_2_connection_has_the_limits_that_others_have() {
+async fn http2_connection_has_the_limits_of_http1() {
     let folder = tempfile::tempdir().unwrap();
     let trusted = certificate(folder.path());
     let mut server = setup(folder.path()).limit("requests_per_address", 3).limit("header_seconds", 3).start();
     let browser = Http2::connect(&server, &trusted).await;
-    // With the connection itself these are three.
+    // Together with the TCP connection these are three.
     let (first, _) = browser.events(&[]).await;
     let (mut second, _) = browser.events(&[]).await;
     assert_eq!(browser.get("/health/live").await.0, 429);
     drop(first);
     until(async || browser.get("/health/live").await.0 == 200).await;
     let long = "x".repeat(20_000);
-    assert_eq!(browser.ask("GET", "/health/live", &[("x-long", &long)], "").await.status(), 431);
+    assert_eq!(browser.request("GET", "/health/live", &[("x-long", &long)], "").await.status(), 431);
 
-    // Nothing is asked for longer than a head may take, but one answer is not over.
+    // No new request comes for longer than the timeout of a head, but one response is still running.
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert!(!browser.connection.is_finished());
-    // The server says that it goes, closes what is open, and does not wait for who stays.
+    // The server announces the drain, closes the streams, and does not wait for idle connections.
     server.terminate();
     let mut end = String::new();
     while let Some(Ok(frame)) = second.frame().await {
@@ -190,36 +190,38 @@ async fn an_http_2_connection_has_the_limits_that_others_have() {
 }
 
 #[tokio::test]
-async fn an_http_2_connection_on_which_nobody_asks_anything_is_closed() {
+async fn idle_http2_connection_is_closed() {
     let folder = tempfile::tempdir().unwrap();
     let trusted = certificate(folder.path());
     let server = setup(folder.path()).limit("header_seconds", 1).start();
     let browser = Http2::connect(&server, &trusted).await;
     assert_eq!(browser.get("/health/live").await.0, 200);
-    let _ = tokio::time::timeout(Duration::from_secs(30), browser.connection).await.expect("it is closed");
+    let _ = tokio::time::timeout(Duration::from_secs(30), browser.connection)
+        .await
+        .expect("the server closes the connection");
 }
 
 #[tokio::test]
-async fn pages_and_conversations_are_encrypted_and_the_cookie_is_bound_to_the_host() {
+async fn https_serves_pages_and_websockets_and_reloads_certificate() {
     let folder = tempfile::tempdir().unwrap();
     let trusted = certificate(folder.path());
     let server = setup(folder.path()).start();
     let mut stream = connect(&server, &trusted).await.unwrap();
     stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await.unwrap();
     let mut page = String::new();
-    // A server that closes TCP before TLS is no affair of this test.
+    // Whether the server closes TLS before TCP is not tested here.
     let _ = stream.read_to_string(&mut page).await;
     assert!(page.starts_with("HTTP/1.1 200"), "{page:.80}");
-    let cookie = page.lines().find(|line| line.to_lowercase().starts_with("set-cookie: __host-noom=")).unwrap();
+    let cookie = page.lines().find(|line| line.to_lowercase().starts_with("set-cookie: __host-noom-")).unwrap();
     assert!(cookie.contains("Secure") && cookie.contains("HttpOnly"), "{cookie}");
 
-    let mut socket = greeted_over(connect(&server, &trusted).await.unwrap()).await;
+    let mut socket = open_websocket(connect(&server, &trusted).await.unwrap()).await;
 
-    // Whoever speaks no TLS learns nothing and disturbs nobody.
+    // A client without TLS gets no response and does not affect others.
     assert!(!server.raw(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").contains("200 OK"));
     assert!(connect(&server, &trusted).await.is_ok());
 
-    // A renewed certificate greets whoever comes next; who is there stays.
+    // New connections get the renewed certificate; existing connections stay open.
     let renewed = certificate(folder.path());
     server.signal("HUP");
     until(async || connect(&server, &renewed).await.is_ok()).await;
@@ -227,11 +229,61 @@ async fn pages_and_conversations_are_encrypted_and_the_cookie_is_bound_to_the_ho
     socket.send(Message::text(r#"{"type":"ping","payload":{},"id":2}"#)).await.unwrap();
     assert!(socket.next().await.unwrap().unwrap().to_text().unwrap().contains("ack"));
 
-    // One that cannot be used changes nothing.
+    // An unusable certificate changes nothing.
     std::fs::write(folder.path().join("cert.pem"), "not a certificate").unwrap();
     server.signal("HUP");
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert!(connect(&server, &renewed).await.is_ok());
+}
+
+#[tokio::test]
+async fn own_certificate_requires_https_and_names_the_hosts() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned(), "noom.example".to_owned()]).unwrap();
+    std::fs::write(folder.path().join("cert.pem"), made.cert.pem()).unwrap();
+    std::fs::write(folder.path().join("key.pem"), made.signing_key.serialize_pem()).unwrap();
+    let trusted = made.cert.der().clone();
+    let server = setup(folder.path()).start();
+    let get = async |path: &str, headers: &str| {
+        let mut stream = connect_with(&server, &trusted, &["http/1.1"]).await.unwrap();
+        stream.write_all(format!("GET {path} HTTP/1.1\r\n{headers}\r\n").as_bytes()).await.unwrap();
+        let mut answer = vec![0; 2_048];
+        let length = stream.read(&mut answer).await.unwrap();
+        String::from_utf8_lossy(&answer[..length]).to_lowercase()
+    };
+    let named = get("/", "Host: noom.example\r\n").await;
+    assert!(named.starts_with("http/1.1 200"), "{named}");
+    assert!(named.contains("strict-transport-security: max-age=15552000\r\n"), "{named}");
+    assert!(get("/", "Host: evil.example\r\n").await.starts_with("http/1.1 403"), "a name of another certificate");
+    for host in ["localhost", "127.0.0.1"] {
+        let answer = get("/", &format!("Host: {host}\r\n")).await;
+        assert!(answer.starts_with("http/1.1 200") && !answer.contains("strict-transport-security"), "{answer}");
+    }
+    let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    for (origin, status) in [("https://noom.example", "101"), ("http://noom.example", "403")] {
+        let answer = get("/ws", &format!("Host: noom.example\r\nOrigin: {origin}\r\n{upgrade}")).await;
+        assert!(answer.starts_with(&format!("http/1.1 {status}")), "{origin}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn http2_connection_with_unread_response_is_closed() {
+    let folder = tempfile::tempdir().unwrap();
+    let trusted = certificate(folder.path());
+    let site = folder.path().join("site");
+    std::fs::create_dir_all(site.join("pkg")).unwrap();
+    std::fs::write(site.join("pkg/large"), vec![b'x'; 16 << 20]).unwrap();
+    let server = setup(folder.path()).site(&site).limit("request_seconds", 1).start();
+    let browser = Http2::connect(&server, &trusted).await;
+    // Its window is smaller than the file, and it reads nothing. The connection itself answers pings.
+    let unread = browser.request("GET", "/pkg/large", &[], "").await;
+    assert_eq!(unread.status(), 200);
+    let _ = tokio::time::timeout(Duration::from_secs(30), browser.connection)
+        .await
+        .expect("the server closes the connection");
+    // A client that reads gets all of it.
+    assert_eq!(Http2::connect(&server, &trusted).await.get("/pkg/large").await.1.len(), 16 << 20);
 }
 
 async fn until(condition: impl AsyncFn() -> bool) {
@@ -241,11 +293,11 @@ async fn until(condition: impl AsyncFn() -> bool) {
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    panic!("it never came true");
+    panic!("the condition did not become true in 15 seconds");
 }
 
 #[test]
-fn what_cannot_be_used_is_one_clear_line() {
+fn unusable_certificate_or_key_is_reported_in_one_line() {
     let folder = tempfile::tempdir().unwrap();
     let fails = |hint: &str| {
         let mut command: Command = setup(folder.path()).command();
@@ -258,7 +310,7 @@ fn what_cannot_be_used_is_one_clear_line() {
     certificate(folder.path());
     std::fs::write(folder.path().join("key.pem"), "").unwrap();
     fails("key.pem");
-    // A key of another certificate.
+    // The key of a different certificate.
     let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     std::fs::write(folder.path().join("key.pem"), other.signing_key.serialize_pem()).unwrap();
     fails("key.pem");

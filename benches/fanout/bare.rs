@@ -1,5 +1,5 @@
-//! The floor: a server that is nothing but `send()`. Whatever a client says goes to everyone, as it came; no
-//! rooms, no JSON, no second thread.
+//! Baseline: the least that any server must do. It sends each received text to all clients unchanged, with `send()` and
+//! without rooms, JSON or a second thread.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -10,7 +10,7 @@ use rustix::event::epoll;
 use super::socket;
 use crate::Outcome;
 
-/// Serves until it is killed; `gather`: so many messages in each `send()`.
+/// Serves until killed. Batches `gather` messages into each `send()`.
 pub(crate) fn serve(gather: usize) -> Outcome<()> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     println!("listening on {}", listener.local_addr()?);
@@ -61,7 +61,7 @@ struct Client {
     unread: Vec<u8>,
 }
 
-/// Answers an upgrade; the clients here do not check how.
+/// Answers an upgrade request. The accept key is left out, because the load does not check it.
 fn upgrade(mut stream: TcpStream) -> Outcome<TcpStream> {
     stream.set_nodelay(true)?;
     let mut request = [0; 4_096];
@@ -70,7 +70,7 @@ fn upgrade(mut stream: TcpStream) -> Outcome<TcpStream> {
     Ok(stream)
 }
 
-/// Takes the text of a client's first whole frame; its mask is zeros.
+/// Removes the first complete frame and returns its text, which is masked with zeros.
 fn take_text(unread: &mut Vec<u8>) -> Option<Vec<u8>> {
     const MASK: usize = 4;
     let (_, size) = socket::next(unread)?;

@@ -1,4 +1,5 @@
-//! The load: many clients on one thread, some of whom speak at a fixed rate, whatever the server does.
+//! The load generator: many clients on one thread. It is an open loop: messages are sent at a fixed rate, however slow the
+//! server is.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -14,18 +15,18 @@ use super::socket::{self, Frame};
 use super::subject::Subject;
 use crate::Outcome;
 
-/// The length of what is said, in bytes.
+/// Length of a message's text.
 const TEXT_BYTES: usize = 128;
-/// What a text begins with; nothing else in a delivery has it.
+/// First byte of each text, which occurs nowhere else in a delivery.
 const MARK: u8 = b'#';
-/// The digits of a text's number.
+/// Digits of the message number that follows [`MARK`].
 const DIGITS: usize = 10;
-/// At most so much is read at once.
+/// Size of the read buffer, in bytes.
 const BUFFER: usize = 256 * 1024;
-/// Latencies up to a minute, in microseconds, with three digits.
+/// Upper end of the latency histogram: one minute.
 const LONGEST_MICROS: u64 = 60_000_000;
 
-/// Clients in rooms.
+/// A set of rooms, each with the same number of clients.
 pub(crate) struct Load {
     subject: Subject,
     poll: OwnedFd,
@@ -33,36 +34,37 @@ pub(crate) struct Load {
     rooms: Vec<Room>,
     buffer: Vec<u8>,
     begin: Instant,
-    said: u64,
+    sent: u64,
     delivered: u64,
-    /// Latencies since [`Load::forget_latencies`], in microseconds, from when a message was due.
+    /// Latencies since [`Load::reset_latencies`], in microseconds, measured from the time a message was due (so that
+    /// coordinated omission does not hide delays).
     latencies: Histogram<u64>,
 }
 
 struct Client {
     stream: TcpStream,
-    /// The beginning of a frame that has not come whole.
+    /// The incomplete frame at the end of the last read.
     rest: Vec<u8>,
     room: usize,
-    /// The number of the last message heard.
-    heard: u64,
-    /// The place of the last message, as the server counts.
-    place: Option<u64>,
+    /// Number of the last message received.
+    last_number: u64,
+    /// The server's sequence number of the last message, if it assigns them.
+    seq: Option<u64>,
 }
 
 struct Room {
     name: String,
     size: u64,
-    /// The client that speaks.
-    speaker: usize,
-    /// When each message was due, in nanoseconds since the beginning.
+    /// Index of the client that sends.
+    sender: usize,
+    /// The time each message was due, in nanoseconds since `begin`.
     due: Vec<u64>,
-    /// What the speaker could not write yet.
+    /// Bytes that the sender's socket did not accept yet.
     unwritten: Vec<u8>,
 }
 
 impl Load {
-    /// So many rooms with so many clients each; one of each room speaks.
+    /// Connects `clients` clients to each of `rooms` rooms. The last client of each room sends.
     pub(crate) fn enter(subject: Subject, address: SocketAddr, rooms: usize, clients: usize) -> Outcome<Self> {
         let mut load = Self {
             subject,
@@ -71,7 +73,7 @@ impl Load {
             rooms: Vec::with_capacity(rooms),
             buffer: vec![0; BUFFER],
             begin: Instant::now(),
-            said: 0,
+            sent: 0,
             delivered: 0,
             latencies: Histogram::new_with_max(LONGEST_MICROS, 3)?,
         };
@@ -80,102 +82,100 @@ impl Load {
             for _ in 0..clients {
                 load.add_client(address, room, &name)?;
             }
-            let (speaker, size) = (load.clients.len() - 1, clients as u64);
-            load.rooms.push(Room { name, size, speaker, due: Vec::new(), unwritten: Vec::new() });
+            let (sender, size) = (load.clients.len() - 1, clients as u64);
+            load.rooms.push(Room { name, size, sender, due: Vec::new(), unwritten: Vec::new() });
         }
         Ok(load)
     }
 
     fn add_client(&mut self, address: SocketAddr, room: usize, name: &str) -> Outcome<()> {
         let (mut stream, mut rest) = socket::open(address, self.subject.path())?;
-        for exchange in self.subject.enter(name) {
-            if let Some(say) = exchange.say {
-                let mut frame = Vec::new();
-                socket::write_text(&mut frame, &say);
-                stream.write_all(&frame)?;
+        for step in self.subject.enter(name) {
+            if let Some(text) = step.send {
+                socket::send_text(&mut stream, &text)?;
             }
-            socket::wait_for(&mut stream, &mut rest, exchange.until)?;
+            socket::wait_for(&mut stream, &mut rest, step.until)?;
         }
         stream.set_nonblocking(true)?;
         epoll::add(&self.poll, &stream, EventData::new_u64(self.clients.len() as u64), EventFlags::IN)?;
-        self.clients.push(Client { stream, rest, room, heard: 0, place: None });
+        self.clients.push(Client { stream, rest, room, last_number: 0, seq: None });
         Ok(())
     }
 
-    /// How many messages were said.
-    pub(crate) fn said(&self) -> u64 {
-        self.said
+    /// Messages sent so far.
+    pub(crate) fn sent(&self) -> u64 {
+        self.sent
     }
 
-    /// How many deliveries came.
+    /// Deliveries received so far.
     pub(crate) fn delivered(&self) -> u64 {
         self.delivered
     }
 
-    /// How many deliveries are still due.
+    /// Deliveries not received yet.
     pub(crate) fn missing(&self) -> u64 {
         self.rooms.iter().map(|room| room.due.len() as u64 * room.size).sum::<u64>() - self.delivered
     }
 
-    /// The latency below which this share of deliveries lies.
+    /// Latency at this quantile (0 to 1), in milliseconds.
     pub(crate) fn latency_ms(&self, share: f64) -> f64 {
         self.latencies.value_at_quantile(share) as f64 / 1_000.0
     }
 
-    /// Begins to measure latencies anew.
-    pub(crate) fn forget_latencies(&mut self) {
+    /// Discards the latencies recorded so far.
+    pub(crate) fn reset_latencies(&mut self) {
         self.latencies.reset();
     }
 
-    /// Says so many messages a second, in all rooms together, for so long. `gather`: what comes within so long is
-    /// read together.
-    pub(crate) fn speak(&mut self, rate: u64, during: Duration, gather: Duration) -> Outcome<()> {
+    /// Sends `rate` messages per second, over all rooms together. Reads at most once per `gather`, so that a load under
+    /// overload spends less on system calls; zero reads at once.
+    pub(crate) fn send_at_rate(&mut self, rate: u64, during: Duration, gather: Duration) -> Outcome<()> {
         let (begin, pause) = (Instant::now(), Duration::from_secs(1) / u32::try_from(rate)?);
         let end = begin + during;
-        let (mut due, mut listen_at) = (begin, begin);
+        let (mut due, mut receive_at) = (begin, begin);
         loop {
             let now = Instant::now();
             while due <= now && due < end {
-                self.say(due);
+                self.queue(due);
                 due += pause;
             }
-            self.write()?;
+            self.flush()?;
             if now >= end {
                 return Ok(());
             }
             let next = due.min(end).saturating_duration_since(Instant::now());
-            if now < listen_at {
-                std::thread::sleep(next.min(listen_at - now));
+            if now < receive_at {
+                std::thread::sleep(next.min(receive_at - now));
             } else {
-                self.listen(next)?;
-                listen_at = Instant::now() + gather;
+                self.receive(next)?;
+                receive_at = Instant::now() + gather;
             }
         }
     }
 
-    /// Listens until everything that was said has reached everyone, or until the time is up.
+    /// Receives until every delivery has arrived or the time is up.
     pub(crate) fn drain(&mut self, within: Duration) -> Outcome<()> {
         let end = Instant::now() + within;
         while self.missing() > 0 && Instant::now() < end {
-            self.write()?;
-            self.listen(Duration::from_millis(1))?;
+            self.flush()?;
+            self.receive(Duration::from_millis(1))?;
         }
         Ok(())
     }
 
-    /// Merely listens, so that heartbeats are answered.
+    /// Sends no messages, but answers heartbeats.
     pub(crate) fn idle(&mut self, during: Duration) -> Outcome<()> {
         let end = Instant::now() + during;
         while Instant::now() < end {
-            self.listen(Duration::from_millis(100))?;
+            self.receive(Duration::from_millis(100))?;
         }
         Ok(())
     }
 
-    fn say(&mut self, due: Instant) {
+    fn queue(&mut self, due: Instant) {
         let count = self.rooms.len() as u64;
-        let room = &mut self.rooms[(self.said % count) as usize];
-        self.said += 1;
+        let room = &mut self.rooms[(self.sent % count) as usize];
+        self.sent += 1;
         room.due.push(due.saturating_duration_since(self.begin).as_nanos() as u64);
         let number = room.due.len() as u64;
         let mut text = format!("{}{number:0DIGITS$} ", char::from(MARK));
@@ -184,14 +184,14 @@ impl Load {
         socket::write_text(&mut room.unwritten, &self.subject.post(&room.name, number, &text));
     }
 
-    fn write(&mut self) -> Outcome<()> {
+    fn flush(&mut self) -> Outcome<()> {
         for room in &mut self.rooms {
-            write_unwritten(&mut self.clients[room.speaker].stream, &mut room.unwritten)?;
+            write_available(&mut self.clients[room.sender].stream, &mut room.unwritten)?;
         }
         Ok(())
     }
 
-    fn listen(&mut self, at_most: Duration) -> Outcome<()> {
+    fn receive(&mut self, at_most: Duration) -> Outcome<()> {
         let mut events = Vec::with_capacity(1_024);
         let timeout = Timespec { tv_sec: at_most.as_secs() as i64, tv_nsec: at_most.subsec_nanos().into() };
         epoll::wait(&self.poll, spare_capacity(&mut events), Some(&timeout))?;
@@ -202,7 +202,7 @@ impl Load {
         Ok(())
     }
 
-    /// Reads what came for a client. What does not fit is announced again.
+    /// Reads once from a client. Epoll is level-triggered, so bytes that do not fit are reported again.
     fn read(&mut self, index: usize) -> Outcome<()> {
         let client = &mut self.clients[index];
         let kept = client.rest.len();
@@ -220,16 +220,16 @@ impl Load {
         let mut at = 0;
         while let Some((frame, size)) = socket::next(&self.buffer[at..length]) {
             match frame {
-                Frame::Text(text) if text.starts_with(self.subject.delivery()) => {
+                Frame::Text(text) if text.starts_with(self.subject.delivery_prefix()) => {
                     let number = client
-                        .take(text, self.subject.place())
+                        .take(text, self.subject.seq_prefix())
                         .map_err(|fault| format!("client {index} {fault}: {}", String::from_utf8_lossy(text)))?;
                     let due =
-                        *self.rooms[client.room].due.get(number as usize - 1).ok_or("a message that nobody said")?;
+                        *self.rooms[client.room].due.get(number as usize - 1).ok_or("a message that was never sent")?;
                     self.delivered += 1;
                     self.latencies.saturating_record(now.saturating_sub(due) / 1_000);
                 }
-                Frame::Text(text) if text.starts_with(self.subject.refusal()) => {
+                Frame::Text(text) if text.starts_with(self.subject.error_prefix()) => {
                     return Err(format!("refused: {}", String::from_utf8_lossy(text)).into());
                 }
                 Frame::Text(text) => {
@@ -258,21 +258,21 @@ impl Load {
 }
 
 impl Client {
-    /// Takes a delivery, which must be the one after the last, and returns its number.
-    fn take(&mut self, delivery: &[u8], place: Option<&[u8]>) -> Result<u64, String> {
+    /// Checks that a delivery directly follows the last one, and returns its number.
+    fn take(&mut self, delivery: &[u8], seq: Option<&[u8]>) -> Result<u64, String> {
         let digits = memchr::memchr(MARK, delivery).and_then(|at| delivery.get(at + 1..at + 1 + DIGITS));
         let number = digits.map(read_number).ok_or("got a delivery without a number")?;
-        if number != self.heard + 1 {
-            return Err(format!("got message {number} after {}", self.heard));
+        if number != self.last_number + 1 {
+            return Err(format!("got message {number} after {}", self.last_number));
         }
-        self.heard = number;
-        if let Some(before) = place {
-            let at = memchr::memmem::find(delivery, before).ok_or("got a delivery without a place")?;
-            let place = read_number(&delivery[at + before.len()..]);
-            if self.place.is_some_and(|last| place != last + 1) {
-                return Err(format!("got place {place} after {:?}", self.place));
+        self.last_number = number;
+        if let Some(before) = seq {
+            let at = memchr::memmem::find(delivery, before).ok_or("got a delivery without a sequence number")?;
+            let seq = read_number(&delivery[at + before.len()..]);
+            if self.seq.is_some_and(|last| seq != last + 1) {
+                return Err(format!("got sequence number {seq} after {:?}", self.seq));
             }
-            self.place = Some(place);
+            self.seq = Some(seq);
         }
         Ok(number)
     }
@@ -283,7 +283,7 @@ fn read_number(bytes: &[u8]) -> u64 {
     digits.fold(0, |number, digit| number * 10 + u64::from(digit - b'0'))
 }
 
-fn write_unwritten(stream: &mut TcpStream, bytes: &mut Vec<u8>) -> Outcome<()> {
+fn write_available(stream: &mut TcpStream, bytes: &mut Vec<u8>) -> Outcome<()> {
     while !bytes.is_empty() {
         match stream.write(bytes) {
             Ok(written) => drop(bytes.drain(..written)),

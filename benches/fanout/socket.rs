@@ -1,5 +1,5 @@
-//! The client's side of a WebSocket (RFC 6455), as cheap as can be: a load generator must do less work than
-//! the server it measures. It trusts the server; whether that keeps to the RFC is for the tests.
+//! A minimal WebSocket client (RFC 6455). It does as little work as possible, because a load generator must do less than
+//! the server it measures. It does not validate what the server sends; the tests check conformance.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -7,38 +7,34 @@ use std::time::Duration;
 
 use crate::Outcome;
 
-/// No answer takes longer while a client enters.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Read timeout while a client joins.
+const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A frame's kind.
+// Opcodes of RFC 6455, section 5.2.
 const TEXT: u8 = 0x1;
 const CLOSE: u8 = 0x8;
 const PING: u8 = 0x9;
 const PONG: u8 = 0xa;
 
-/// What the server said.
+/// A frame from the server.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Frame<'a> {
-    /// Text.
+    /// A text frame's payload.
     Text(&'a [u8]),
-    /// A ping, to be answered with the same bytes.
+    /// A ping's payload, to be echoed in a pong.
     Ping(&'a [u8]),
-    /// It closes.
+    /// The server closes the connection.
     Close,
-    /// Nothing of interest.
+    /// Any other opcode; ignored.
     Other,
 }
 
-/// Opens a WebSocket. What came behind the answer's head is in the second.
+/// Opens a WebSocket. Also returns the bytes received after the head of the response.
 pub(crate) fn open(address: SocketAddr, path: &str) -> Outcome<(TcpStream, Vec<u8>)> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    let request = format!(
-        "GET {path} HTTP/1.1\r\nHost: {address}\r\nOrigin: http://{address}\r\nConnection: Upgrade\r\n\
-         Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: bm9vbSBpcyBtZWFzdXJlZA==\r\n\r\n"
-    );
-    stream.write_all(request.as_bytes())?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.write_all(upgrade_request(address, path).as_bytes())?;
     let mut answer = Vec::new();
     let end = loop {
         if let Some(at) = memchr::memmem::find(&answer, b"\r\n\r\n") {
@@ -52,7 +48,22 @@ pub(crate) fn open(address: SocketAddr, path: &str) -> Outcome<(TcpStream, Vec<u
     Ok((stream, answer.split_off(end)))
 }
 
-/// Reads until a text frame holds `wanted`; the frames up to it are taken out of `waiting`.
+/// The request that opens a WebSocket.
+pub(crate) fn upgrade_request(address: SocketAddr, path: &str) -> String {
+    format!(
+        "GET {path} HTTP/1.1\r\nHost: {address}\r\nOrigin: http://{address}\r\nConnection: Upgrade\r\n\
+         Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: bm9vbSBpcyBtZWFzdXJlZA==\r\n\r\n"
+    )
+}
+
+/// Sends a text frame.
+pub(crate) fn send_text(stream: &mut TcpStream, text: &str) -> Outcome<()> {
+    let mut frame = Vec::new();
+    write_text(&mut frame, text);
+    Ok(stream.write_all(&frame)?)
+}
+
+/// Reads until a text frame contains `wanted`, and removes it and all frames before it from `waiting`.
 pub(crate) fn wait_for(stream: &mut TcpStream, waiting: &mut Vec<u8>, wanted: &str) -> Outcome<()> {
     loop {
         let (mut at, mut found) = (0, false);
@@ -73,7 +84,7 @@ pub(crate) fn wait_for(stream: &mut TcpStream, waiting: &mut Vec<u8>, wanted: &s
     }
 }
 
-/// The first whole frame in `bytes`, and its length with its head.
+/// Parses the first complete frame in `bytes`. Returns it with its length including the header.
 pub(crate) fn next(bytes: &[u8]) -> Option<(Frame<'_>, usize)> {
     let (kind, short) = (bytes.first()? & 0xf, bytes.get(1)? & 0x7f);
     let (head, length) = match short {
@@ -91,12 +102,12 @@ pub(crate) fn next(bytes: &[u8]) -> Option<(Frame<'_>, usize)> {
     Some((frame, head + length))
 }
 
-/// Adds a text frame to `bytes`, masked as clients must; a mask of zeros leaves the text as it is.
+/// Appends a text frame to `bytes`. Clients must mask (RFC 6455, section 5.3); a mask of zeros leaves the text unchanged.
 pub(crate) fn write_text(bytes: &mut Vec<u8>, text: &str) {
     write(bytes, TEXT, text.as_bytes());
 }
 
-/// Adds the answer to a ping.
+/// Appends a pong to `bytes`.
 pub(crate) fn write_pong(bytes: &mut Vec<u8>, payload: &[u8]) {
     write(bytes, PONG, payload);
 }
@@ -122,7 +133,7 @@ fn read_some(stream: &mut TcpStream, into: &mut Vec<u8>) -> Outcome<()> {
             into.extend(&buffer[..length]);
             Ok(())
         }
-        Err(error) if error.kind() == ErrorKind::WouldBlock => Err("no answer".into()),
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Err("timed out waiting for the server".into()),
         Err(error) => Err(error.into()),
     }
 }

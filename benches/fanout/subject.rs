@@ -1,4 +1,4 @@
-//! The servers: how each is started, and what its clients say.
+//! The servers under test: how each is started, and the messages of its clients.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -7,44 +7,47 @@ use serde::{Deserialize, Serialize};
 
 use crate::Outcome;
 use crate::machine::{node, peers, target};
-use crate::server::{Server, noom_in, start};
+use crate::server::{self, Server, noom_in, start};
 
-/// The argument that makes this program the bare server, without its dashes.
+/// The argument that makes this program the bare server, without the dashes.
 pub(crate) const BARE_SERVER: &str = "bare-server";
 
-/// A server that is measured.
+/// A server under test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Subject {
-    /// Noom, with everything on; limits on rates and connections are raised.
+    /// Noom with all features on; rate and connection limits are raised.
     Noom,
-    /// Socket.IO on Node.
+    /// Another build of Noom, which `NOOM_BENCH_AGAINST` names.
+    OtherNoom,
+    /// Socket.IO on Node.js.
     SocketIo,
-    /// The package `ws` on Node, with rooms of one's own.
+    /// The npm package `ws` on Node.js, with hand-written rooms.
     Ws,
-    /// Bun's built-in publish and subscribe, which is µWebSockets.
+    /// Bun's built-in publish/subscribe, which is µWebSockets.
     Bun,
-    /// Socket.IO's protocol in Rust.
+    /// The Socket.IO protocol in Rust.
     Socketioxide,
-    /// No server at all: a loop of `send()`, the floor.
+    /// The baseline: a loop of `send()` without any server logic.
     Bare,
-    /// The same, with 16 messages in each `send()`.
+    /// The baseline with 16 messages in each `send()`.
     BareGathered,
 }
 
-/// How a client enters a room: what it says, and what the server says when that is done.
-pub(crate) struct Exchange {
-    /// What the client says, if it is its turn.
-    pub(crate) say: Option<String>,
-    /// Part of the frame that is waited for.
+/// One step of joining a room.
+pub(crate) struct JoinStep {
+    /// Text to send first, if any.
+    pub(crate) send: Option<String>,
+    /// Substring of the frame that completes the step.
     pub(crate) until: &'static str,
 }
 
 impl Subject {
-    /// What people call it.
+    /// Name in tables and logs.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Noom => "Noom",
+            Self::OtherNoom => "Noom, other build",
             Self::SocketIo => "socket.io",
             Self::Ws => "ws",
             Self::Bun => "Bun",
@@ -54,7 +57,7 @@ impl Subject {
         }
     }
 
-    /// Starts it and waits until it listens. Noom keeps its data in `data`.
+    /// Starts the server and waits until it listens. Noom stores its data in `data`.
     pub(crate) fn start(self, data: &Path) -> Outcome<Server> {
         let on_node = |file: &str| {
             let mut command = Command::new(node());
@@ -67,7 +70,8 @@ impl Subject {
             Ok(command)
         };
         start(match self {
-            Self::Noom => noom_in(data),
+            Self::Noom => noom_in(&server::noom(), data),
+            Self::OtherNoom => noom_in(&server::other_noom().ok_or("no other build is named")?, data),
             Self::SocketIo => on_node("socketio.js"),
             Self::Ws => on_node("ws.js"),
             Self::Bun => {
@@ -81,39 +85,39 @@ impl Subject {
         })
     }
 
-    /// Where its WebSocket is.
+    /// Path of the WebSocket endpoint.
     pub(crate) fn path(self) -> &'static str {
         match self {
-            Self::Noom => "/ws",
+            Self::Noom | Self::OtherNoom => "/ws",
             Self::SocketIo | Self::Socketioxide => "/socket.io/?EIO=4&transport=websocket",
             _ => "/",
         }
     }
 
-    /// How a client enters a room after the upgrade.
-    pub(crate) fn enter(self, room: &str) -> Vec<Exchange> {
-        let then = |say: String, until| Exchange { say: Some(say), until };
+    /// The steps that join a room after the upgrade.
+    pub(crate) fn enter(self, room: &str) -> Vec<JoinStep> {
+        let step = |send: String, until| JoinStep { send: Some(send), until };
         match self {
-            Self::Noom => vec![
-                then(r#"{"type":"hello","payload":{"protocol":1},"id":1}"#.into(), r#""id":1}"#),
-                then(format!(r#"{{"type":"enter_room","payload":{{"room":"{room}"}},"id":2}}"#), r#""id":2}"#),
+            Self::Noom | Self::OtherNoom => vec![
+                step(r#"{"type":"hello","payload":{"protocol":1},"id":1}"#.into(), r#""id":1}"#),
+                step(format!(r#"{{"type":"enter_room","payload":{{"room":"{room}"}},"id":2}}"#), r#""id":2}"#),
             ],
             Self::SocketIo | Self::Socketioxide => vec![
-                Exchange { say: None, until: "0{" },
-                then("40".into(), "40{"),
-                then(format!(r#"420["enter_room",{{"room":"{room}"}}]"#), "430["),
+                JoinStep { send: None, until: "0{" },
+                step("40".into(), "40{"),
+                step(format!(r#"420["enter_room",{{"room":"{room}"}}]"#), "430["),
             ],
             Self::Ws | Self::Bun => {
-                vec![then(format!(r#"{{"type":"enter_room","payload":{{"room":"{room}"}}}}"#), r#""ack""#)]
+                vec![step(format!(r#"{{"type":"enter_room","payload":{{"room":"{room}"}}}}"#), r#""ack""#)]
             }
             Self::Bare | Self::BareGathered => Vec::new(),
         }
     }
 
-    /// What a client says to say something. Noom wants each message to have a key of its own.
+    /// The frame that posts a message. Noom requires a unique key per message.
     pub(crate) fn post(self, room: &str, number: u64, text: &str) -> String {
         match self {
-            Self::Noom => format!(
+            Self::Noom | Self::OtherNoom => format!(
                 r#"{{"type":"new_message","payload":{{"room":"{room}","key":"00000000-0000-4000-8000-{number:012x}","text":"{text}"}}}}"#
             ),
             Self::SocketIo | Self::Socketioxide => {
@@ -126,32 +130,32 @@ impl Subject {
         }
     }
 
-    /// What every delivery begins with.
-    pub(crate) fn delivery(self) -> &'static [u8] {
+    /// The bytes that every delivery begins with.
+    pub(crate) fn delivery_prefix(self) -> &'static [u8] {
         match self {
-            Self::Noom | Self::Ws | Self::Bun => br#"{"type":"new_message""#,
+            Self::Noom | Self::OtherNoom | Self::Ws | Self::Bun => br#"{"type":"new_message""#,
             Self::SocketIo | Self::Socketioxide => br#"42["new_message""#,
             Self::Bare | Self::BareGathered => b"#",
         }
     }
 
-    /// What stands before a delivery's place in the room, where the server gives it one.
-    pub(crate) fn place(self) -> Option<&'static [u8]> {
-        (self == Self::Noom).then_some(br#""seq":"#)
+    /// The bytes before a delivery's sequence number, for servers that assign one.
+    pub(crate) fn seq_prefix(self) -> Option<&'static [u8]> {
+        matches!(self, Self::Noom | Self::OtherNoom).then_some(br#""seq":"#)
     }
 
-    /// The text that must be answered with another, or the connection is given up.
+    /// The heartbeat text and its answer, for servers that require one.
     pub(crate) fn heartbeat(self) -> Option<(&'static [u8], &'static str)> {
         matches!(self, Self::SocketIo | Self::Socketioxide).then_some((b"2", "3"))
     }
 
-    /// What a refusal begins with.
-    pub(crate) fn refusal(self) -> &'static [u8] {
+    /// The bytes that an error frame begins with.
+    pub(crate) fn error_prefix(self) -> &'static [u8] {
         br#"{"type":"error""#
     }
 }
 
-/// Bun's program, from the package of this machine's kind.
+/// Finds the Bun binary in the npm package for this architecture.
 fn bun() -> Outcome<PathBuf> {
     let folders = std::fs::read_dir(peers().join("node_modules/@oven")).map_err(|_| "Bun is not installed")?;
     let programs = folders.filter_map(|folder| Some(folder.ok()?.path().join("bin/bun")));

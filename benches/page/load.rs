@@ -1,4 +1,5 @@
-//! Pages asked for over connections that stay open, each as soon as the one before has come.
+//! The HTTP load generator: keep-alive connections that each request the page again as soon as it has arrived (closed
+//! loop).
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -7,10 +8,10 @@ use std::time::Duration;
 
 use crate::Outcome;
 
-/// So many ask at once.
+/// Concurrent connections.
 const CONNECTIONS: usize = 8;
 
-/// Pages that came and their bytes; the load goes on until it is dropped.
+/// Counters shared by the load's threads.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
     pages: AtomicU64,
@@ -19,13 +20,13 @@ pub(crate) struct Counts {
 }
 
 impl Counts {
-    /// Pages and bytes up to now.
+    /// Pages and bytes received so far.
     pub(crate) fn now(&self) -> (u64, u64) {
         (self.pages.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
     }
 }
 
-/// Asks for a page all the time while `measure` runs.
+/// Keeps requesting a page on all connections while `measure` runs.
 pub(crate) fn under_load<T>(
     address: SocketAddr,
     path: &str,
@@ -34,7 +35,7 @@ pub(crate) fn under_load<T>(
     let counts = Counts::default();
     std::thread::scope(|scope| {
         let clients: Vec<_> = (0..CONNECTIONS)
-            .map(|_| scope.spawn(|| ask_on(address, path, &counts).map_err(|error| error.to_string())))
+            .map(|_| scope.spawn(|| request_loop(address, path, &counts).map_err(|error| error.to_string())))
             .collect();
         let measured = measure(&counts);
         counts.stop.store(true, Ordering::Relaxed);
@@ -45,22 +46,22 @@ pub(crate) fn under_load<T>(
     })
 }
 
-/// Asks once.
-pub(crate) fn ask(address: SocketAddr, path: &str) -> Outcome<String> {
+/// Requests a page once and returns the body.
+pub(crate) fn get(address: SocketAddr, path: &str) -> Outcome<String> {
     let mut stream = connect(address)?;
     let mut buffer = Vec::new();
-    ask_over(&mut stream, address, path, &mut buffer)?;
+    get_over(&mut stream, address, path, &mut buffer)?;
     let text = String::from_utf8_lossy(&buffer);
     let (head, body) = text.split_once("\r\n\r\n").ok_or("no head")?;
     let is_chunked = head.to_ascii_lowercase().contains("transfer-encoding: chunked");
     Ok(if is_chunked { unchunk(body) } else { body.to_owned() })
 }
 
-fn ask_on(address: SocketAddr, path: &str, counts: &Counts) -> Outcome<()> {
+fn request_loop(address: SocketAddr, path: &str, counts: &Counts) -> Outcome<()> {
     let mut stream = connect(address)?;
     let mut buffer = Vec::new();
     while !counts.stop.load(Ordering::Relaxed) {
-        ask_over(&mut stream, address, path, &mut buffer)?;
+        get_over(&mut stream, address, path, &mut buffer)?;
         counts.pages.fetch_add(1, Ordering::Relaxed);
         counts.bytes.fetch_add(buffer.len() as u64, Ordering::Relaxed);
     }
@@ -74,8 +75,8 @@ fn connect(address: SocketAddr) -> Outcome<TcpStream> {
     Ok(stream)
 }
 
-/// Asks and reads the whole answer, head and all.
-fn ask_over(stream: &mut TcpStream, address: SocketAddr, path: &str, answer: &mut Vec<u8>) -> Outcome<()> {
+/// Sends one request and reads the complete response, header included.
+fn get_over(stream: &mut TcpStream, address: SocketAddr, path: &str, answer: &mut Vec<u8>) -> Outcome<()> {
     write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nAccept: text/html\r\nAccept-Language: en\r\n\r\n")?;
     answer.clear();
     let mut part = [0; 64 * 1024];

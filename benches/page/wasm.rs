@@ -1,5 +1,4 @@
-//! What the page's WASM is made of: the code of each crate, by the names that functions have before the last steps of
-//! the build take them away.
+//! Code size of the page's WASM by crate. Reads the name section of the unstripped file, which later build steps remove.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -10,21 +9,21 @@ use wasmparser::{KnownCustom, Name, Parser, Payload, TypeRef};
 
 use crate::Outcome;
 
-/// Stubs that wasm-bindgen reads and removes.
+/// Prefix of the stubs that wasm-bindgen reads and removes.
 const REMOVED: &str = "__wbindgen_describe";
 
-/// The code of one crate, with what was made for its generic functions.
+/// Code size of one crate, including the instances of its generic functions.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct CrateRow {
-    /// Its name.
+    /// Crate name.
     pub(crate) name: String,
-    /// Functions.
+    /// Number of functions.
     pub(crate) functions: u64,
-    /// Bytes, before the build makes them smaller.
+    /// Size in bytes, before `wasm-opt`.
     pub(crate) bytes: u64,
 }
 
-/// The crates in a file, the largest first.
+/// Returns the crates in a WASM file, the largest first.
 pub(crate) fn crates(file: &Path) -> Outcome<Vec<CrateRow>> {
     let wasm = std::fs::read(file)?;
     let (mut names, mut lengths, mut imported) = (HashMap::new(), Vec::new(), 0);
@@ -65,13 +64,13 @@ pub(crate) fn crates(file: &Path) -> Outcome<Vec<CrateRow>> {
     Ok(rows)
 }
 
-/// The first crate that a path names: of `<T as tachys::view::Render>::build` tachys.
+/// Returns the first crate in a path, for example `tachys` in `<T as tachys::view::Render>::build`.
 fn crate_of(path: &str) -> &str {
     let end = path.match_indices("::").map(|(at, _)| at);
     let mut names = end.map(|end| {
         let begin = path[..end].rfind(|c: char| !c.is_ascii_alphanumeric() && c != '_').map_or(0, |at| at + 1);
         &path[begin..end]
     });
-    // Types and parameters begin with a capital; crates do not.
+    // Types and generic parameters begin with a capital letter; crates do not.
     names.find(|name| name.starts_with(|c: char| c.is_ascii_lowercase())).unwrap_or("others")
 }

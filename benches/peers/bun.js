@@ -1,20 +1,20 @@
-// Rooms as Bun has them: topics. The server publishes, so the sender hears it too.
+// Rooms as Bun topics. The server publishes, so the sender receives its own message too.
 const server = Bun.serve({
-  hostname: '127.0.0.1',
+  hostname: "127.0.0.1",
   port: 0,
   fetch(request, server) {
-    return server.upgrade(request) ? undefined : new Response('a WebSocket, please', { status: 426 });
+    return server.upgrade(request) ? undefined : new Response("expected a WebSocket upgrade", { status: 426 });
   },
   websocket: {
     perMessageDeflate: false,
     message(socket, data) {
       const { type, payload } = JSON.parse(data);
-      if (type === 'enter_room') {
+      if (type === "enter_room") {
         socket.subscribe(payload.room);
-        socket.send(JSON.stringify({ type: 'ack', payload: {} }));
-      } else if (type === 'new_message' && socket.isSubscribed(payload.room)) {
+        socket.send(JSON.stringify({ type: "ack", payload: {} }));
+      } else if (type === "new_message" && socket.isSubscribed(payload.room)) {
         const { room, text } = payload;
-        server.publish(room, JSON.stringify({ type: 'new_message', payload: { room, text } }));
+        server.publish(room, JSON.stringify({ type: "new_message", payload: { room, text } }));
       }
     },
   },

@@ -1,4 +1,4 @@
-//! Bars as SVG, readable on a light and on a dark page.
+//! Bar charts as SVG, readable on light and dark pages.
 
 use std::fmt::Write;
 
@@ -10,17 +10,17 @@ const VALUE_WIDTH: f64 = 90.0;
 const ROW_HEIGHT: f64 = 28.0;
 const HEAD_HEIGHT: f64 = 44.0;
 
-/// One bar.
+/// One bar of a chart.
 pub(crate) struct Bar {
-    /// Whose.
+    /// Label.
     pub(crate) name: &'static str,
-    /// How long, with its uncertainty as a line.
+    /// Length of the bar; the interval is drawn as a line.
     pub(crate) value: Interval,
-    /// Whether it stands out.
+    /// Drawn in the accent colour.
     pub(crate) own: bool,
 }
 
-/// Bars from the longest to the shortest; their lengths begin at zero.
+/// Draws bars sorted by length, on a scale that begins at zero.
 pub(crate) fn bars(title: &str, mut bars: Vec<Bar>) -> String {
     bars.sort_by(|one, other| other.value.mean.total_cmp(&one.value.mean));
     let longest = bars.iter().map(|bar| bar.value.high).fold(f64::MIN_POSITIVE, f64::max);
@@ -42,7 +42,7 @@ pub(crate) fn bars(title: &str, mut bars: Vec<Bar>) -> String {
         let top = HEAD_HEIGHT + ROW_HEIGHT * index as f64;
         let (middle, baseline) = (top + 9.0, top + 14.0);
         let (class, end) = (if *own { "own" } else { "other" }, x(value.mean));
-        // Writing to a text cannot fail.
+        // Writing to a `String` cannot fail.
         let _ = writeln!(
             svg,
             "<text x=\"{:.1}\" y=\"{baseline:.1}\" text-anchor=\"end\">{name}</text>\n\
@@ -54,15 +54,15 @@ pub(crate) fn bars(title: &str, mut bars: Vec<Bar>) -> String {
             x(value.low),
             x(value.high),
             x(value.high) + 8.0,
-            short(value.mean),
+            format_number(value.mean),
         );
     }
     svg.push_str("</svg>\n");
     svg
 }
 
-/// A number as people say it.
-pub(crate) fn short(value: f64) -> String {
+/// Formats a number with two to four digits and a unit prefix.
+pub(crate) fn format_number(value: f64) -> String {
     match value {
         1e6.. => format!("{:.2}M", value / 1e6),
         1e4.. => format!("{:.0}k", value / 1e3),

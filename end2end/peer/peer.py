@@ -1,7 +1,7 @@
-"""Somebody in a call who is no browser: aiortc, by PROTOCOL.md alone.
+"""A call participant written with aiortc from PROTOCOL.md, without code of the project.
 
-Usage: peer.py URL ROOM NICKNAME. Joins the call of the room, sends a picture, a tone and a raised hand,
-and prints what it receives, a JSON line a second, until its standard input ends.
+Usage: peer.py URL ROOM NICKNAME. Joins the call of the room, and sends video, a tone and a raised hand. Prints
+a report of what it receives as one JSON line per second, until its standard input ends.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ from websockets.asyncio.client import connect
 
 
 class Picture(MediaStreamTrack):
-    """A grey that changes, 15 times a second."""
+    """A moving pattern at 15 frames per second."""
 
     kind = "video"
 
@@ -47,7 +47,7 @@ class Picture(MediaStreamTrack):
 
 
 class Tone(MediaStreamTrack):
-    """440 Hz."""
+    """A sine wave of 440 Hz."""
 
     kind = "audio"
 
@@ -72,9 +72,9 @@ class Peer:
         self.socket, self.room = socket, room
         self.next_id, self.answers = 0, {}
         self.connections = {}
-        self.received = {"video": 0, "audio": 0, "loudest": 0, "told": [], "left": []}
+        self.received = {"video": 0, "audio": 0, "loudest": 0, "messages": [], "left": []}
 
-    async def ask(self, kind, payload):
+    async def request(self, kind, payload):
         self.next_id += 1
         answer = self.answers[self.next_id] = asyncio.get_running_loop().create_future()
         await self.socket.send(json.dumps({"type": kind, "payload": payload, "id": self.next_id}))
@@ -105,8 +105,8 @@ class Peer:
             channel.send(json.dumps({"type": "hand", "payload": {"on": True}}))
 
         @channel.on("message")
-        def said(text):
-            self.received["told"] = (self.received["told"] + [json.loads(text)["type"]])[-20:]
+        def message(text):
+            self.received["messages"] = (self.received["messages"] + [json.loads(text)["type"]])[-20:]
 
         @connection.on("track")
         def track(track):
@@ -127,7 +127,7 @@ class Peer:
 
     async def describe(self, peer, kind, connection):
         description = {"type": kind, "sdp": connection.localDescription.sdp}
-        await self.ask(kind, {"room": self.room, "peer": peer, "description": description})
+        await self.request(kind, {"room": self.room, "peer": peer, "description": description})
 
     async def handle(self, kind, payload):
         peer = payload.get("peer")
@@ -139,21 +139,21 @@ class Peer:
         elif kind == "answer":
             await self.connection(peer).setRemoteDescription(RTCSessionDescription(**payload["description"]))
         elif kind == "ice" and payload.get("candidate", {}).get("candidate"):
-            told = payload["candidate"]
-            candidate = candidate_from_sdp(told["candidate"].split(":", 1)[1])
-            candidate.sdpMid, candidate.sdpMLineIndex = told.get("sdpMid"), told.get("sdpMLineIndex")
+            init = payload["candidate"]
+            candidate = candidate_from_sdp(init["candidate"].split(":", 1)[1])
+            candidate.sdpMid, candidate.sdpMLineIndex = init.get("sdpMid"), init.get("sdpMLineIndex")
             await self.connection(peer).addIceCandidate(candidate)
         elif kind == "call_left" and peer in self.connections:
             self.received["left"].append(peer)
             await self.connections.pop(peer).close()
 
     async def join(self, nickname):
-        await self.ask("hello", {"protocol": 1})
-        await self.ask("nickname", {"nickname": nickname})
-        await self.ask("enter_room", {"room": self.room})
-        ack = await self.ask("join_call", {"room": self.room})
-        await self.ask("media", {"room": self.room, "audio": True, "video": True, "screen": False})
-        # Whoever comes offers to those who are there.
+        await self.request("hello", {"protocol": 1})
+        await self.request("nickname", {"nickname": nickname})
+        await self.request("enter_room", {"room": self.room})
+        ack = await self.request("join_call", {"room": self.room})
+        await self.request("media", {"room": self.room, "audio": True, "video": True, "screen": False})
+        # The peer that joins sends an offer to each peer in the call.
         for other in ack["peers"]:
             connection = self.connection(other["peer"])
             await connection.setLocalDescription(await connection.createOffer())

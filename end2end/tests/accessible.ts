@@ -1,13 +1,13 @@
-// What axe finds on a page.
+// Accessibility checks with axe.
 import { createRequire } from "node:module";
 import { readFileSync } from "node:fs";
 import { type Page, expect } from "@playwright/test";
 
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
-/** Nothing serious stands between the page and anybody. */
+/** Fails on serious and critical violations. */
 export async function expectAccessible(page: Page) {
-  // Evaluated rather than added as a script, which the page's policy would rightly refuse.
+  // Evaluated, because the page's content security policy blocks an added script.
   await page.evaluate(axe);
   const serious = await page.evaluate(async () => {
     const { violations } = await (window as any).axe.run();

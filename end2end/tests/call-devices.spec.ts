@@ -1,21 +1,27 @@
-// What a call does without devices, or without leave to use them.
+// Calls without devices, or without permission to use them.
 import { chromium } from "@playwright/test";
 import { networkInterfaces } from "node:os";
 import { controls, expectMoving, joinCall, tile, watchCalls } from "./call-support";
-import { Server, enter, expect, isIn, test } from "./support";
+import { Server, enter, expect, waitUntilJoined, test } from "./support";
 
-test("without permission one is told so, and joins to watch and listen", async ({ server, person, launchOptions }) => {
+test("denied permission is explained, and the user joins to watch and listen", async ({
+  server,
+  person,
+  launchOptions,
+}) => {
   const other = await person();
   await enter(other, "garden", "Bob");
   await joinCall(other);
-  const args = launchOptions.args!.filter((argument) => !argument.includes("fake-ui")).concat("--deny-permission-prompts");
+  const args = launchOptions
+    .args!.filter((argument) => !argument.includes("fake-ui"))
+    .concat("--deny-permission-prompts");
   const browser = await chromium.launch({ ...launchOptions, args });
   const page = await (await browser.newContext({ baseURL: server.url })).newPage();
   await watchCalls(page.context());
   await enter(page, "garden", "Ann");
   await page.getByRole("button", { name: "Join call · 1" }).click();
-  await expect(page.getByText("The camera was not allowed")).toBeVisible();
-  await expect(page.getByText("The microphone was not allowed")).toBeVisible();
+  await expect(page.getByText("Camera access is blocked")).toBeVisible();
+  await expect(page.getByText("Microphone access is blocked")).toBeVisible();
   await page.getByRole("button", { name: "Join now" }).click();
   await expect(controls(page)).toBeVisible();
   await expectMoving(page, "Bob");
@@ -23,7 +29,7 @@ test("without permission one is told so, and joins to watch and listen", async (
   await browser.close();
 });
 
-test("without a camera or a microphone one is told so", async ({ server, launchOptions }) => {
+test("missing camera and microphone are explained", async ({ server, launchOptions }) => {
   const args = launchOptions.args!.filter((argument) => !argument.includes("fake-device"));
   const browser = await chromium.launch({ ...launchOptions, args });
   const page = await (await browser.newContext({ baseURL: server.url })).newPage();
@@ -36,8 +42,8 @@ test("without a camera or a microphone one is told so", async ({ server, launchO
   await browser.close();
 });
 
-test("a device that something else uses is said so, and can be tried again", async ({ page }) => {
-  // A browser has no switch for this: its own answer is given in its place.
+test("busy device is explained and can be retried", async ({ page }) => {
+  // Browsers have no switch for a busy device, so getUserMedia is replaced.
   await page.addInitScript(() => {
     const native = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
     (window as any).busy = true;
@@ -46,33 +52,38 @@ test("a device that something else uses is said so, and can be tried again", asy
   });
   await enter(page, "garden", "Ann");
   await page.getByRole("button", { name: "Call", exact: true }).click();
-  await expect(page.getByText("Another program is using the camera")).toBeVisible();
-  await expect(page.getByText("Another program is using the microphone")).toBeVisible();
+  await expect(page.getByText("Another app is using the camera")).toBeVisible();
+  await expect(page.getByText("Another app is using the microphone")).toBeVisible();
   await page.evaluate(() => ((window as any).busy = false));
   await page.getByRole("button", { name: "Turn camera on" }).click();
   await page.getByRole("button", { name: "Unmute" }).click();
-  await expect(page.getByText("Another program")).toHaveCount(0);
+  await expect(page.getByText("Another app")).toHaveCount(0);
   await page.getByRole("button", { name: "Join now" }).click();
   await expect(controls(page)).toBeVisible();
 });
 
-test("on a page that is not secure one is told why there is no camera, and may still join", async ({ person, expectedConsole }) => {
+test("insecure page explains why there is no camera, and the user can join", async ({ person, expectedConsole }) => {
   expectedConsole.push(/Cross-Origin-Opener-Policy header has been ignored/);
-  const address = Object.values(networkInterfaces()).flat().find((entry) => entry?.family === "IPv4" && !entry.internal)?.address;
-  expect(address, "this machine has an address beside loopback").toBeTruthy();
+  const address = Object.values(networkInterfaces())
+    .flat()
+    .find((entry) => entry?.family === "IPv4" && !entry.internal)?.address;
+  expect(address, "the machine has an address besides loopback").toBeTruthy();
   const server = new Server({}, "0.0.0.0");
   await server.start();
   const page = await person({ baseURL: server.url.replace("0.0.0.0", address!) });
   await page.goto("/r/garden");
-  await isIn(page);
+  await waitUntilJoined(page);
   await page.getByRole("button", { name: "Call", exact: true }).click();
-  await expect(page.getByText("to secure pages (https) only").first()).toBeVisible();
+  await expect(page.getByText("only work on secure (https) pages").first()).toBeVisible();
   await page.getByRole("button", { name: "Join now" }).click();
   await expect(controls(page)).toBeVisible();
   await server.remove();
 });
 
-test("what a call needs is fetched with the first call; when that fails one can try again", async ({ page, expectedConsole }) => {
+test("call code is fetched with the first call, and a failed fetch can be retried", async ({
+  page,
+  expectedConsole,
+}) => {
   expectedConsole.push(/Failed to load|net::ERR_FAILED|split/);
   const fetched: string[] = [];
   page.on("request", (request) => fetched.push(request.url()));
@@ -87,7 +98,7 @@ test("what a call needs is fetched with the first call; when that fails one can 
   await expect(page.getByRole("button", { name: "Join now" })).toBeVisible();
 });
 
-test("without script a call says what it needs", async ({ person }) => {
+test("page without script explains that calls need JavaScript", async ({ person }) => {
   const page = await person({ javaScriptEnabled: false });
   await page.goto("/r/garden");
   await expect(page.getByText("Calls need JavaScript.")).toBeVisible();

@@ -1,9 +1,10 @@
-// What tests of calls need to know about connections that the page does not show.
+// Access to the peer connections and devices of a page, and helpers for its call.
 import { type BrowserContext, type Locator, type Page, expect } from "@playwright/test";
+import { enter } from "./support";
 
 type Watched = Window & { peers: RTCPeerConnection[]; opened: MediaStreamTrack[]; forced?: RTCConfiguration };
 
-/** Remembers every connection and every device that pages of this context open. */
+/** Records every peer connection and media track that pages of this context open. `forced` overrides their configuration. */
 export async function watchCalls(context: BrowserContext, forced?: RTCConfiguration) {
   await context.addInitScript((forced) => {
     const watched = window as unknown as Watched & { RTCPeerConnection: typeof RTCPeerConnection };
@@ -16,10 +17,10 @@ export async function watchCalls(context: BrowserContext, forced?: RTCConfigurat
         watched.peers.push(this);
       }
     };
-    // A copy of a track has a light of its own.
-    const copy = MediaStreamTrack.prototype.clone;
+    // A clone keeps the device in use until it is stopped, too.
+    const clone = MediaStreamTrack.prototype.clone;
     MediaStreamTrack.prototype.clone = function () {
-      const track = copy.call(this);
+      const track = clone.call(this);
       watched.opened.push(track);
       return track;
     };
@@ -42,6 +43,14 @@ export async function joinCall(page: Page) {
   await expect(controls(page)).toBeVisible();
 }
 
+/** Lets Ann and Bob enter the same room and its call, one after the other. */
+export async function meetInCall(ann: Page, bob: Page) {
+  await enter(ann, "garden", "Ann");
+  await enter(bob, "garden", "Bob");
+  await joinCall(ann);
+  await joinCall(bob);
+}
+
 export function controls(page: Page): Locator {
   return page.getByRole("toolbar", { name: "Call controls" });
 }
@@ -60,7 +69,7 @@ export function tile(page: Page, name: string): Locator {
 
 type Counts = { frames: number; energy: number; width: number; relayed: boolean };
 
-/** What came in over all connections of a page that are open. */
+/** Totals over all open peer connections of a page. */
 export async function received(page: Page): Promise<Counts> {
   return page.evaluate(async () => {
     const counts = { frames: 0, energy: 0, width: 0, relayed: false };
@@ -83,17 +92,19 @@ export async function received(page: Page): Promise<Counts> {
   });
 }
 
-/** Pictures decoded and sound heard grow from now on. */
+/** Waits until more video frames are decoded and more audio energy is received. */
 export async function expectPictureAndSound(page: Page) {
   const before = await received(page);
   await expect.poll(async () => (await received(page)).frames, { timeout: 30_000 }).toBeGreaterThan(before.frames + 5);
-  // Beeps, not the rounding of silence.
-  await expect.poll(async () => (await received(page)).energy, { timeout: 30_000 }).toBeGreaterThan(before.energy + 0.01);
+  // Above the rounding errors of silence.
+  await expect
+    .poll(async () => (await received(page)).energy, { timeout: 30_000 })
+    .toBeGreaterThan(before.energy + 0.01);
 }
 
-/** The picture in somebody's tile is not the same a moment later. */
+/** Waits until the picture in a tile changes. */
 export async function expectMoving(page: Page, name: string) {
-  const look = () =>
+  const pixels = () =>
     tile(page, name)
       .locator("video")
       .evaluate((video: HTMLVideoElement) => {
@@ -103,21 +114,21 @@ export async function expectMoving(page: Page, name: string) {
         context.drawImage(video, 0, 0, 32, 18);
         return [...context.getImageData(0, 0, 32, 18).data].join();
       });
-  // Not black, as before the first picture.
-  await expect.poll(async () => new Set((await look()).split(",")).size, { timeout: 30_000 }).toBeGreaterThan(4);
-  const before = await look();
-  await expect.poll(look, { timeout: 20_000 }).not.toBe(before);
+  // A tile is black before its first frame.
+  await expect.poll(async () => new Set((await pixels()).split(",")).size, { timeout: 30_000 }).toBeGreaterThan(4);
+  const before = await pixels();
+  await expect.poll(pixels, { timeout: 20_000 }).not.toBe(before);
 }
 
-/** Sound that comes in while one waits, as energy. */
-export async function heardWithin(page: Page, milliseconds: number): Promise<number> {
+/** The audio energy received within this time. */
+export async function energyWithin(page: Page, milliseconds: number): Promise<number> {
   const before = await received(page);
   await page.waitForTimeout(milliseconds);
   return (await received(page)).energy - before.energy;
 }
 
-/** The devices of a page that are in use: whose lights are on. */
-export function inUse(page: Page): Promise<number> {
+/** The number of the page's media tracks that keep a device in use. */
+export function liveTracks(page: Page): Promise<number> {
   return page.evaluate(
     () => (window as unknown as Watched).opened.filter((track) => track.readyState === "live").length,
   );

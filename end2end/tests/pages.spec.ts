@@ -1,14 +1,18 @@
 import { request } from "node:http";
 import { expectAccessible } from "./accessible";
-import { Somebody, enter, expect, isIn, test, texts } from "./support";
+import { ProtocolClient, enter, expect, waitUntilJoined, test, texts } from "./support";
 
 for (const colorScheme of ["light", "dark"] as const) {
   for (const width of [360, 1440]) {
-    test(`both pages are accessible and fit: ${colorScheme}, ${width} px`, async ({ person, server, expectedConsole }) => {
-      // The last page says that it is none.
+    test(`pages are accessible and fit the screen: ${colorScheme}, ${width} px`, async ({
+      person,
+      server,
+      expectedConsole,
+    }) => {
+      // The last page is an error page.
       expectedConsole.push(/status of 400/);
-      const somebody = await Somebody.inRoom(server, "garden", "Bob, with a long name to fit in");
-      await somebody.say("garden", `hello https://noom.example/${"long".repeat(40)}`);
+      const client = await ProtocolClient.inRoom(server, "garden", "Bob, with a long name to fit in");
+      await client.post("garden", `hello https://noom.example/${"long".repeat(40)}`);
       const page = await person({ colorScheme, viewport: { width, height: 740 } });
       await page.goto("/");
       await expect(page.getByRole("link", { name: /garden/ })).toBeVisible();
@@ -25,9 +29,9 @@ for (const colorScheme of ["light", "dark"] as const) {
   }
 }
 
-test("everything can be done with the keyboard alone", async ({ page }) => {
+test("keyboard alone is enough to set a name, enter and post", async ({ page }) => {
   await page.goto("/");
-  // Typing before the page is alive would go into a form that still posts: wait as a reader does.
+  // Before hydration the form would still post: wait until the page is interactive.
   await page.waitForLoadState("networkidle");
   await page.keyboard.press("Tab");
   await expect(page.getByLabel("Your name")).toBeFocused();
@@ -39,7 +43,7 @@ test("everything can be done with the keyboard alone", async ({ page }) => {
   await expect(page.getByRole("textbox", { name: "Room" })).toBeFocused();
   await page.keyboard.type("garden");
   await page.keyboard.press("Enter");
-  await isIn(page);
+  await waitUntilJoined(page);
   await page.getByRole("textbox", { name: "Message" }).focus();
   await page.keyboard.type("hello");
   await page.keyboard.press("Enter");
@@ -47,7 +51,7 @@ test("everything can be done with the keyboard alone", async ({ page }) => {
   await expect(page.getByRole("textbox", { name: "Message" })).toBeFocused();
 });
 
-test("with JavaScript off one takes a name, enters, talks and chooses a language", async ({ person }) => {
+test("page without JavaScript can set a name, enter, post and switch the language", async ({ person }) => {
   const page = await person({ javaScriptEnabled: false });
   await page.goto("/");
   await page.getByLabel("Your name").fill("admin");
@@ -69,9 +73,25 @@ test("with JavaScript off one takes a name, enters, talks and chooses a language
   await expect(texts(page)).toHaveText(["without script\nin two lines"]);
 });
 
-test("with JavaScript off older messages are a link away", async ({ person, server }) => {
-  const somebody = await Somebody.inRoom(server, "garden", "Bob");
-  for (let n = 1; n <= 120; n++) await somebody.say("garden", `message ${n}`);
+test("page without JavaScript shows a refused text as it was typed", async ({ person }) => {
+  const page = await person({ javaScriptEnabled: false });
+  await page.goto("/r/garden");
+  const field = page.getByRole("textbox", { name: "Message" });
+  const text = `\n50%25 off, 100%2541, %41 %FF +&=# </textarea>\n${"long ".repeat(1_000)}`;
+  await field.fill(text);
+  await page.getByRole("button", { name: "Send" }).click();
+  await expect(page.getByText("Messages can have at most 4,000 characters")).toBeVisible();
+  await expect(field).toHaveValue(text);
+  expect(page.url()).not.toContain("long");
+  await field.fill("short");
+  await page.getByRole("button", { name: "Send" }).click();
+  await expect(texts(page)).toHaveText(["short"]);
+  await expect(field).toHaveValue("");
+});
+
+test("page without JavaScript links to older messages", async ({ person, server }) => {
+  const client = await ProtocolClient.inRoom(server, "garden", "Bob");
+  for (let n = 1; n <= 120; n++) await client.post("garden", `message ${n}`);
   const page = await person({ javaScriptEnabled: false });
   await page.goto("/r/garden");
   await expect(page.getByText("message 120", { exact: true })).toBeInViewport();
@@ -80,20 +100,27 @@ test("with JavaScript off older messages are a link away", async ({ person, serv
   await expect(texts(page).last()).toHaveText("message 70");
 });
 
-test("nothing moves while the page comes alive", async ({ person, server }) => {
-  const somebody = await Somebody.inRoom(server, "garden", "Bob");
-  for (let n = 1; n <= 60; n++) await somebody.say("garden", `message ${n}`);
-  for (const viewport of [{ width: 360, height: 740 }, { width: 1440, height: 900 }]) {
+test("hydration causes no layout shift", async ({ person, server }) => {
+  const client = await ProtocolClient.inRoom(server, "garden", "Bob");
+  for (let n = 1; n <= 60; n++) await client.post("garden", `message ${n}`);
+  for (const viewport of [
+    { width: 360, height: 740 },
+    { width: 1440, height: 900 },
+  ]) {
     const page = await person({ viewport });
     for (const path of ["/", "/r/garden"]) {
       await page.addInitScript(() => {
         (window as any).shifts = [];
         new PerformanceObserver((list) => {
-          for (const entry of list.getEntries() as any[]) (window as any).shifts.push([entry.value, entry.sources?.map((source: any) => source.node?.className ?? source.node?.nodeName)]);
+          for (const entry of list.getEntries() as any[])
+            (window as any).shifts.push([
+              entry.value,
+              entry.sources?.map((source: any) => source.node?.className ?? source.node?.nodeName),
+            ]);
         }).observe({ type: "layout-shift", buffered: true });
       });
       await page.goto(path);
-      if (path !== "/") await isIn(page);
+      if (path !== "/") await waitUntilJoined(page);
       await page.waitForTimeout(1_500);
       const shifts: [number, unknown][] = await page.evaluate(() => (window as any).shifts);
       const sum = shifts.reduce((sum, [value]) => sum + value, 0);
@@ -102,7 +129,7 @@ test("nothing moves while the page comes alive", async ({ person, server }) => {
   }
 });
 
-test("the program's files come compressed and are not sent twice", async ({ server }) => {
+test("site files are compressed and not sent again while unchanged", async ({ server }) => {
   const get = (path: string, headers: Record<string, string>) =>
     new Promise<{ status: number; headers: Record<string, any>; bytes: number }>((resolve, reject) => {
       request(server.url + path, { headers }, (response) => {
@@ -113,7 +140,11 @@ test("the program's files come compressed and are not sent twice", async ({ serv
         .on("error", reject)
         .end();
     });
-  for (const [file, type] of [["noom.js", /javascript/], ["noom.wasm", /wasm/], ["noom.css", /css/]] as const) {
+  for (const [file, type] of [
+    ["noom.js", /javascript/],
+    ["noom.wasm", /wasm/],
+    ["noom.css", /css/],
+  ] as const) {
     const plain = await get(`/pkg/${file}`, {});
     expect(plain.status).toBe(200);
     for (const encoding of ["br", "gzip"]) {
@@ -121,21 +152,24 @@ test("the program's files come compressed and are not sent twice", async ({ serv
       expect(packed.headers["content-encoding"]).toBe(encoding);
       expect(packed.headers["content-type"]).toMatch(type);
       expect(packed.bytes).toBeLessThan(plain.bytes);
-      expect(packed.headers["vary"]).toMatch(/accept-encoding/i);
-      const again = await get(`/pkg/${file}`, { "accept-encoding": encoding, "if-modified-since": packed.headers["last-modified"] });
+      expect(packed.headers.vary).toMatch(/accept-encoding/i);
+      const again = await get(`/pkg/${file}`, {
+        "accept-encoding": encoding,
+        "if-modified-since": packed.headers["last-modified"],
+      });
       expect(again.status).toBe(304);
       expect(again.bytes).toBe(0);
     }
   }
 });
 
-test("what was said is painted before the program is there", async ({ page, server }) => {
-  const somebody = await Somebody.inRoom(server, "garden", "Bob");
-  await somebody.say("garden", "hello");
+test("messages are painted before the program is loaded", async ({ page, server }) => {
+  const client = await ProtocolClient.inRoom(server, "garden", "Bob");
+  await client.post("garden", "hello");
   let deliver = () => {};
-  const wanted = new Promise<void>((resolve) => (deliver = resolve));
+  const delivery = new Promise<void>((resolve) => (deliver = resolve));
   await page.route(/\.wasm$/, async (route) => {
-    await wanted;
+    await delivery;
     await route.continue();
   });
   await page.goto("/r/garden", { waitUntil: "commit" });
@@ -144,10 +178,10 @@ test("what was said is painted before the program is there", async ({ page, serv
   await expect.poll(painted).toBe(1);
   await expect(page.locator(".members .you")).toHaveCount(0);
   deliver();
-  await isIn(page);
+  await waitUntilJoined(page);
 });
 
-test("the program is fetched once, early, and never again", async ({ page }) => {
+test("program is preloaded, fetched once and cached", async ({ page }) => {
   const fetched: string[] = [];
   page.on("request", (request) => fetched.push(new URL(request.url()).pathname));
   const entries = () =>
@@ -161,10 +195,10 @@ test("the program is fetched once, early, and never again", async ({ page }) => 
   expect(program.length).toBeGreaterThan(2);
   expect(program).toEqual([...new Set(program)]);
   for (const path of program) expect(path).toMatch(/^\/static\/[0-9a-f]{32}\/pkg\//);
-  // What is known to be needed stands in the head, so that nothing waits for another.
-  const preloaded = await page.locator("link[rel=modulepreload][nonce], link[rel=preload], link[rel=stylesheet]").evaluateAll((links) =>
-    links.map((link) => link.getAttribute("href")),
-  );
+  // The head lists all files of the program, so that they load in parallel.
+  const preloaded = await page
+    .locator("link[rel=modulepreload][nonce], link[rel=preload], link[rel=stylesheet]")
+    .evaluateAll((links) => links.map((link) => link.getAttribute("href")));
   expect(preloaded).toEqual(expect.arrayContaining(program));
 
   await enter(page, "garden");

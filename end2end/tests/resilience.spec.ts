@@ -1,13 +1,17 @@
-// What happens to a page when everything else goes wrong.
+// Recovery of a page from network faults, reloads and upgrades.
 import type { Page } from "@playwright/test";
-import { Cable } from "./cable";
-import { SERVER_GONE, Somebody, enter, expect, isIn, say, test, texts } from "./support";
+import { TcpProxy } from "./tcp-proxy";
+import { SERVER_GONE, ProtocolClient, enter, expect, memberNames, waitUntilJoined, post, test, texts } from "./support";
 
-/** The page has a line about its connection, or not. */
-const notice = (page: Page) => page.getByRole("status").filter({ hasText: /Trying again|Connecting/ });
+/** The notice about a lost connection. */
+const notice = (page: Page) => page.getByRole("status").filter({ hasText: /Reconnecting in|Connecting/ });
 
-/** Stands between a page and the server, frame by frame. */
-async function listen(page: Page, up: (frame: any) => boolean = () => true, down: (frame: any) => any = (frame) => frame) {
+/** Intercepts frames between a page and the server: `up` decides which are forwarded, `down` rewrites the others. */
+async function intercept(
+  page: Page,
+  up: (frame: any) => boolean = () => true,
+  down: (frame: any) => any = (frame) => frame,
+) {
   await page.routeWebSocket("**/ws", (socket) => {
     const server = socket.connectToServer();
     socket.onMessage((text) => {
@@ -17,7 +21,7 @@ async function listen(page: Page, up: (frame: any) => boolean = () => true, down
   });
 }
 
-const kept = (page: Page) =>
+const storedUnsent = (page: Page) =>
   page.evaluate(() => Object.keys(localStorage).filter((name) => name.startsWith("noom.unsent.")).length);
 
 const hide = (page: Page, hidden: boolean) =>
@@ -26,89 +30,90 @@ const hide = (page: Page, hidden: boolean) =>
     document.dispatchEvent(new Event("visibilitychange", { bubbles: true }));
   }, hidden);
 
-test("what was not sent outlives a reload, and is sent once and in order", async ({ page, person }) => {
+test("unsent messages survive a reload and are delivered once and in order", async ({ page, person }) => {
   const other = await person();
   await enter(other, "garden", "Bob");
-  let swallowed = 0;
-  let swallows = true;
-  await listen(page, (frame) => !(frame.type === "new_message" && swallows && ++swallowed));
+  let dropped = 0;
+  let dropping = true;
+  await intercept(page, (frame) => !(frame.type === "new_message" && dropping && ++dropped));
   await enter(page, "garden", "Ann");
-  await say(page, "first");
-  await say(page, "둘째");
-  await expect.poll(() => swallowed).toBe(1);
-  expect(await kept(page)).toBe(2);
+  await post(page, "first");
+  await post(page, "둘째");
+  await expect.poll(() => dropped).toBe(1);
+  expect(await storedUnsent(page)).toBe(2);
   await page.reload();
   await expect(page.getByRole("log").getByText("Sending")).toHaveCount(2);
-  swallows = false;
+  dropping = false;
   await page.reload();
   for (const reader of [page, other]) await expect(texts(reader)).toHaveText(["first", "둘째"]);
   await expect(page.getByRole("log").getByText("Sending")).toHaveCount(0);
-  expect(await kept(page)).toBe(0);
+  expect(await storedUnsent(page)).toBe(0);
 });
 
-test("a message that was stored, and whose answer was lost, is not sent twice after a reload", async ({ page, person }) => {
+test("message whose ack was lost is not stored twice after a reload", async ({ page, person }) => {
   const other = await person();
   await enter(other, "garden", "Bob");
-  let deaf = true;
-  const unheard = (frame: any) => (deaf && (frame.payload.key || frame.type === "new_message") ? { type: "unheard", payload: {} } : frame);
-  await listen(page, () => true, unheard);
+  let losing = true;
+  const loseAnswers = (frame: any) =>
+    losing && (frame.payload.key || frame.type === "new_message") ? { type: "unknown", payload: {} } : frame;
+  await intercept(page, () => true, loseAnswers);
   await enter(page, "garden", "Ann");
-  await say(page, "once");
+  await post(page, "once");
   await expect(texts(other)).toHaveText(["once"]);
-  deaf = false;
+  losing = false;
   await page.reload();
-  await isIn(page);
-  await expect.poll(() => kept(page)).toBe(0);
+  await waitUntilJoined(page);
+  await expect.poll(() => storedUnsent(page)).toBe(0);
   for (const reader of [page, other]) await expect(texts(reader)).toHaveText(["once"]);
 });
 
-test("what is left to say is said after one has left the room", async ({ page, person }) => {
+test("unsent messages are delivered after the user left the room", async ({ page, person }) => {
   const other = await person();
   await enter(other, "garden", "Bob");
-  let swallows = true;
-  await listen(page, (frame) => !(frame.type === "new_message" && swallows));
+  let dropping = true;
+  await intercept(page, (frame) => !(frame.type === "new_message" && dropping));
   await enter(page, "garden", "Ann");
-  await say(page, "one");
-  await say(page, "two");
+  await post(page, "one");
+  await post(page, "two");
   await page.getByRole("link", { name: "All rooms" }).click();
   await expect(page.getByRole("heading", { name: "Noom" })).toBeVisible();
-  swallows = false;
-  // On another page, after a reload.
+  dropping = false;
+  // In the lobby, after a reload.
   await page.reload();
   await expect(texts(other)).toHaveText(["one", "two"]);
-  await expect.poll(() => kept(page)).toBe(0);
+  await expect.poll(() => storedUnsent(page)).toBe(0);
   await expect(other.getByRole("complementary")).not.toContainText("Ann");
 });
 
-test("one sees who writes, until they say it or stop", async ({ page, person, context }) => {
+test("typing notification shows until the message is sent or typing stops", async ({ page, person, context }) => {
   const other = await person();
   await enter(page, "garden", "Ann");
   await enter(other, "garden", "Bob");
   const composer = page.getByRole("textbox", { name: "Message" });
   const devtools = await context.newCDPSession(page);
   await composer.focus();
-  // A syllable that is still being composed is writing, too.
+  // Composing a syllable counts as typing.
   await devtools.send("Input.imeSetComposition", { text: "한", selectionStart: 1, selectionEnd: 1 });
-  await expect(other.getByText(/Ann\S? is writing/)).toBeVisible();
+  await expect(other.getByText(/Ann\S? is typing/)).toBeVisible();
   await devtools.send("Input.insertText", { text: "한" });
   await composer.press("Enter");
   await expect(texts(other)).toHaveText(["한"]);
-  await expect(other.getByText("is writing")).toHaveCount(0);
+  await expect(other.getByText("is typing")).toHaveCount(0);
   await composer.pressSequentially("and");
-  await expect(other.getByText(/Ann\S? is writing/)).toBeVisible();
-  await expect(page.getByText("is writing")).toHaveCount(0);
-  await expect(other.getByText("is writing")).toHaveCount(0, { timeout: 10_000 });
+  await expect(other.getByText(/Ann\S? is typing/)).toBeVisible();
+  await expect(page.getByText("is typing")).toHaveCount(0);
+  await expect(other.getByText("is typing")).toHaveCount(0, { timeout: 10_000 });
 });
 
-test("a page from before an upgrade offers to load anew, and does it unseen when nothing is lost by it", async ({ page }) => {
-  await listen(page, undefined, (frame) => {
+test("outdated page offers a reload, and reloads while hidden when no input is lost", async ({ page }) => {
+  await intercept(page, undefined, (frame) => {
     if (frame.payload.build) frame.payload.build = "0.0.0-another";
     return frame;
   });
   await enter(page, "garden", "Ann");
-  await expect(page.getByText("There is a new version of Noom")).toBeVisible();
+  await expect(page.getByText("A new version of Noom is available")).toBeVisible();
   const mark = () => page.evaluate(() => ((window as any).marked = true));
-  // While the page loads anew there is nothing to look at.
+  // Evaluation fails while the page reloads.
   const isMarked = () => page.evaluate(() => (window as any).marked === true).catch(() => true);
   await mark();
   const composer = page.getByRole("textbox", { name: "Message" });
@@ -120,9 +125,9 @@ test("a page from before an upgrade offers to load anew, and does it unseen when
   await composer.fill("");
   await hide(page, true);
   await expect.poll(isMarked).toBe(false);
-  // Still another build: whatever the reason is, it does not reload for ever.
-  await isIn(page);
-  await expect(page.getByText("There is a new version of Noom")).toBeVisible();
+  // The build still differs: one reload per build prevents a reload loop.
+  await waitUntilJoined(page);
+  await expect(page.getByText("A new version of Noom is available")).toBeVisible();
   await mark();
   await hide(page, true);
   await page.waitForTimeout(500);
@@ -131,54 +136,206 @@ test("a page from before an upgrade offers to load anew, and does it unseen when
   await expect.poll(isMarked).toBe(false);
 });
 
-test("where too much was missed there is a divider, and what is missing comes when one reads there", async ({ person, server, expectedConsole }) => {
+/** A frame as a newer server may send it: each object has another field, each array another element. */
+function extended(json: any): any {
+  if (Array.isArray(json)) return [...json.map(extended), { z: -1 }];
+  if (typeof json !== "object" || json === null) return json;
+  return Object.assign(Object.fromEntries(Object.entries(json).map(([name, value]) => [name, extended(value)])), {
+    x: { y: [1.5, null] },
+  });
+}
+
+test("page understands a server that adds fields, frames and codes", async ({ page, person }) => {
+  const other = await person();
+  await enter(other, "garden", "Bob");
+  const sent: string[] = [];
+  await page.routeWebSocket("**/ws", (socket) => {
+    const server = socket.connectToServer();
+    socket.onMessage((text) => {
+      const frame = JSON.parse(text.toString());
+      sent.push(frame.type);
+      if (frame.payload.text === "close") return void socket.close({ code: 4_444 });
+      if (frame.payload.text !== "refuse") return server.send(text);
+      const payload = { code: "MOON_PHASE", message: "Not tonight.", phase: 3 };
+      socket.send(JSON.stringify({ type: "error", id: frame.id, payload }));
+    });
+    server.onMessage((text) => {
+      const frame = JSON.parse(text.toString());
+      // A kind of entry without a text.
+      if (frame.payload.text === "poll") delete frame.payload.text;
+      socket.send(JSON.stringify({ type: "aurora", payload: { sky: "green" } }));
+      socket.send(JSON.stringify(extended(frame)));
+    });
+  });
+  await enter(page, "garden", "Ann");
+  await expect(memberNames(page)).toHaveText(["Bob", "Ann"]);
+  await post(page, "Hello Bob");
+  await post(other, "poll");
+  await post(other, "Hello Ann");
+  await expect(texts(page)).toHaveText(["Hello Bob", "Hello Ann"]);
+  await expect(page.getByRole("log").getByRole("listitem").nth(-2)).toHaveText(/needs a newer page/);
+  expect(sent.filter((type) => type === "enter_room")).toHaveLength(1);
+  await post(page, "refuse");
+  await expect(page.getByRole("alert")).toContainText("a reason that this page does not know");
+  await post(page, "not blocked");
+  await expect(texts(other)).toHaveText(["Hello Bob", "poll", "Hello Ann", "not blocked"]);
+  await expect(page.getByText("This page is out of date.")).toHaveCount(0);
+  await post(page, "close");
+  await expect(page.getByText("The server closed the connection.")).toBeVisible();
+  await expect(page.getByRole("button", { name: "Reload" })).toBeVisible();
+  await expect(page.getByRole("button", { name: "Reconnect" })).toBeVisible();
+});
+
+test("page that does not understand the server offers to reload", async ({ page }) => {
+  let isStrange = true;
+  await intercept(page, undefined, (frame) => {
+    if (isStrange && frame.payload.resume) delete frame.payload.user;
+    return frame;
+  });
+  await page.goto("/r/garden");
+  await expect(page.getByText("This page is out of date.")).toBeVisible();
+  isStrange = false;
+  await page.getByRole("button", { name: "Reload" }).click();
+  await waitUntilJoined(page);
+  await expect(page.getByText("This page is out of date.")).toHaveCount(0);
+});
+
+test("page that is offline says so and connects when asked", async ({ person, server, expectedConsole }) => {
+  expectedConsole.push(SERVER_GONE);
+  const proxy = await TcpProxy.to(server);
+  const page = await person({ baseURL: proxy.url });
+  await enter(page, "garden", "Ann");
+  proxy.dropTraffic();
+  // The notice may be there only for a moment, because the first attempt follows soon.
+  await page.evaluate(() => {
+    const notice = document.querySelector(".connection")!;
+    (window as any).notices = [];
+    new MutationObserver(() => (window as any).notices.push(notice.textContent)).observe(notice, {
+      childList: true,
+      subtree: true,
+    });
+    window.dispatchEvent(new Event("offline"));
+  });
+  await expect.poll(() => page.evaluate(() => (window as any).notices.join())).toContain("You seem to be offline");
+  await post(page, "written offline");
+  // An attempt hangs, which the page would wait for.
+  await expect(page.getByText("Connecting…")).toBeVisible();
+  proxy.restoreForNew();
+  // At once: the button goes away when the page's next attempt connects automatically.
+  await page.getByRole("button", { name: "Retry now" }).dispatchEvent("click");
+  await expect(page.getByRole("log").getByText("Sending")).toHaveCount(0);
+  await expect(texts(page)).toHaveText(["written offline"]);
+  await expect(page.getByText("You seem to be offline")).toHaveCount(0);
+  proxy.remove();
+});
+
+test("line with a round trip of five seconds survives a glance at the page", async ({ page }) => {
+  let connections = 0;
+  await page.routeWebSocket("**/ws", (socket) => {
+    connections++;
+    const server = socket.connectToServer();
+    // Frames keep their order.
+    socket.onMessage((text) => void setTimeout(() => server.send(text), 2_500));
+    server.onMessage((text) => void setTimeout(() => socket.send(text), 2_500));
+  });
+  await page.goto("/r/garden");
+  await expect(page.getByText("You are here as a guest")).toBeVisible();
+  await page.waitForTimeout(11_000);
+  for (const name of ["focus", "resume", "offline", "online"]) {
+    await page.evaluate((name) => window.dispatchEvent(new Event(name)), name);
+    await page.waitForTimeout(5_500);
+  }
+  await post(page, "still the same connection");
+  await expect(page.getByRole("log").getByText("Sending")).toHaveCount(0, { timeout: 20_000 });
+  expect(connections).toBe(1);
+});
+
+test("page works when the back button brings it back", async ({ server, browser, contextOptions }) => {
+  // Playwright switches the back/forward cache off.
+  const own = await browser.browserType().launch({
+    ...test.info().project.use.launchOptions,
+    ignoreDefaultArgs: ["--disable-back-forward-cache"],
+  });
+  const page = await (await own.newContext({ ...contextOptions, baseURL: server.url })).newPage();
+  const bob = await ProtocolClient.inRoom(server, "garden", "Bob");
+  await enter(page, "garden", "Ann");
+  await page.evaluate(() => {
+    window.addEventListener("pageshow", (event) => ((window as any).persisted = event.persisted));
+  });
+  await page.goto(`${server.url}/health/live`);
+  await bob.post("garden", "said meanwhile");
+  await page.goBack();
+  const isCached = await page.evaluate(() => (window as any).persisted);
+  test.info().annotations.push({ type: "back/forward cache", description: String(isCached) });
+  await waitUntilJoined(page);
+  await expect(texts(page)).toHaveText(["said meanwhile"]);
+  await post(page, "here again");
+  await expect(texts(page)).toHaveText(["said meanwhile", "here again"]);
+  await expect(memberNames(page)).toHaveText(["Bob", "Ann"]);
+  await own.close();
+});
+
+test("long gap shows a divider and loads when the reader reaches it", async ({ person, server, expectedConsole }) => {
   test.slow();
   expectedConsole.push(SERVER_GONE);
-  const cable = await Cable.to(server);
-  const page = await person({ baseURL: cable.url });
-  const somebody = await Somebody.inRoom(server, "garden", "Bob");
-  for (let n = 1; n <= 30; n++) await somebody.say("garden", `message ${n}`);
+  const proxy = await TcpProxy.to(server);
+  const page = await person({ baseURL: proxy.url });
+  const client = await ProtocolClient.inRoom(server, "garden", "Bob");
+  for (let n = 1; n <= 30; n++) await client.post("garden", `message ${n}`);
   await enter(page, "garden", "Ann");
-  cable.cut();
+  proxy.disconnect();
   await expect(notice(page)).toBeVisible();
   for (let n = 30; n < 1_130; n += 100) {
-    await Promise.all(Array.from({ length: 100 }, (_, m) => somebody.say("garden", `message ${n + m + 1}`)));
+    await Promise.all(Array.from({ length: 100 }, (_, m) => client.post("garden", `message ${n + m + 1}`)));
   }
-  cable.mend();
+  proxy.restore();
   await expect(page.getByText("Messages are missing here")).toBeAttached({ timeout: 45_000 });
   await expect(page.getByText("message 1130", { exact: true })).toBeInViewport();
   await expect(page.getByText("message 30", { exact: true })).toBeAttached();
   const log = page.getByRole("log");
   await expect(async () => {
-    await page.getByText("Messages are missing here").evaluate((gap) => gap.scrollIntoView(), undefined, { timeout: 1_000 }).catch(() => {});
+    await page
+      .getByText("Messages are missing here")
+      .evaluate((gap) => gap.scrollIntoView(), undefined, { timeout: 1_000 })
+      .catch(() => {});
     expect(await texts(page).count()).toBe(1_130);
   }).toPass({ timeout: 60_000 });
   await expect(page.getByText("Messages are missing here")).toHaveCount(0);
   expect(await texts(page).allTextContents()).toEqual(Array.from({ length: 1_130 }, (_, n) => `message ${n + 1}`));
   await expect(log).toBeVisible();
-  cable.remove();
+  proxy.remove();
 });
 
-for (const [seconds, how] of [[1, "cut"], [10, "cut"], [10, "silence"], [60, "silence"]] as const) {
-  test(`both write while the line is ${how === "cut" ? "cut" : "silent"} for ${seconds} s, and nothing is lost or doubled`, async ({ person, server, expectedConsole }) => {
+for (const [seconds, fault] of [
+  [1, "disconnect"],
+  [10, "disconnect"],
+  [10, "dropTraffic"],
+  [60, "dropTraffic"],
+] as const) {
+  const network = fault === "disconnect" ? "closed" : "silent";
+  test(`messages are neither lost nor duplicated after ${seconds} s of ${network} connections`, async ({
+    person,
+    server,
+    expectedConsole,
+  }) => {
     test.setTimeout(180_000);
     expectedConsole.push(SERVER_GONE);
-    const cable = await Cable.to(server);
-    const page = await person({ baseURL: cable.url });
+    const proxy = await TcpProxy.to(server);
+    const page = await person({ baseURL: proxy.url });
     const other = await person();
     await enter(page, "garden", "Ann");
     await enter(other, "garden", "Bob");
-    await say(page, "before");
+    await post(page, "before");
     await expect(texts(other)).toHaveText(["before"]);
-    cable[how]();
+    proxy[fault]();
     for (let n = 1; n <= 3; n++) {
-      await say(page, `Ann ${n}`);
-      await say(other, `Bob ${n}`);
+      await post(page, `Ann ${n}`);
+      await post(other, `Bob ${n}`);
       await page.waitForTimeout((seconds * 1_000) / 3);
     }
-    // A line that is silent is noticed by the page itself, within 35 s.
+    // The page detects a silent connection within 35 s.
     if (seconds > 40) await expect(notice(page)).toBeVisible();
-    cable.mend();
+    proxy.restore();
     for (const reader of [page, other]) {
       await expect(texts(reader)).toHaveCount(7, { timeout: 60_000 });
       await expect(reader.getByRole("log").getByText("Sending")).toHaveCount(0);
@@ -187,27 +344,37 @@ for (const [seconds, how] of [[1, "cut"], [10, "cut"], [10, "silence"], [60, "si
     expect(await texts(other).allTextContents()).toEqual(seen);
     expect(new Set(seen).size).toBe(7);
     const of = (name: string) => seen.filter((text) => text.startsWith(name));
-    expect([of("Ann"), of("Bob")]).toEqual([1, 2, 3].map((n) => [`Ann ${n}`, `Bob ${n}`]).reduce((all, [a, b]) => [[...all[0], a], [...all[1], b]], [[], []] as string[][]));
-    cable.remove();
+    expect([of("Ann"), of("Bob")]).toEqual(
+      [1, 2, 3]
+        .map((n) => [`Ann ${n}`, `Bob ${n}`])
+        .reduce(
+          (all, [a, b]) => [
+            [...all[0], a],
+            [...all[1], b],
+          ],
+          [[], []] as string[][],
+        ),
+    );
+    proxy.remove();
   });
 }
 
-test("a laptop that slept while its connection died is back soon after it wakes", async ({ person, server, expectedConsole }) => {
+test("page reconnects soon after the computer wakes from sleep", async ({ person, server, expectedConsole }) => {
   expectedConsole.push(SERVER_GONE);
-  const cable = await Cable.to(server);
-  const page = await person({ baseURL: cable.url });
+  const proxy = await TcpProxy.to(server);
+  const page = await person({ baseURL: proxy.url });
   const other = await person();
   await enter(page, "garden", "Ann");
   await enter(other, "garden", "Bob");
   const devtools = await page.context().newCDPSession(page);
   await devtools.send("Page.setWebLifecycleState", { state: "frozen" });
-  cable.silence();
-  await say(other, "said in the night");
+  proxy.dropTraffic();
+  await post(other, "sent during sleep");
   await other.waitForTimeout(2_000);
   await devtools.send("Page.setWebLifecycleState", { state: "active" });
   await page.evaluate(() => window.dispatchEvent(new Event("focus")));
-  // The old connection is as silent as before; the network is there again.
-  cable.mendForNew();
-  await expect(texts(page)).toHaveText(["said in the night"], { timeout: 15_000 });
-  cable.remove();
+  // The network is back, but the old connection stays silent.
+  proxy.restoreForNew();
+  await expect(texts(page)).toHaveText(["sent during sleep"], { timeout: 15_000 });
+  proxy.remove();
 });

@@ -1,4 +1,4 @@
-// A real server for each test, and pages whose console must stay empty.
+// A server process for each test, and pages whose console must stay empty.
 import { type ChildProcess, spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { mkdtempSync, rmSync } from "node:fs";
@@ -10,13 +10,12 @@ import WebSocket from "ws";
 
 const root = join(import.meta.dirname, "../..");
 
-/** A server process with a data folder of its own. */
+/** A server process with its own data folder. */
 export class Server {
   readonly data = mkdtempSync(join(tmpdir(), "noom-"));
   url = "";
   private child?: ChildProcess;
 
-  /** With these variables, at this address. */
   constructor(
     private variables: Record<string, string> = {},
     private host = "127.0.0.1",
@@ -27,14 +26,22 @@ export class Server {
     const limits = {
       NOOM_LIMITS_MESSAGES_PER_SECOND: "100000",
       NOOM_LIMITS_MESSAGE_BURST: "100000",
+      NOOM_LIMITS_SIGNALS_PER_SECOND: "100000",
+      NOOM_LIMITS_ANNOUNCEMENTS_PER_SECOND: "1000",
+      NOOM_LIMITS_READS_PER_SECOND: "1000",
+      NOOM_LIMITS_REQUESTS_PER_SECOND: "10000",
       NOOM_LIMITS_GUESTS_PER_MINUTE: "10000",
     };
-    const child = spawn(join(root, "target/release/noom"), ["--listen", `${this.host}:${port}`, "--data-dir", this.data], {
-      // Not in the project: the program finds its files by itself.
-      cwd: tmpdir(),
-      env: { ...process.env, ...limits, ...this.variables, RUST_LOG: "warn" },
-      stdio: ["ignore", "pipe", "inherit"],
-    });
+    const child = spawn(
+      join(root, "target/release/noom"),
+      ["--listen", `${this.host}:${port}`, "--data-dir", this.data],
+      {
+        // Outside the project, because the program must find its files without help.
+        cwd: tmpdir(),
+        env: { ...process.env, ...limits, ...this.variables, RUST_LOG: "warn" },
+        stdio: ["ignore", "pipe", "inherit"],
+      },
+    );
     this.child = child;
     for await (const line of createInterface({ input: child.stdout! })) {
       this.url = line.replace("Noom is at ", "");
@@ -43,7 +50,7 @@ export class Server {
     throw new Error("the server did not start");
   }
 
-  /** Ends the process: without warning, or as a restart does. */
+  /** Kills the process, or stops it gracefully with SIGTERM. */
   async stop(signal: "SIGKILL" | "SIGTERM" = "SIGKILL") {
     const child = this.child;
     this.child = undefined;
@@ -59,8 +66,8 @@ export class Server {
   }
 }
 
-/** Somebody who talks from a program, by PROTOCOL.md. */
-export class Somebody {
+/** A WebSocket client without a page, as PROTOCOL.md describes it. */
+export class ProtocolClient {
   private nextId = 1;
   private waiting = new Map<number, (frame: any) => void>();
   readonly frames: any[] = [];
@@ -78,26 +85,28 @@ export class Somebody {
   }
 
   static async inRoom(server: Server, room: string, nickname: string) {
-    const socket = new WebSocket(server.url.replace("http", "ws") + "/ws", { headers: { origin: server.url } });
+    const socket = new WebSocket(`${server.url.replace("http", "ws")}/ws`, { headers: { origin: server.url } });
     await new Promise((resolve, reject) => socket.once("open", resolve).once("error", reject));
-    const somebody = new Somebody(socket);
-    await somebody.ask("hello", { protocol: 1 });
-    await somebody.ask("nickname", { nickname });
-    await somebody.ask("enter_room", { room });
-    return somebody;
+    const client = new ProtocolClient(socket);
+    await client.request("hello", { protocol: 1 });
+    await client.request("nickname", { nickname });
+    await client.request("enter_room", { room });
+    return client;
   }
 
-  ask(type: string, payload: object): Promise<any> {
+  request(type: string, payload: object): Promise<any> {
     const id = this.nextId++;
     const answer = new Promise<any>((resolve, reject) => {
-      this.waiting.set(id, (frame) => (frame.type === "ack" ? resolve(frame.payload) : reject(new Error(JSON.stringify(frame)))));
+      this.waiting.set(id, (frame) =>
+        frame.type === "ack" ? resolve(frame.payload) : reject(new Error(JSON.stringify(frame))),
+      );
     });
     this.socket.send(JSON.stringify({ type, payload, id }));
     return answer;
   }
 
-  say(room: string, text: string) {
-    return this.ask("new_message", { room, key: randomUUID(), text });
+  post(room: string, text: string) {
+    return this.request("new_message", { room, key: randomUUID(), text });
   }
 
   close() {
@@ -105,16 +114,18 @@ export class Somebody {
   }
 }
 
-/** What the browser itself logs when a server is not there; no page can prevent it. */
-// A network that breaks in the middle has many names, depending on where it was.
+/**
+ * Console messages of the browser about a lost connection. A page cannot prevent them. The error depends on the
+ * stage at which the connection broke.
+ */
 export const SERVER_GONE =
   /WebSocket connection to .* failed|net::ERR_(CONNECTION_\w+|SOCKET_NOT_CONNECTED|EMPTY_RESPONSE|INCOMPLETE_CHUNKED_ENCODING)/;
 
 type Fixtures = {
   server: Server;
-  /** Console messages that a test expects. */
+  /** Console messages that the test expects. */
   expectedConsole: RegExp[];
-  /** A page in a context of its own: another person. */
+  /** Opens a page in its own browser context: another user. */
   person: (options?: Parameters<import("@playwright/test").Browser["newContext"]>[0]) => Promise<Page>;
 };
 
@@ -161,22 +172,22 @@ function expectQuiet(messages: string[], expected: RegExp[]) {
   expect(messages.filter((message) => !expected.some((pattern) => pattern.test(message)))).toEqual([]);
 }
 
-/** Opens a room and waits until one is in it. */
+/** Opens a room and waits until the page has entered it. */
 export async function enter(page: Page, room: string, nickname?: string) {
   await page.goto(`/r/${encodeURIComponent(room)}`);
-  await isIn(page);
+  await waitUntilJoined(page);
   if (nickname) await takeName(page, nickname);
 }
 
-/** The people list shows oneself only after the server let one in. */
-export async function isIn(page: Page) {
-  const me = page.locator(".members li", { has: page.locator(".you") });
+/** Waits until the member list contains the user, which shows that the server admitted the page. */
+export async function waitUntilJoined(page: Page) {
+  const self = page.locator(".members li", { has: page.locator(".you") });
   const count = page.locator("summary").filter({ hasText: /[1-9]/ });
-  await expect(me.or(count).filter({ visible: true }).first()).toBeVisible();
+  await expect(self.or(count).filter({ visible: true }).first()).toBeVisible();
 }
 
-/** The names in the people list beside the talk, in order. */
-export function people(page: Page) {
+/** The names in the member list beside the log, in order. */
+export function memberNames(page: Page) {
   return page.getByRole("complementary").locator(".members bdi");
 }
 
@@ -186,13 +197,13 @@ export async function takeName(page: Page, nickname: string) {
   await expect(page.getByLabel("Your name")).toBeHidden();
 }
 
-export async function say(page: Page, text: string) {
+export async function post(page: Page, text: string) {
   const composer = page.getByRole("textbox", { name: "Message" });
   await composer.fill(text);
   await composer.press("Enter");
 }
 
-/** The texts in the room, in order. */
+/** The message texts in the room, in order. */
 export function texts(page: Page) {
   return page.getByRole("log").locator(".message .text");
 }

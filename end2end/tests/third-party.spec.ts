@@ -1,12 +1,12 @@
-// A client in a few lines, from PROTOCOL.md alone: no code of the project's.
+// A client written from PROTOCOL.md, without code of the project.
 import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import WebSocket from "ws";
 import { expect, test } from "./support";
 
-test("a client written from PROTOCOL.md talks with another, loses its connection, and misses nothing", async ({ server }) => {
+test("client written from PROTOCOL.md posts, loses its connection and misses nothing", async ({ server }) => {
   const connect = async (resume?: string) => {
-    const socket = new WebSocket(server.url.replace("http", "ws") + "/ws", { headers: { origin: server.url } });
+    const socket = new WebSocket(`${server.url.replace("http", "ws")}/ws`, { headers: { origin: server.url } });
     const frames: any[] = [];
     socket.on("message", (data) => frames.push(JSON.parse(data.toString())));
     await once(socket, "open");
@@ -15,33 +15,33 @@ test("a client written from PROTOCOL.md talks with another, loses its connection
       return frames.find(wanted);
     };
     let id = 0;
-    const ask = async (type: string, payload: object) => {
+    const request = async (type: string, payload: object) => {
       const own = ++id;
       socket.send(JSON.stringify({ type, payload, id: own }));
       const answer = await until((frame) => frame.id === own);
       expect(answer.type).toBe("ack");
       return answer.payload;
     };
-    const hello = await ask("hello", { protocol: 1, ...(resume ? { resume } : {}) });
-    return { socket, ask, until, hello };
+    const hello = await request("hello", { protocol: 1, ...(resume ? { resume } : {}) });
+    return { socket, request, until, hello };
   };
 
   const ann = await connect();
   const bob = await connect();
-  await ann.ask("enter_room", { room: "garden" });
-  const entered = await bob.ask("enter_room", { room: "garden" });
+  await ann.request("enter_room", { room: "garden" });
+  const entered = await bob.request("enter_room", { room: "garden" });
   expect(entered).toMatchObject({ head: 0, count: 2, messages: [], recovered: false });
   const key = randomUUID();
-  const ack = await ann.ask("new_message", { room: "garden", key, text: "hello" });
+  const ack = await ann.request("new_message", { room: "garden", key, text: "hello" });
   expect(ack).toMatchObject({ room: "garden", key, seq: 1 });
-  const heard = await bob.until((frame) => frame.type === "new_message");
-  expect(heard.payload).toMatchObject({ seq: 1, key, text: "hello", user: ann.hello.user });
+  const received = await bob.until((frame) => frame.type === "new_message");
+  expect(received.payload).toMatchObject({ seq: 1, key, text: "hello", user: ann.hello.user });
 
   bob.socket.terminate();
-  await ann.ask("new_message", { room: "garden", key: randomUUID(), text: "are you there?" });
+  await ann.request("new_message", { room: "garden", key: randomUUID(), text: "are you there?" });
   const again = await connect(bob.hello.resume);
   expect(again.hello.user).toEqual(bob.hello.user);
-  const resumed = await again.ask("enter_room", { room: "garden", after: { epoch: entered.epoch, seq: 1 } });
+  const resumed = await again.request("enter_room", { room: "garden", after: { epoch: entered.epoch, seq: 1 } });
   expect(resumed.recovered).toBe(true);
   expect(resumed.messages.map((message: any) => message.text)).toEqual(["are you there?"]);
   again.socket.close();

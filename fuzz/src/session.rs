@@ -1,13 +1,13 @@
-//! The browser's session: each line is what happens to it. A line that is no word of the page's is a
-//! frame of the server's.
+//! Fuzzes the browser's session. Each line of the input is an event; a line that is not one of the keywords below is a
+//! frame of the server.
 
 use std::collections::BTreeMap;
 
-use noom::client::session::{Action, Ask, Change, Event, Session};
+use noom::client::session::{Action, Event, Intent, Session, Update};
 use noom::protocol::frame::Post;
 use noom::protocol::{ClientFrame, MessageKey};
 
-/// The connection, as the browser has it.
+/// The connection of the browser.
 #[derive(Clone, Copy, PartialEq)]
 enum Socket {
     None,
@@ -19,15 +19,15 @@ struct Page {
     session: Session,
     now: u64,
     socket: Socket,
-    /// Frames sent over this connection.
+    /// The number of frames sent over this connection.
     sent: usize,
     posts: u128,
-    /// The last message that was shown, by room.
+    /// The position of the last message shown, by room.
     shown: BTreeMap<String, u64>,
 }
 
-/// Whatever a server says, a page sends only frames that can be read, `hello` first, shows a room's
-/// messages without gap or repetition, and does not wake up again and again for nothing.
+/// Whatever the server sends, a page sends only valid frames, `hello` first, shows the messages of a room without gap or
+/// repetition, and does not wake up repeatedly without reason.
 pub fn session(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let mut page =
@@ -52,26 +52,31 @@ impl Page {
             }
             "wait" => return self.wait(rest.parse::<u64>().unwrap_or(1_000) % 1_000_000),
             "awake" => Event::Awake,
+            "slept" => Event::Slept,
             "offline" => Event::Offline,
-            "reconnect" => Event::Ask(Ask::ReconnectNow),
-            "enter" => Event::Ask(Ask::Enter { room: room(), after: None }),
+            "yield" => Event::Yield,
+            "suspend" => Event::Suspend,
+            "start" => Event::Start,
+            "reconnect" => Event::Intent(Intent::ReconnectNow),
+            "enter" => Event::Intent(Intent::Enter { room: room(), after: None }),
             "leave" => {
                 self.shown.remove(&room());
-                Event::Ask(Ask::Leave { room: room() })
+                Event::Intent(Intent::Leave { room: room() })
             }
             "post" => {
                 self.posts += 1;
-                Event::Ask(Ask::Post(Post {
+                Event::Intent(Intent::Post(Post {
                     room: room(),
                     key: MessageKey::from_random(self.posts),
                     text: rest.into(),
                 }))
             }
-            "rename" => Event::Ask(Ask::Rename { nickname: rest.into() }),
-            "older" => Event::Ask(Ask::Older { room: room(), before: 100, limit: 50 }),
-            "watch" => Event::Ask(Ask::WatchRooms(rest.is_empty())),
-            "join" => Event::Ask(Ask::JoinCall { room: room() }),
-            "hang-up" => Event::Ask(Ask::LeaveCall { room: room() }),
+            "rename" => Event::Intent(Intent::Rename { nickname: rest.into() }),
+            "older" => Event::Intent(Intent::Older { room: room(), before: 100, limit: 50 }),
+            "members" => Event::Intent(Intent::Members { room: room(), after: rest.len() as u64 }),
+            "watch" => Event::Intent(Intent::WatchRooms(rest.is_empty())),
+            "join" => Event::Intent(Intent::JoinCall { room: room() }),
+            "hang-up" => Event::Intent(Intent::LeaveCall { room: room() }),
             _ if self.socket == Socket::Open => Event::Received(line.to_owned()),
             _ => return,
         };
@@ -83,7 +88,7 @@ impl Page {
         if self.session.next_wake().is_some_and(|wake| wake <= self.now) {
             self.handle(Event::Tick);
             let wake = self.session.next_wake();
-            assert!(wake.is_none_or(|wake| wake > self.now), "woken at {}, it wants to be at {wake:?}", self.now);
+            assert!(wake.is_none_or(|wake| wake > self.now), "after a tick at {} the next wake is {wake:?}", self.now);
         }
     }
 
@@ -94,17 +99,43 @@ impl Page {
                 Action::Connect(_) => self.socket = Socket::Opening,
                 Action::Drop => self.socket = Socket::None,
                 Action::Send(text) => {
-                    let frame = ClientFrame::decode(&text).expect("it sends what can be read");
-                    assert_eq!(frame.command.name() == "hello", self.sent == 0, "hello is the first, and only that");
+                    let frame = ClientFrame::decode(&text).expect("the session sends valid frames");
+                    assert_eq!(
+                        frame.command.name() == "hello",
+                        self.sent == 0,
+                        "hello is the first frame, and only the first"
+                    );
                     self.sent += 1;
                 }
-                Action::Tell(Change::Entered(ack)) => drop(self.shown.insert(ack.room, ack.head)),
-                Action::Tell(Change::Message(message)) => {
-                    let shown = self.shown.get_mut(&message.room).expect("only what one is in");
+                Action::Emit(Update::Entered(ack)) => drop(self.shown.insert(ack.room, ack.head)),
+                Action::Emit(Update::Message(message)) => {
+                    let shown = self.shown.get_mut(&message.room).expect("messages arrive only for entered rooms");
                     assert_eq!(message.seq, *shown + 1);
                     *shown = message.seq;
                 }
-                Action::Probe(_) | Action::Keep(_) | Action::Forget(_) | Action::Tell(_) => {}
+                Action::Emit(
+                    Update::Connection(_)
+                    | Update::Me(_)
+                    | Update::Build(_)
+                    | Update::NotUnderstood
+                    | Update::Named { .. }
+                    | Update::Unsent(_)
+                    | Update::NotEntered { .. }
+                    | Update::Older { .. }
+                    | Update::Welcome(_)
+                    | Update::Bye(_)
+                    | Update::Crowd(_)
+                    | Update::Members { .. }
+                    | Update::Typing { .. }
+                    | Update::Renamed(_)
+                    | Update::NotRenamed(_)
+                    | Update::Posted { .. }
+                    | Update::Rooms(_)
+                    | Update::Call { .. },
+                )
+                | Action::Probe(_)
+                | Action::StoreUnsent(_)
+                | Action::RemoveUnsent(_) => {}
             }
         }
     }

@@ -1,7 +1,8 @@
-//! Every server function, each one line into `server::`. Those that forms post to answer with a
-//! redirect, so they work without script; what went wrong stands in the address they lead to.
+//! The server functions, each a single call into `server::pages`. Functions that forms post to answer with a redirect,
+//! so that they work without script. The code of a refusal is in the query of the redirect's location, and an id under
+//! which the page receives what the user typed: URLs end up in logs.
 
-#![allow(missing_docs, reason = "the macro makes structs of the functions' arguments")]
+#![allow(missing_docs, reason = "the macro generates structs from the functions' arguments")]
 
 use leptos::prelude::*;
 use leptos::server_fn::codec::JsonEncoding;
@@ -10,74 +11,129 @@ use serde::{Deserialize, Serialize};
 
 use crate::protocol::{EnterRoomAck, ErrorCode, MessageKey, RoomCount, User};
 
-/// What the first page shows.
+/// A form of a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FormKind {
+    /// Sets the nickname.
+    Nickname,
+    /// Enters a room.
+    Room,
+    /// Posts a message.
+    Message,
+}
+
+/// A form that was posted without script and refused. The page shows it again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedForm {
+    /// The form.
+    pub kind: FormKind,
+    /// The text in its field, as it was typed.
+    pub typed: String,
+    /// The time after which it can be accepted, if it reached a limit.
+    pub retry_after_ms: Option<u64>,
+}
+
+/// The identifying cookie of a page's visitor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum VisitorCookie {
+    /// The request came with it.
+    Received,
+    /// It is set by this page.
+    Unknown,
+    /// An earlier page has set it, and the browser did not send it.
+    Blocked,
+}
+
+/// The data of the lobby.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LobbyPage {
-    /// Who looks at it.
+    /// The user of the page.
     pub me: User,
-    /// The rooms with people in them.
+    /// The visitor's cookie.
+    pub cookie: VisitorCookie,
+    /// The rooms with at least one member.
     pub rooms: Vec<RoomCount>,
+    /// The form that the page shows again.
+    pub refused: Option<RefusedForm>,
 }
 
-/// What a room's page shows.
+/// The data of a room's page.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoomPage {
-    /// Who looks at it.
+    /// The user of the page.
     pub me: User,
-    /// The room, its people and its latest messages, as if entered.
+    /// The visitor's cookie.
+    pub cookie: VisitorCookie,
+    /// The room with its members and latest messages, as the ack to `enter_room`.
     pub room: EnterRoomAck,
-    /// The key of the message that the form will post: a second submit is the same message.
+    /// The idempotency key of the message that the form posts: submitting twice posts it once.
     pub key: MessageKey,
+    /// The form that the page shows again.
+    pub refused: Option<RefusedForm>,
 }
 
-/// Why a server function did not do it.
+/// The error of a server function.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ApiError {
-    /// It was refused.
+    /// The server refused the request.
     Refused(ErrorCode),
-    /// It could not be asked, or the answer could not be read.
+    /// The arguments could not be decoded. Status 400.
+    Malformed,
+    /// The server could not be reached, or its answer could not be decoded.
     Unreachable,
 }
 
 impl FromServerFnError for ApiError {
     type Encoder = JsonEncoding;
 
-    fn from_server_fn_error(_: ServerFnErrorErr) -> Self {
-        Self::Unreachable
+    fn from_server_fn_error(error: ServerFnErrorErr) -> Self {
+        match error {
+            ServerFnErrorErr::Args(_) | ServerFnErrorErr::MissingArg(_) => {
+                if let Some(OnMalformed(report)) = use_context() {
+                    report();
+                }
+                Self::Malformed
+            }
+            _ => Self::Unreachable,
+        }
     }
 }
 
-/// The first page.
+/// Called when the arguments of a server function cannot be decoded. A context that the server provides.
+#[derive(Clone, Copy, Debug)]
+pub struct OnMalformed(pub fn());
+
+/// Loads the lobby. `form`: the id of a refused form.
 #[server(prefix = "/api", endpoint = "lobby")]
-pub async fn load_lobby() -> Result<LobbyPage, ApiError> {
-    crate::server::pages::lobby().await
+pub async fn load_lobby(form: Option<String>) -> Result<LobbyPage, ApiError> {
+    crate::server::pages::lobby(form.as_deref()).await
 }
 
-/// A room's page; with `before`, the messages before that place.
+/// Loads a room's page; with `before`, the messages before that `seq`. `form`: the id of a refused form.
 #[server(prefix = "/api", endpoint = "room")]
-pub async fn load_room(room: String, before: Option<u64>) -> Result<RoomPage, ApiError> {
-    crate::server::pages::room(&room, before).await
+pub async fn load_room(room: String, before: Option<u64>, form: Option<String>) -> Result<RoomPage, ApiError> {
+    crate::server::pages::room(&room, before, form.as_deref()).await
 }
 
-/// Takes a nickname; then leads to `back`.
+/// Sets the user's nickname; redirects to `back`.
 #[server(prefix = "/api", endpoint = "nickname")]
 pub async fn set_nickname(nickname: String, back: String) -> Result<(), ApiError> {
     crate::server::pages::set_nickname(&nickname, &back).await
 }
 
-/// Leads to a room.
+/// Redirects to a room's page.
 #[server(prefix = "/api", endpoint = "enter")]
 pub async fn enter_room(room: String) -> Result<(), ApiError> {
     crate::server::pages::enter_room(&room).await
 }
 
-/// Says something in a room; then leads to it.
+/// Posts a message; redirects to its room.
 #[server(prefix = "/api", endpoint = "post")]
 pub async fn post_message(room: String, key: String, text: String) -> Result<(), ApiError> {
     crate::server::pages::post_message(&room, &key, &text).await
 }
 
-/// Remembers a language; then leads to `back`.
+/// Stores the chosen language; redirects to `back`.
 #[server(prefix = "/api", endpoint = "language")]
 pub async fn set_language(lang: String, back: String) -> Result<(), ApiError> {
     crate::server::pages::set_language(&lang, &back).await

@@ -1,9 +1,15 @@
-//! A call, beside the talk of its room: first a look at oneself, then everyone. Needs script: the
-//! browser itself connects to the others.
+//! The call of a room: first a preview, then the stage. Needs script, because browsers connect directly to each other.
 
+mod context;
 mod controls;
+mod devices;
+mod error_text;
 mod icon;
+mod keyboard;
+mod leaving;
+mod playback;
 mod preview;
+mod spotlight;
 mod stage;
 mod tile;
 
@@ -12,19 +18,21 @@ use leptos::prelude::*;
 use leptos::wasm_split::{SplitLoaderError, wasm_split};
 use leptos_i18n::td_string;
 
-use super::locale::{Language, say};
-use super::room::Here;
-use crate::client::call::meeting::{Meeting, Wish};
-use crate::client::call::state::{Phase, Trouble};
+use super::locale::{Language, t};
+use super::room_context::RoomContext;
+use crate::client::call::meeting::{CallIntent, Meeting};
+use crate::client::call::state::Phase;
 
+use context::CallContext;
+use playback::Playback;
 use preview::Preview;
 use stage::Stage;
 
-/// Opens the call, and says whether one is going on.
+/// Opens the call. Shows how many users are in it.
 #[component]
-pub(super) fn CallButton(here: Here, open: RwSignal<bool>) -> impl IntoView {
+pub(super) fn CallButton(room: RoomContext, open: RwSignal<bool>) -> impl IntoView {
     let i18n = Language::current();
-    let count = Memo::new(move |_| here.room.call.with(Vec::len));
+    let count = Memo::new(move |_| room.state.call.with(Vec::len));
     view! {
         <Show when=move || !open.get()>
             <button
@@ -38,48 +46,29 @@ pub(super) fn CallButton(here: Here, open: RwSignal<bool>) -> impl IntoView {
                 }}
             </button>
         </Show>
-        <p class="without-script says">{say!(i18n, call_needs_script)}</p>
+        <p class="without-script hint">{t!(i18n, call_needs_script)}</p>
     }
 }
 
-/// What everything in a call needs.
-#[derive(Clone, Copy)]
-struct InCall {
-    here: Here,
-    meeting: Meeting,
-    open: RwSignal<bool>,
-}
-
-impl InCall {
-    fn wish(self, wish: Wish) {
-        self.meeting.wish(wish);
-    }
-
-    fn close(self) {
-        self.open.set(false);
-    }
-}
-
-/// The call, from its preview to its end. In the browser only, which fetches what a call needs when
-/// the first one is opened.
+/// The call, from its preview to its end. Runs in the browser only. Its code is fetched when the first call is opened.
 #[component]
-pub(super) fn Call(here: Here, open: RwSignal<bool>) -> impl IntoView {
+pub(super) fn Call(room: RoomContext, open: RwSignal<bool>) -> impl IntoView {
     let i18n = Language::current();
     let attempt = RwSignal::new(0);
     let panel = move || {
         attempt.track();
         Suspend::new(async move {
-            match panel(here, open).await {
+            match panel(room, open).await {
                 Ok(panel) => Either::Left(panel),
                 Err(_) => Either::Right(view! {
                     <section class="call">
                         <div class="preview" role="alert">
-                            <p>{say!(i18n, error_unreachable)}</p>
+                            <p>{t!(i18n, error_unreachable)}</p>
                             <div class="row actions">
                                 <button type="button" class="primary" on:click=move |_| attempt.update(|n| *n += 1)>
-                                    {say!(i18n, try_again)}
+                                    {t!(i18n, try_again)}
                                 </button>
-                                <button type="button" on:click=move |_| open.set(false)>{say!(i18n, call_cancel)}</button>
+                                <button type="button" on:click=move |_| context::close(open)>{t!(i18n, call_cancel)}</button>
                             </div>
                         </div>
                     </section>
@@ -90,30 +79,22 @@ pub(super) fn Call(here: Here, open: RwSignal<bool>) -> impl IntoView {
     view! { <Suspense fallback=move || view! { <section class="call" aria-busy="true"></section> }>{panel}</Suspense> }
 }
 
-/// Here the program is split. Not `#[lazy]`, which ends the whole page when its part cannot be fetched.
+/// The split point of the WASM program. Leptos's `#[lazy]` would end the whole page if its part cannot be fetched.
 #[wasm_split(call_panel, wasm_split_path = leptos::wasm_split, fallible)]
-fn panel(here: Here, open: RwSignal<bool>) -> Result<AnyView, SplitLoaderError> {
-    Ok(view! { <CallPanel here open/> }.into_any())
+fn panel(room: RoomContext, open: RwSignal<bool>) -> Result<AnyView, SplitLoaderError> {
+    Ok(view! { <CallPanel room open/> }.into_any())
 }
 
 #[component]
-fn CallPanel(here: Here, open: RwSignal<bool>) -> impl IntoView {
+fn CallPanel(room: RoomContext, open: RwSignal<bool>) -> impl IntoView {
     let i18n = Language::current();
-    let meeting = Meeting::open(here.client, here.room, here.me.get_untracked());
-    on_cleanup(move || meeting.wish(Wish::Close));
-    let call = InCall { here, meeting, open };
+    let meeting = Meeting::open(room.client, room.state, room.me.get_untracked());
+    on_cleanup(move || meeting.dispatch(CallIntent::Close));
+    let call = CallContext { room, meeting, playback: Playback::new(), open };
     let is_in = Memo::new(move |_| meeting.state.phase.get() == Phase::In);
     view! {
-        <section class="call" aria-label=say!(i18n, call)>
+        <section class="call" aria-label=t!(i18n, call) translate="no">
             {move || if is_in.get() { Either::Left(view! { <Stage call/> }) } else { Either::Right(view! { <Preview call/> }) }}
         </section>
-    }
-}
-
-/// Why one is not in the call, in words.
-fn trouble(i18n: Language, trouble: Trouble) -> &'static str {
-    match trouble {
-        Trouble::Moved => td_string!(i18n.get(), call_moved),
-        Trouble::Refused(code) => super::text::refusal(i18n, code),
     }
 }

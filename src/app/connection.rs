@@ -1,121 +1,103 @@
-//! How the connection stands, said calmly: nothing while it works.
+//! The state of the connection, shown while it needs the user's attention.
 
 use std::time::Duration;
 
-use leptos::either::{Either, EitherOf6};
+use leptos::either::EitherOf5;
+use leptos::ev::MouseEvent;
 use leptos::prelude::*;
 use leptos_i18n::td;
-use wasm_bindgen::JsCast;
-use web_sys::{HtmlInputElement, HtmlTextAreaElement};
 
-use super::locale::{Language, say};
+use super::locale::{Language, t};
+use super::reload::reload_when_outdated;
 use crate::client::Client;
-use crate::client::session::{Ask, Link};
-use crate::client::socket::now;
+use crate::client::session::{ConnectionState, Intent, WaitReason};
+use crate::client::timer::now;
 use crate::protocol::CloseCode;
 
-/// A line above everything else, while there is something to say.
+/// Interval at which the countdown to the next attempt is updated.
+const COUNTDOWN_TICK: Duration = Duration::from_millis(500);
+
+/// A notice above the page; empty while the connection works.
 #[component]
 pub(super) fn ConnectionNotice() -> impl IntoView {
     let i18n = Language::current();
     let client = expect_context::<Client>();
-    let link = client.state.link;
+    let connection = client.state.connection;
+    let newer = move || client.state.other_build.with(Option::is_some);
+    let outdated = move || client.state.is_outdated.get();
+    reload_when_outdated(client);
+    let clock = countdown_clock(connection);
+    let reload_button = move || button(t!(i18n, reload), |_| drop(window().location().reload()));
+    let reconnect = move |_| client.dispatch(Intent::ReconnectNow);
+
+    let notice = move || match connection.get() {
+        ConnectionState::Idle => EitherOf5::A(()),
+        ConnectionState::Connecting | ConnectionState::Online | ConnectionState::Waiting { .. } if outdated() => {
+            EitherOf5::B(view! { <p class="notice"><span>{t!(i18n, page_outdated)}</span>{reload_button()}</p> })
+        }
+        ConnectionState::Online if newer() => {
+            EitherOf5::B(view! { <p class="notice"><span>{t!(i18n, new_version)}</span>{reload_button()}</p> })
+        }
+        ConnectionState::Online => EitherOf5::A(()),
+        // The style delays this notice, because most connections are established in a moment.
+        ConnectionState::Connecting => EitherOf5::C(view! {
+            <p class="notice delayed"><span>{t!(i18n, connecting)}</span>{button(t!(i18n, retry_now), reconnect)}</p>
+        }),
+        ConnectionState::Waiting { until, reason } => EitherOf5::D({
+            let seconds = move || until.saturating_sub(clock.get().max(now())).div_ceil(1_000);
+            let text = move || match reason {
+                WaitReason::Lost => td!(i18n.get(), reconnecting_in, seconds = seconds).into_any(),
+                WaitReason::Restart => td!(i18n.get(), restarting_in, seconds = seconds).into_any(),
+                WaitReason::Offline => td!(i18n.get(), offline, seconds = seconds).into_any(),
+            };
+            view! {
+                <p class="notice">
+                    // Screen readers must not announce every second.
+                    <span aria-live="off">{text}</span>
+                    {button(t!(i18n, retry_now), reconnect)}
+                </p>
+            }
+        }),
+        ConnectionState::Refused(code) => EitherOf5::E({
+            let outdated = [CloseCode::UnsupportedVersion, CloseCode::BadFrames];
+            let is_outdated = outdated.iter().any(|outdated| outdated.number() == code);
+            let is_paused = code == CloseCode::Replaced.number();
+            let text = if is_outdated {
+                t!(i18n, page_outdated)
+            } else if is_paused {
+                t!(i18n, page_paused)
+            } else {
+                t!(i18n, connection_closed)
+            };
+            // For the code of a newer server, either may help.
+            let reload = (!is_paused).then(reload_button);
+            let reconnect = (!is_outdated).then(|| button(t!(i18n, reconnect), reconnect));
+            view! { <p class="notice"><span>{text}</span>{reconnect}{reload}</p> }
+        }),
+    };
+    view! { <div class="connection" role="status" translate="no">{notice}</div> }
+}
+
+fn button(
+    text: impl Fn() -> &'static str + Copy + Send + Sync + 'static,
+    act: impl Fn(MouseEvent) + 'static,
+) -> impl IntoView {
+    view! { <button type="button" on:click=act>{text}</button> }
+}
+
+/// The current time, updated while the page waits for the next attempt.
+fn countdown_clock(connection: RwSignal<ConnectionState>) -> RwSignal<u64> {
     let clock = RwSignal::new(0);
     Effect::new(move |_| {
         let tick = set_interval_with_handle(
             move || {
-                if matches!(link.get_untracked(), Link::Waiting { .. }) {
+                if matches!(connection.get_untracked(), ConnectionState::Waiting { .. }) {
                     clock.set(now());
                 }
             },
-            Duration::from_millis(500),
+            COUNTDOWN_TICK,
         );
         on_cleanup(move || tick.iter().for_each(IntervalHandle::clear));
     });
-    let newer = move || client.state.other_build.with(Option::is_some);
-    reload_unseen(client);
-    let reconnect = move |_| client.ask(Ask::ReconnectNow);
-    let reload = move |_| drop(window().location().reload());
-
-    let notice = move || match link.get() {
-        Link::Online if newer() => EitherOf6::F(view! {
-            <p class="notice">
-                <span>{say!(i18n, new_build)}</span>
-                <button type="button" on:click=reload>{say!(i18n, reload)}</button>
-            </p>
-        }),
-        Link::Idle | Link::Online => EitherOf6::A(()),
-        // A connection that is there in a moment needs no words: the style shows them late.
-        Link::Connecting => EitherOf6::B(view! { <p class="notice late">{say!(i18n, connecting)}</p> }),
-        Link::Waiting { until, restarting } => EitherOf6::C({
-            let seconds = move || until.saturating_sub(clock.get().max(now())).div_ceil(1_000);
-            let text = move || {
-                if restarting {
-                    td!(i18n.get(), restarting_in, seconds = seconds).into_any()
-                } else {
-                    td!(i18n.get(), reconnecting_in, seconds = seconds).into_any()
-                }
-            };
-            view! {
-                <p class="notice">
-                    // Not every second is worth hearing.
-                    <span aria-live="off">{text}</span>
-                    <button type="button" on:click=reconnect>{say!(i18n, reconnect_now)}</button>
-                </p>
-            }
-        }),
-        Link::Offline => EitherOf6::D(view! { <p class="notice">{say!(i18n, offline)}</p> }),
-        Link::Refused(code) => EitherOf6::E({
-            let outdated = code == CloseCode::UnsupportedVersion.number();
-            let text = if outdated {
-                say!(i18n, needs_reload)
-            } else if code == CloseCode::Replaced.number() {
-                say!(i18n, replaced)
-            } else {
-                say!(i18n, refused)
-            };
-            let action = if outdated {
-                Either::Left(view! { <button type="button" on:click=reload>{say!(i18n, reload)}</button> })
-            } else {
-                Either::Right(view! { <button type="button" on:click=reconnect>{say!(i18n, reconnect)}</button> })
-            };
-            view! { <p class="notice"><span>{text}</span>{action}</p> }
-        }),
-    };
-    view! { <div class="connection" role="status">{notice}</div> }
-}
-
-/// Where the build is noted for which a page reloaded by itself, so that it does so once.
-const RELOADED_FOR: &str = "noom.reloaded-for";
-
-/// Whether a field holds anything but what the server put there.
-fn is_written_in() -> bool {
-    let Ok(fields) = document().query_selector_all("input, textarea") else { return false };
-    (0..fields.length()).filter_map(|index| fields.get(index)).any(|field| {
-        let text = field.dyn_ref::<HtmlTextAreaElement>().map(|text| Ok(text.value()) != text.default_value());
-        let line = || field.dyn_ref::<HtmlInputElement>().map(|line| line.value() != line.default_value());
-        text.or_else(line).unwrap_or(false)
-    })
-}
-
-/// Reloads a page that is of another build than the server while nobody looks at it, writes in it or
-/// talks in it.
-fn reload_unseen(client: Client) {
-    let attempt = move || {
-        let Some(build) = client.state.other_build.get_untracked() else { return };
-        let in_use = !document().hidden() || is_written_in() || client.state.calls.has_meeting();
-        let Ok(Some(storage)) = window().session_storage() else { return };
-        let was_tried = storage.get_item(RELOADED_FOR).ok().flatten().is_some_and(|tried| tried == build);
-        if !in_use && !was_tried && storage.set_item(RELOADED_FOR, &build).is_ok() {
-            let _ = window().location().reload();
-        }
-    };
-    Effect::new(move |_| {
-        client.state.other_build.track();
-        attempt();
-    });
-    Effect::new(move |_| {
-        let handle = window_event_listener(leptos::ev::visibilitychange, move |_| attempt());
-        on_cleanup(move || handle.remove());
-    });
+    clock
 }

@@ -1,20 +1,20 @@
-//! Which language a page is in: what the person chose before, else what their browser prefers.
+//! The language of a page: the user's earlier choice, otherwise the browser's preference.
 
 use leptos::prelude::*;
 use leptos_i18n::Locale as _;
 
 use crate::i18n::Locale;
 
-/// The cookie that remembers the choice.
+/// The cookie that stores the choice.
 pub const COOKIE: &str = "lang";
 
-/// The request's preference, in the form of `Accept-Language` (RFC 9110, 12.5.4), most wanted
-/// first. The server puts it into the context of every page.
+/// The languages that a request prefers, in the form of `Accept-Language` (RFC 9110, 12.5.4), best first. The server
+/// puts them into the context of every page.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AcceptLanguage(pub String);
 
 impl AcceptLanguage {
-    /// The language chosen before (in the `Cookie` header) wins over the browser's.
+    /// The choice in the `Cookie` header wins over the browser's `Accept-Language`.
     pub fn resolve(cookies: Option<String>, accepted: Option<String>) -> Self {
         let chosen = cookies.as_deref().and_then(|cookies| {
             let values = cookies.split(';').map(|pair| pair.trim().strip_prefix(COOKIE)?.strip_prefix('='));
@@ -26,23 +26,23 @@ impl AcceptLanguage {
         })
     }
 
-    /// The first of our languages that is wanted.
+    /// The best supported language.
     pub fn locale(&self) -> Locale {
         let tags: Vec<_> = self.0.split(',').map(|range| range.split(';').next().unwrap_or_default().trim()).collect();
         Locale::find_locale(&tags)
     }
 }
 
-/// The language of the page, which may change while it is open. Not leptos_i18n's own context: that
-/// starts a task for each page on the server, which panics when the page is done first.
+/// The language of a page, which may change while the page is open. It replaces leptos_i18n's own context, which spawns
+/// a task for each page on the server; the task panics if the page is done first.
 #[derive(Clone, Copy, Debug)]
 pub struct Language(RwSignal<Locale>);
 
 impl Language {
-    /// Provides the language that the server chose: from the request there, from the document here.
+    /// Provides the language: on the server from the request, in the browser from the document that the server sent.
     pub(super) fn provide() {
         let locale = match use_context::<AcceptLanguage>() {
-            Some(wanted) => wanted.locale(),
+            Some(preferred) => preferred.locale(),
             None => {
                 let root = document().document_element();
                 root.and_then(|root| root.get_attribute("lang")?.parse().ok()).unwrap_or_default()
@@ -56,21 +56,21 @@ impl Language {
         expect_context()
     }
 
-    /// The language, following changes.
+    /// The current language; reactive.
     pub(super) fn get(self) -> Locale {
         self.0.get()
     }
 
-    /// A text that follows the language. All texts are of this one type: each type of a closure in a view is some 3 KB
-    /// of WASM.
-    pub(super) fn say(self, text: fn(Locale) -> &'static str) -> impl Fn() -> &'static str + Copy + Send + Sync {
+    /// A text that follows the language. All texts share this closure type, because each type of closure in a view
+    /// costs about 3 KB of WASM.
+    pub(super) fn text(self, text: fn(Locale) -> &'static str) -> impl Fn() -> &'static str + Copy + Send + Sync {
         move || text(self.get())
     }
 
-    /// Changes it, and remembers that.
+    /// Changes the language, and stores the choice in a cookie.
     pub(super) fn choose(self, locale: Locale) {
         let cookie = format!("{COOKIE}={}; Path=/; Max-Age=31536000; SameSite=Lax", tag(locale));
-        // Without cookies the choice lasts as long as the page.
+        // Where cookies are blocked, the choice lasts until the page is closed.
         let _ = js_sys::Reflect::set(&document(), &"cookie".into(), &cookie.into());
         if let Some(root) = document().document_element() {
             let _ = root.set_attribute("lang", tag(locale));
@@ -79,15 +79,15 @@ impl Language {
     }
 }
 
-/// The text with this name, following the language of the page.
-macro_rules! say {
+/// The text with this key; follows the language of the page.
+macro_rules! t {
     ($i18n:expr, $name:ident) => {
-        $i18n.say(|locale| leptos_i18n::td_string!(locale, $name))
+        $i18n.text(|locale| leptos_i18n::td_string!(locale, $name))
     };
 }
-pub(super) use say;
+pub(super) use t;
 
-/// The language tag (BCP 47), as `lang` attributes have it.
+/// The BCP 47 language tag, for `lang` attributes.
 pub fn tag(locale: Locale) -> &'static str {
     match locale {
         Locale::en => "en",
@@ -95,7 +95,7 @@ pub fn tag(locale: Locale) -> &'static str {
     }
 }
 
-/// A language's name for itself.
+/// The language's name in that language.
 pub fn own_name(locale: Locale) -> &'static str {
     match locale {
         Locale::en => "English",
@@ -103,7 +103,7 @@ pub fn own_name(locale: Locale) -> &'static str {
     }
 }
 
-/// Sorts the ranges of a header by their weight.
+/// Sorts the language ranges of an `Accept-Language` header by their quality.
 fn by_quality(header: &str) -> String {
     let weight = |range: &str| {
         let q = range.split(';').skip(1).find_map(|part| part.trim().strip_prefix("q="));
@@ -119,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_choice_wins_over_the_browser_and_weights_over_order() {
+    fn choice_wins_over_browser_and_quality_over_order() {
         let resolve =
             |cookies: &str, accepted: &str| AcceptLanguage::resolve(Some(cookies.into()), Some(accepted.into())).0;
         assert_eq!(resolve("noom=x; lang=ko", "en"), "ko");

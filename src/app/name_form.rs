@@ -1,123 +1,88 @@
-//! The form for one's name, and the one for the language.
+//! The form for the user's name.
 
 use leptos::html::Input;
 use leptos::prelude::*;
 use leptos::server_fn::ServerFn;
 use leptos_i18n::td_string;
-use leptos_router::hooks::use_query_map;
 
-use super::api::{SetLanguage, SetNickname};
-use super::locale::{Language, own_name, say, tag};
-use super::text;
+use super::api::{FormKind, SetNickname};
+use super::cookie_notice::CookieNotice;
+use super::locale::{Language, t};
+use super::refusal;
 use crate::client::Client;
-use crate::client::session::Ask;
-use crate::client::state::Naming;
-use crate::i18n::Locale;
-use crate::protocol::ErrorCode;
-use crate::protocol::name::{is_guest_name, tidy_nickname};
+use crate::client::session::Intent;
+use crate::client::state::RenameStatus;
+use crate::protocol::name::{is_guest_name, normalize_nickname};
+use crate::protocol::{ErrorCode, Refusal};
 
-/// What the address says about a form that was refused.
-pub(super) fn query_refusal() -> Option<ErrorCode> {
-    use_query_map().with_untracked(|query| query.get("error")).and_then(|code| ErrorCode::from_wire(&code))
-}
-
-/// Asks for a name. Works as a plain form; with script it takes effect at once, everywhere.
+/// Asks for a name. Works as a plain form; with script the name changes at once, in every room.
 #[component]
 pub(super) fn NameForm(
-    /// What one is called now.
+    /// The current name.
     #[prop(into)]
     nickname: Signal<String>,
-    /// The page to come back to.
+    /// The page to return to.
     back: String,
-    /// Whether the hint is shown.
+    /// Hides the label visually, and shows no hint.
     #[prop(optional)]
-    with_hint: bool,
+    compact: bool,
 ) -> impl IntoView {
     let i18n = Language::current();
     let client = expect_context::<Client>();
     let input = NodeRef::<Input>::new();
-    let is_name_code = |code: &ErrorCode| code.as_str().starts_with("NICK_");
-    let typed = use_query_map().with_untracked(|query| query.get("nickname"));
-    let says = RwSignal::new(match query_refusal().filter(is_name_code) {
-        Some(code) => Naming::Refused(code),
-        None => Naming::Open,
-    });
-    // Two forms may stand on a page: each shows the answer to its own question.
-    let asked = RwSignal::new(false);
+    let (refused, typed) = refusal::of_form(FormKind::Nickname);
+    let status = RwSignal::new(refused.map_or(RenameStatus::Idle, RenameStatus::Refused));
+    // A page may hold two of these forms: each shows only the answer to its own request.
+    let requested = RwSignal::new(false);
     Effect::new(move |_| {
-        let answer = client.state.naming.get();
-        if asked.get_untracked() && answer != Naming::Open {
-            asked.set(false);
-            says.set(answer);
+        let answer = client.state.rename_status.get();
+        if requested.get_untracked() && answer != RenameStatus::Idle {
+            requested.set(false);
+            status.set(answer);
         }
     });
     let submit = move |event: leptos::ev::SubmitEvent| {
         event.prevent_default();
         let nickname = input.get_untracked().map(|input| input.value()).unwrap_or_default();
-        match tidy_nickname(&nickname) {
+        match normalize_nickname(&nickname) {
             Ok(nickname) => {
-                client.state.naming.set(Naming::Open);
-                asked.set(true);
-                client.ask(Ask::Rename { nickname });
+                client.state.rename_status.set(RenameStatus::Idle);
+                requested.set(true);
+                client.dispatch(Intent::Rename { nickname });
             }
-            Err(code) => says.set(Naming::Refused(code)),
+            Err(code) => status.set(RenameStatus::Refused(code)),
         }
     };
-    let failed = move || matches!(says.get(), Naming::Refused(_) | Naming::Unreachable);
-    let chosen = nickname.get_untracked();
-    let value = typed.unwrap_or(if is_guest_name(&chosen) { String::new() } else { chosen });
+    let failed = move || !matches!(status.get(), RenameStatus::Idle | RenameStatus::Done);
+    let current = nickname.get_untracked();
+    let value = typed.unwrap_or(if is_guest_name(&current) { String::new() } else { current });
 
     view! {
         <form class="field" action=SetNickname::PATH method="post" on:submit=submit>
             <input type="hidden" name="back" value=back/>
-            <label for="nickname">{say!(i18n, your_name)}</label>
+            <label for="nickname" class:visually-hidden=compact>{t!(i18n, your_name)}</label>
             <div class="row">
                 <input
                     id="nickname" name="nickname" node_ref=input value=value required maxlength="200" autocomplete="nickname"
-                    placeholder=move || nickname.get() aria-describedby="nickname-says"
+                    placeholder=move || nickname.get() aria-describedby="nickname-hint"
                     aria-invalid=move || failed().then_some("true")
                 />
-                <button type="submit">{say!(i18n, save_name)}</button>
+                <button type="submit">{t!(i18n, save)}</button>
             </div>
-            <p id="nickname-says" class="says" role="status" class:error=failed>
-                {move || match says.get() {
-                    Naming::Refused(code) => text::refusal(i18n, code),
-                    Naming::Unreachable => td_string!(i18n.get(), error_unreachable),
-                    Naming::Done => td_string!(i18n.get(), name_saved),
-                    Naming::Open if with_hint => td_string!(i18n.get(), name_hint),
-                    Naming::Open => "",
+            <p id="nickname-hint" class="hint" role="status" translate="no" class:error=failed>
+                {move || match status.get() {
+                    RenameStatus::Refused(code) => refusal::text(i18n, code).to_owned(),
+                    RenameStatus::Limited { retry_after_ms } => {
+                        let limited = Refusal { retry_after_ms: Some(retry_after_ms), ..ErrorCode::RateLimited.into() };
+                        refusal::explanation(i18n, &limited)
+                    }
+                    RenameStatus::Unreachable => td_string!(i18n.get(), error_unreachable).to_owned(),
+                    RenameStatus::Done => td_string!(i18n.get(), saved).to_owned(),
+                    RenameStatus::Idle if !compact => td_string!(i18n.get(), name_hint).to_owned(),
+                    RenameStatus::Idle => String::new(),
                 }}
             </p>
-        </form>
-    }
-}
-
-/// Offers the other languages.
-#[component]
-pub(super) fn LanguageForm(
-    /// The page to come back to.
-    back: String,
-) -> impl IntoView {
-    let i18n = Language::current();
-    let choose = move |locale: Locale| {
-        move |event: leptos::ev::MouseEvent| {
-            event.prevent_default();
-            i18n.choose(locale);
-        }
-    };
-    view! {
-        <form class="languages" action=SetLanguage::PATH method="post" aria-label=say!(i18n, language)>
-            <input type="hidden" name="back" value=back/>
-            {[Locale::en, Locale::ko]
-                .map(|locale| view! {
-                    <button
-                        type="submit" name="lang" value=tag(locale) lang=tag(locale) on:click=choose(locale)
-                        aria-pressed=move || (i18n.get() == locale).to_string()
-                    >
-                        {own_name(locale)}
-                    </button>
-                })
-                .collect_view()}
+            <CookieNotice/>
         </form>
     }
 }

@@ -1,8 +1,8 @@
-//! Addresses of pages.
+//! Paths of pages.
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
-/// What must be escaped in one segment of a path (RFC 3986, 3.3).
+/// The characters to escape in one path segment (RFC 3986, 3.3).
 const SEGMENT: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')
@@ -29,7 +29,7 @@ pub fn room(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn a_room_is_one_escaped_segment() {
+    fn room_name_is_one_escaped_segment() {
         assert_eq!(super::room("한 방?"), "/r/%ED%95%9C%20%EB%B0%A9%3F");
         assert_eq!(super::room("a/b#c"), "/r/a%2Fb%23c");
     }

@@ -1,4 +1,4 @@
-//! The document around every page, and which page is at which address.
+//! The HTML document around every page, and the routes.
 
 use leptos::nonce::use_nonce;
 use leptos::prelude::*;
@@ -6,26 +6,31 @@ use leptos_meta::{MetaTags, provide_meta_context};
 use leptos_router::components::{Redirect, Route, Router, Routes};
 use leptos_router::{SsrMode, StaticSegment, path};
 
+use super::address::{WrongAddress, public_origin_meta};
 use super::connection::ConnectionNotice;
+use super::focus;
 use super::lobby::Lobby;
 use super::locale::{AcceptLanguage, Language, tag};
 use super::room::Room;
 use crate::client::Client;
 
-/// Where pages find the site's files.
+/// The attribute of `body` that has the number of nodes in it.
+pub const NODE_COUNT: &str = "data-nodes";
+
+/// The addresses of the site's files.
 #[derive(Clone, Debug, Default)]
 pub struct SiteFiles {
-    /// What they have before their paths.
+    /// The prefix of every path.
     pub base: String,
-    /// The paths of all scripts.
+    /// The paths of all script modules.
     pub scripts: Vec<String>,
 }
 
-/// The document that the server sends.
+/// The document that the server renders.
 pub fn shell(options: LeptosOptions, files: SiteFiles) -> impl IntoView {
     let lang = tag(use_context::<AcceptLanguage>().unwrap_or_default().locale());
     let SiteFiles { base, scripts } = files;
-    // With the nonce, without which the policy lets nothing be preloaded; HydrationScripts gives none.
+    // HydrationScripts preloads without a nonce, which the content security policy blocks.
     let preloads = scripts
         .into_iter()
         .map(|script| view! { <link rel="modulepreload" href=format!("{base}/{script}") nonce=use_nonce()/> })
@@ -36,6 +41,7 @@ pub fn shell(options: LeptosOptions, files: SiteFiles) -> impl IntoView {
             <head>
                 <meta charset="utf-8"/>
                 <meta name="viewport" content="width=device-width, initial-scale=1, interactive-widget=resizes-content"/>
+                {public_origin_meta()}
                 <meta name="color-scheme" content="light dark"/>
                 <meta name="theme-color" media="(prefers-color-scheme: light)" content="#f7f6f3"/>
                 <meta name="theme-color" media="(prefers-color-scheme: dark)" content="#16181d"/>
@@ -54,7 +60,7 @@ pub fn shell(options: LeptosOptions, files: SiteFiles) -> impl IntoView {
     }
 }
 
-/// All pages.
+/// The app: provides the context that all pages use, and the routes.
 #[component]
 pub fn App() -> impl IntoView {
     provide_meta_context();
@@ -65,14 +71,22 @@ pub fn App() -> impl IntoView {
 
     view! {
         <Router>
-                <ConnectionNotice/>
-                <Routes fallback=|| view! { <Redirect path="/"/> }>
-                    <Route path=path!("/") view=Lobby ssr=SsrMode::Async/>
-                    <Route path=path!("/r/*room") view=Room ssr=SsrMode::Async/>
-                    // Without a name: the page that says what a name is.
-                    <Route path=path!("/r") view=Room ssr=SsrMode::Async/>
-                    <Route path=StaticSegment("r/") view=Room ssr=SsrMode::Async/>
-                </Routes>
+            <FocusKeeper/>
+            <WrongAddress/>
+            <ConnectionNotice/>
+            <Routes fallback=|| view! { <Redirect path="/"/> }>
+                <Route path=path!("/") view=Lobby ssr=SsrMode::Async/>
+                <Route path=path!("/r/*room") view=Room ssr=SsrMode::Async/>
+                // Without a name the room page explains which names are valid.
+                <Route path=path!("/r") view=Room ssr=SsrMode::Async/>
+                <Route path=StaticSegment("r/") view=Room ssr=SsrMode::Async/>
+            </Routes>
         </Router>
     }
+}
+
+/// Keeps the keyboard focus on the page. Renders nothing.
+#[component]
+fn FocusKeeper() -> impl IntoView {
+    focus::keep();
 }

@@ -1,10 +1,10 @@
-//! Dates and times as text, in the reader's time where it is known.
+//! Dates and times as text, in the reader's time zone where it is known.
 
-use crate::client::timeline::Clock;
+pub(crate) use crate::client::timeline::Clock;
 
-/// The parts of a moment.
+/// The calendar date and time of day of a timestamp.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Parts {
+pub(crate) struct Parts {
     year: u64,
     month: u64,
     day: u64,
@@ -14,8 +14,8 @@ pub(super) struct Parts {
 }
 
 impl Parts {
-    /// Takes milliseconds since 1970 UTC apart.
-    pub(super) fn of(at: u64, clock: Clock) -> Self {
+    /// Converts milliseconds since 1970-01-01 UTC.
+    pub(crate) fn of(at: u64, clock: Clock) -> Self {
         match clock {
             Clock::Utc => Self::utc(at),
             Clock::Local => {
@@ -32,8 +32,8 @@ impl Parts {
         }
     }
 
-    /// Days to a date in the proleptic Gregorian calendar, counting from 1 March, so that a leap
-    /// day is the last of its year.
+    /// Converts days to a date of the proleptic Gregorian calendar. Years start on 1 March, so that a leap day is the
+    /// last day of its year.
     fn utc(at: u64) -> Self {
         let seconds = at / 1_000;
         let days = seconds / 86_400 + 719_468;
@@ -53,31 +53,31 @@ impl Parts {
     }
 
     /// `2026-11-23`.
-    pub(super) fn date(self) -> String {
+    pub(crate) fn date(self) -> String {
         format!("{:04}-{:02}-{:02}", self.year, self.month, self.day)
     }
 
     /// `14:05`.
-    pub(super) fn short(self) -> String {
+    pub(crate) fn short(self) -> String {
         format!("{:02}:{:02}", self.hour, self.minute)
     }
 
     /// `2026-11-23 14:05:09`.
-    pub(super) fn full(self) -> String {
+    pub(crate) fn full(self) -> String {
         format!("{} {}:{:02}", self.date(), self.short(), self.second)
     }
 }
 
-/// The moment for a machine: RFC 3339 in UTC.
-pub(super) fn machine(at: u64) -> String {
+/// A timestamp in RFC 3339, in UTC.
+pub(crate) fn rfc3339(at: u64) -> String {
     let parts = Parts::utc(at);
     format!("{}T{}:{:02}Z", parts.date(), parts.short(), parts.second)
 }
 
-/// A day as its readers say it, in their language; only the browser knows how.
-pub(super) fn day_in_words(at: u64, lang: &str) -> String {
+/// A date with weekday and month in words, formatted by the browser.
+pub(super) fn long_date(at: u64, lang: &str) -> String {
     let options = js_sys::Object::new();
-    // Setting a property of a fresh object cannot fail.
+    // Setting a property of a new object cannot fail.
     let _ = js_sys::Reflect::set(&options, &"dateStyle".into(), &"full".into());
     js_sys::Date::new(&(at as f64).into()).to_locale_date_string(lang, &options).into()
 }
@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn moments_have_the_right_date() {
+    fn rfc3339_matches_known_dates() {
         for (at, text) in [
             (0, "1970-01-01T00:00:00Z"),
             (951_782_399_000, "2000-02-28T23:59:59Z"),
@@ -96,7 +96,7 @@ mod tests {
             (1_795_442_709_123, "2026-11-23T14:05:09Z"),
             (4_107_542_400_000, "2100-03-01T00:00:00Z"),
         ] {
-            assert_eq!(machine(at), text);
+            assert_eq!(rfc3339(at), text);
         }
     }
 }

@@ -3,19 +3,15 @@
 use leptos::prelude::*;
 use leptos_meta::Title;
 
-/// A title that follows what it reads. While the server renders, a title is asked for its text after
-/// the page's own signals are out of reach; so the first text is made at once, and only a page that
-/// is alive asks again.
+/// A title that follows the signals its text reads. On the server leptos renders the title after the page's signals
+/// were disposed, so the first text is computed at once. Only a hydrated page computes it again.
 #[component]
-pub(super) fn LiveTitle(
-    /// Makes the text.
-    text: impl Fn() -> String + Send + Sync + 'static,
-) -> impl IntoView {
+pub(super) fn LiveTitle(text: impl Fn() -> String + Send + Sync + 'static) -> impl IntoView {
     let first = untrack(&text);
-    let alive = ArcRwSignal::new(false);
+    let hydrated = ArcRwSignal::new(false);
     Effect::new({
-        let alive = alive.clone();
-        move |_| alive.set(true)
+        let hydrated = hydrated.clone();
+        move |_| hydrated.set(true)
     });
-    view! { <Title text=move || if alive.get() { text() } else { first.clone() }/> }
+    view! { <Title text=move || if hydrated.get() { text() } else { first.clone() }/> }
 }

@@ -1,56 +1,20 @@
-//! A call, in the browser: devices, a connection to each of the others, and what the page shows of it.
+//! A call, in the browser: devices, a peer connection to each of the other participants, and what the page shows of it.
 //!
-//! `negotiation` and `quality` are pure; `devices`, `level` and `peer` speak to the browser; `meeting`
-//! holds it together; `state` is what views read.
+//! `description`, `negotiation`, `network`, `quality` and `reopening` are pure. `devices`, `level`, `peer` and `wake_lock`
+//! use the browser's APIs. `meeting` connects them; it receives the session's updates over `channel`, and writes the signals in `state`, which views read.
 
-pub mod devices;
-pub mod meeting;
-pub mod negotiation;
-pub mod quality;
-pub mod state;
-
+pub(crate) mod channel;
+mod description;
+pub(crate) mod devices;
+mod event;
+mod js;
 mod level;
-mod listening;
-mod peer;
-
-use futures::channel::mpsc::UnboundedSender;
-use leptos::prelude::*;
-
-use super::session::CallChange;
-use meeting::Event;
-
-/// Where the page's state sends what happens in calls: to the meeting, while there is one.
-#[derive(Clone, Copy, Debug)]
-pub struct Listener(StoredValue<Option<UnboundedSender<Event>>>);
-
-impl Listener {
-    /// Nobody listens.
-    pub fn new() -> Self {
-        Self(StoredValue::new(None))
-    }
-
-    /// Tells the meeting.
-    pub fn tell(&self, change: CallChange) {
-        self.0.try_with_value(|meeting| {
-            if let Some(meeting) = meeting {
-                // One that has ended does not care.
-                let _ = meeting.unbounded_send(Event::Call(change));
-            }
-        });
-    }
-
-    /// Whether there is a meeting.
-    pub fn has_meeting(&self) -> bool {
-        self.0.try_with_value(|meeting| meeting.as_ref().is_some_and(|meeting| !meeting.is_closed())).unwrap_or(false)
-    }
-
-    fn attach(&self, meeting: UnboundedSender<Event>) {
-        self.0.set_value(Some(meeting));
-    }
-}
-
-impl Default for Listener {
-    fn default() -> Self {
-        Self::new()
-    }
-}
+pub(crate) mod meeting;
+pub mod negotiation;
+mod network;
+mod other_tabs;
+pub(crate) mod peer;
+pub(crate) mod quality;
+mod reopening;
+pub(crate) mod state;
+mod wake_lock;

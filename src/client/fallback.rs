@@ -1,5 +1,4 @@
-//! What stands in for a WebSocket where something between lets none through: an event stream down,
-//! POSTs up.
+//! The fallback where something between page and server blocks WebSocket: server-sent events down, POST requests up.
 
 use std::collections::VecDeque;
 
@@ -7,42 +6,35 @@ use futures::channel::mpsc::{UnboundedReceiver, unbounded};
 use futures::future::{Fuse, FusedFuture, LocalBoxFuture};
 use futures::{FutureExt, StreamExt, select_biased};
 use gloo_net::http::Request;
-use leptos::prelude::window;
-use wasm_bindgen::prelude::Closure;
-use wasm_bindgen::{JsCast, JsValue};
-use web_sys::{EventSource, MessageEvent, Storage};
+use wasm_bindgen::JsCast;
+use web_sys::{EventSource, MessageEvent};
 
-use super::session::Event;
+use super::event_listener::EventListener;
+use super::session::{ABNORMAL_CLOSE, Event};
+use super::storage::Storage;
 use crate::protocol::MAX_BATCH_BYTES;
 
-/// The stream is given up, for this code, when anything goes wrong: the session knows how to come
-/// back, and the browser would do it behind its back.
-const BROKEN: u16 = 1006;
+/// The entry of a tab that needed the fallback.
+const NEEDED_KEY: &str = "noom.websocket-blocked";
 
-/// Where a tab remembers that it needs this.
-const NEEDED: &str = "noom.websocket-blocked";
-
-/// A connection that reports what happens to it as events like any other. Dropped, it closes.
+/// A connection over the fallback. It closes when it is dropped.
 pub(super) struct Fallback {
-    /// `None`: it could not even be made.
+    /// `None`: the stream could not be created.
     source: Option<EventSource>,
-    heard: UnboundedReceiver<Heard>,
-    /// Where POSTs go, once the server said so.
+    incoming: UnboundedReceiver<StreamEvent>,
+    /// The path of POST requests, once the server has sent it.
     path: Option<String>,
     /// Frames that are not posted yet.
-    waiting: VecDeque<String>,
-    /// Whether the server waits for a sign of life.
+    outgoing: VecDeque<String>,
+    /// True if the server waits for a POST as a sign of life.
     pinged: bool,
-    /// The one POST on its way, and whether it was taken.
+    /// The POST request in flight; it returns whether it succeeded.
     posting: Fuse<LocalBoxFuture<'static, bool>>,
-    // Called by the stream for as long as it is.
-    _callbacks: [(&'static str, Callback); 5],
+    _listeners: Option<[EventListener; 5]>,
 }
 
-type Callback = Closure<dyn FnMut(JsValue)>;
-
-/// What comes down the stream.
-enum Heard {
+/// An event of the stream.
+enum StreamEvent {
     Token(String),
     Frame(String),
     Ping,
@@ -50,85 +42,85 @@ enum Heard {
 }
 
 impl Fallback {
-    /// Whether it was needed when this tab last found out.
+    /// Returns whether this tab needed the fallback for its latest connection.
     pub(super) fn was_needed() -> bool {
-        storage().is_some_and(|storage| matches!(storage.get_item(NEEDED), Ok(Some(_))))
+        Storage::Session.get(NEEDED_KEY).is_some()
     }
 
-    /// Remembers that for the next page of this tab.
+    /// Remembers for the next page of this tab whether the fallback is needed.
     pub(super) fn remember(needed: bool) {
-        let Some(storage) = storage() else { return };
-        // Without room for it, the next page finds out again.
-        let _ = if needed { storage.set_item(NEEDED, "1") } else { storage.remove_item(NEEDED) };
+        if needed {
+            // If it is not stored, the next page finds out again.
+            Storage::Session.set(NEEDED_KEY, "1");
+        } else {
+            Storage::Session.remove(NEEDED_KEY);
+        }
     }
 
     pub(super) fn open() -> Self {
-        let (events, heard) = unbounded();
-        let on = |heard: fn(String) -> Heard| {
-            let events = events.clone();
-            Closure::new(move |event: JsValue| {
+        let (sender, incoming) = unbounded();
+        let source = EventSource::new("/events").ok();
+        let on = |source: &EventSource, name, parse: fn(String) -> StreamEvent| {
+            let sender = sender.clone();
+            EventListener::new(source, name, move |event| {
                 let data = event.dyn_ref::<MessageEvent>().and_then(|event| event.data().as_string());
-                let _ = events.unbounded_send(heard(data.unwrap_or_default()));
+                let _ = sender.unbounded_send(parse(data.unwrap_or_default()));
             })
         };
-        let callbacks: [(_, Callback); 5] = [
-            ("token", on(Heard::Token)),
-            ("message", on(Heard::Frame)),
-            ("ping", on(|_| Heard::Ping)),
-            ("close", on(|code| Heard::Closed(code.parse().unwrap_or(BROKEN)))),
-            ("error", on(|_| Heard::Closed(BROKEN))),
-        ];
-        let source = EventSource::new("/events").ok();
-        for (source, (name, callback)) in source.iter().flat_map(|source| callbacks.iter().map(move |on| (source, on)))
-        {
-            // Fails for no event that exists.
-            let _ = source.add_event_listener_with_callback(name, callback.as_ref().unchecked_ref());
-        }
+        let listeners = source.as_ref().map(|source| {
+            [
+                on(source, "token", StreamEvent::Token),
+                on(source, "message", StreamEvent::Frame),
+                on(source, "ping", |_| StreamEvent::Ping),
+                on(source, "close", |code| StreamEvent::Closed(code.parse().unwrap_or(ABNORMAL_CLOSE))),
+                on(source, "error", |_| StreamEvent::Closed(ABNORMAL_CLOSE)),
+            ]
+        });
         Self {
             source,
-            heard,
+            incoming,
             path: None,
-            waiting: VecDeque::new(),
+            outgoing: VecDeque::new(),
             pinged: false,
             posting: Fuse::terminated(),
-            _callbacks: callbacks,
+            _listeners: listeners,
         }
     }
 
     pub(super) async fn next(&mut self) -> Event {
         if self.source.is_none() {
-            return Event::Closed(BROKEN);
+            return Event::Closed(ABNORMAL_CLOSE);
         }
         loop {
-            self.post_what_waits();
+            self.post_outgoing();
             select_biased! {
-                heard = self.heard.next() => match heard {
-                    Some(Heard::Token(token)) => {
+                event = self.incoming.next() => match event {
+                    Some(StreamEvent::Token(token)) => {
                         self.path = Some(format!("/events/{token}"));
                         return Event::Opened;
                     }
-                    Some(Heard::Frame(text)) => return Event::Received(text),
-                    Some(Heard::Ping) => self.pinged = true,
-                    Some(Heard::Closed(code)) => return Event::Closed(code),
-                    None => return Event::Closed(BROKEN),
+                    Some(StreamEvent::Frame(text)) => return Event::Received(text),
+                    Some(StreamEvent::Ping) => self.pinged = true,
+                    Some(StreamEvent::Closed(code)) => return Event::Closed(code),
+                    None => return Event::Closed(ABNORMAL_CLOSE),
                 },
-                taken = &mut self.posting => if !taken {
-                    return Event::Closed(BROKEN);
+                succeeded = &mut self.posting => if !succeeded {
+                    return Event::Closed(ABNORMAL_CLOSE);
                 },
             }
         }
     }
 
     pub(super) fn send(&mut self, text: String) {
-        self.waiting.push_back(text);
+        self.outgoing.push_back(text);
     }
 
-    /// Posts as much of what waits as one body holds. One POST at a time keeps the order, and what
-    /// comes meanwhile goes together.
-    fn post_what_waits(&mut self) {
+    /// Posts as many frames as one body holds. One request at a time keeps the order, and frames that are sent
+    /// meanwhile share the next request.
+    fn post_outgoing(&mut self) {
         let Some(path) = self.path.clone().filter(|_| self.posting.is_terminated()) else { return };
         let mut body = String::new();
-        while let Some(frame) = self.waiting.pop_front_if(|frame| body.len() + frame.len() < MAX_BATCH_BYTES) {
+        while let Some(frame) = self.outgoing.pop_front_if(|frame| body.len() + frame.len() < MAX_BATCH_BYTES) {
             body.push_str(&frame);
             body.push('\n');
         }
@@ -147,13 +139,9 @@ impl Drop for Fallback {
     }
 }
 
-fn storage() -> Option<Storage> {
-    window().session_storage().ok()?
-}
-
 async fn post(path: String, body: String) -> bool {
     match Request::post(&path).body(body) {
-        Ok(request) => request.send().await.is_ok_and(|answer| answer.ok()),
+        Ok(request) => request.send().await.is_ok_and(|response| response.ok()),
         Err(_) => false,
     }
 }

@@ -1,132 +1,165 @@
-//! What chat is about: people, rooms, messages, positions; and the answers that carry them.
+//! Payloads about chat: rooms, messages, positions, and the answers that carry them.
 
 use super::call::Peer;
-use super::codec::{Fault, FromJson, Json, wire};
+use super::codec::{DecodeError, FromJson, Json, Reading, wire};
 use super::id::{MessageKey, UserId};
+use super::limits::HEARTBEAT_MS;
+use super::user::User;
 
 wire! {
-    /// A person as others see them.
-    pub struct User {
-        /// Who it is.
-        pub id: UserId,
-        /// What they are called, in NFC. Not unique over all rooms, only among the people in one.
-        pub nickname: String,
-    }
-
-    /// A chat message, stored and in its place.
+    /// A stored message. A tolerant reader knows by an empty `text` that it cannot show it: a newer server has other
+    /// kinds of entries in its history.
     pub struct Message {
         /// The room's canonical name.
         pub room: String,
-        /// Its place in the room: 1, 2, 3 … without gaps.
+        /// Its position in the room's history: 1, 2, 3 … without gaps.
         pub seq: u64,
-        /// What its author's client called it.
-        pub key: MessageKey,
-        /// The author, named as when it was sent.
-        pub user: User,
-        /// 1 to [`super::MAX_TEXT_CHARS`] code points.
-        pub text: String,
-        /// When the server stored it: milliseconds since 1970 UTC.
-        pub at: u64,
+        /// Chosen by the author's client; identifies the message among those of the author in this room.
+        pub key: MessageKey = MessageKey(0),
+        /// The author, with the nickname at the time of sending.
+        pub user: User = User { id: UserId(0), nickname: String::new() },
+        /// 1 to [`MAX_TEXT_CHARS`](super::MAX_TEXT_CHARS) code points.
+        pub text: String = String::new(),
+        /// The time when the server stored it, in milliseconds since 1970 UTC.
+        pub at: u64 = 0,
     }
 
-    /// A place in a room's history, to resume from.
+    /// A position in a room's history, to resume from.
     pub struct Position {
-        /// The history it counts in; changes only when earlier positions no longer hold.
+        /// Identifies the history that `seq` counts in. Changes only when earlier positions become invalid, for example
+        /// after a restored backup.
         pub epoch: String,
-        /// The last message seen; 0 for none.
+        /// The `seq` of the last message seen; 0 for none.
         pub seq: u64,
     }
 
-    /// A room with people in it.
+    /// A room in the list, with its number of users.
     pub struct RoomCount {
-        /// The canonical name.
+        /// The room's canonical name.
         pub name: String,
-        /// People, not connections.
+        /// Users, not connections.
         pub count: u64,
-        /// How many are in its call, when there is one.
+        /// The number of peers in its call, if there is one.
         #[serde(skip_serializing_if = "Option::is_none")]
         pub call: Option<u64>,
     }
 
-    /// The rooms with people in them, largest first, at most [`super::MAX_LISTED_ROOMS`].
+    /// The rooms with users in them, largest first, at most [`MAX_LISTED_ROOMS`](super::MAX_LISTED_ROOMS).
     pub struct RoomList {
         /// The whole list.
         pub rooms: Vec<RoomCount>,
     }
 
-    /// The limits that a client may want to know.
+    /// The difference between two [`RoomList`]s.
+    pub struct RoomUpdate {
+        /// The rooms that are new in the list, or whose numbers changed.
+        pub rooms: Vec<RoomCount>,
+        /// The names of the rooms that are no longer in the list.
+        pub removed: Vec<String>,
+    }
+
+    /// The limits that a client may need.
+    #[derive(Default)]
     pub struct Limits {
-        /// Longest frame from a client, bytes.
+        /// The longest frame from a client, in bytes.
         pub frame_bytes: u64,
-        /// Longest message, code points.
+        /// The longest message text, in code points.
         pub text_chars: u64,
-        /// Longest nickname, graphemes.
+        /// The longest nickname, in graphemes.
         pub nickname_graphemes: u64,
-        /// Longest room name, graphemes.
+        /// The longest room name, in graphemes.
         pub room_graphemes: u64,
-        /// Messages a second in the long run, per user.
+        /// The sustained message rate per user.
         pub messages_per_second: u64,
-        /// Messages at once, per user.
+        /// The message burst per user.
         pub message_burst: u64,
     }
 
     /// Answer to `hello`.
     pub struct HelloAck {
-        /// Who one is.
+        /// The user behind this connection.
         pub user: User,
-        /// Says who one is in a later `hello`; keep it secret.
+        /// Identifies the user in a later `hello`. Secret.
         pub resume: String,
-        /// Send `ping` after this many milliseconds without a frame.
-        pub heartbeat_ms: u64,
-        /// The server's build, to notice that a page is older.
-        pub build: String,
-        /// What the server accepts.
-        pub limits: Limits,
+        /// The time without a frame, in milliseconds, after which the client sends `ping`.
+        pub heartbeat_ms: u64 = HEARTBEAT_MS,
+        /// The server's build, which lets a page detect that it is older.
+        pub build: String = String::new(),
+        /// The server's limits.
+        pub limits: Limits = Limits::default(),
+        /// The names of the [features](super::feature) that the server grants. Present if the client asked for any.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub features: Option<Vec<String>>,
     }
 
     /// Answer to `nickname`.
     pub struct NicknameAck {
-        /// The name as stored.
+        /// The nickname as stored.
         pub nickname: String,
     }
 
     /// Answer to `enter_room`.
+    #[derive(Default)]
     pub struct EnterRoomAck {
-        /// The canonical name.
+        /// The room's canonical name.
         pub room: String,
-        /// The history that `seq` counts in.
+        /// See [`Position::epoch`].
         pub epoch: String,
-        /// The room's last `seq`; 0 when it is empty.
+        /// The `seq` of the room's last message; 0 when there is none.
         pub head: u64,
-        /// People in the room, oneself included.
-        pub count: u64,
-        /// Who they are, in the order they came.
-        pub members: Vec<User>,
-        /// Recovered: all since `after`. Otherwise the latest. Oldest first.
+        /// The number of users in the room, including this one.
+        pub count: u64 = 0,
+        /// The users in the room, in the order of arrival. With the feature `crowds` the first
+        /// [`MAX_MEMBERS`](super::MAX_MEMBERS) of them.
+        pub members: Vec<User> = Vec::new(),
+        /// See [`MembersAck::members_after`].
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub members_after: Option<u64>,
+        /// See [`MembersAck::crowded`].
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub crowded: Option<bool>,
+        /// This user, with the feature `crowds`.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub you: Option<User>,
+        /// Oldest first. If `recovered`, all messages after the requested position; otherwise the latest.
         pub messages: Vec<Message>,
-        /// Whether there are older messages than these (not recovered).
-        pub more: bool,
-        /// Whether `messages` continues exactly where `after` stood.
-        pub recovered: bool,
-        /// Why not, when `after` was given.
+        /// There are older messages than these. Always false if `recovered`.
+        pub more: bool = false,
+        /// `messages` continues exactly at the requested position.
+        pub recovered: bool = false,
+        /// The reason why a requested position was not recovered.
         #[serde(skip_serializing_if = "Option::is_none")]
         pub reason: Option<Unrecovered>,
-        /// Who is in the room's call, when there is one.
+        /// The peers in the room's call, if there is one.
         #[serde(skip_serializing_if = "Option::is_none")]
         pub call: Option<Vec<Peer>>,
     }
 
-    /// Answer to `new_message`: it is stored.
+    /// Answer to `members`.
+    pub struct MembersAck {
+        /// The number of users in the room.
+        pub count: u64,
+        /// Users in the room, in the order of arrival.
+        pub members: Vec<User>,
+        /// If there are more: the `after` of the next `members`.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub members_after: Option<u64>,
+        /// True if the room is crowded: clients with the feature `crowds` are not told of changes of the list.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub crowded: Option<bool>,
+    }
+
+    /// Answer to `new_message`: the message is stored.
     pub struct PostAck {
-        /// The canonical name.
+        /// The room's canonical name.
         pub room: String,
-        /// As sent.
+        /// The key that the client sent.
         pub key: MessageKey,
-        /// Its place.
+        /// The message's position.
         pub seq: u64,
-        /// When it was stored.
-        pub at: u64,
-        /// `true` when it had been stored before.
+        /// See [`Message::at`].
+        pub at: u64 = 0,
+        /// `true` if the message had been stored before.
         #[serde(skip_serializing_if = "Option::is_none")]
         pub dup: Option<bool>,
     }
@@ -135,30 +168,48 @@ wire! {
     pub struct HistoryAck {
         /// Oldest first.
         pub messages: Vec<Message>,
-        /// Whether there are older ones.
+        /// There are older messages than these.
         pub more: bool,
     }
 }
 
-/// Why a position could not be resumed from.
+impl Default for MembersAck {
+    /// The members of a room with nobody in it.
+    fn default() -> Self {
+        Self { count: 0, members: Vec::new(), members_after: None, crowded: None }
+    }
+}
+
+impl RoomUpdate {
+    /// Changes a list accordingly.
+    pub fn apply(&self, rooms: &mut Vec<RoomCount>) {
+        rooms.retain(|room| {
+            !self.removed.contains(&room.name) && !self.rooms.iter().any(|changed| changed.name == room.name)
+        });
+        rooms.extend(self.rooms.iter().cloned());
+        rooms.sort_unstable_by(|a, b| b.count.cmp(&a.count).then_with(|| a.name.cmp(&b.name)));
+    }
+}
+
+/// The reason why a position could not be resumed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Unrecovered {
-    /// The position counts in another history.
+    /// The position belongs to another history.
     EpochChanged,
-    /// More was missed than a replay carries.
+    /// More messages were missed than a replay may carry.
     GapTooLarge,
-    /// The position is beyond the room's last message.
+    /// The position is after the room's last message.
     PositionAhead,
 }
 
 impl FromJson for Unrecovered {
-    fn from_json(json: Json<'_>) -> Result<Self, Fault> {
-        match String::from_json(json)?.as_str() {
+    fn from_json(json: Json<'_>, reading: Reading) -> Result<Self, DecodeError> {
+        match String::from_json(json, reading)?.as_str() {
             "EPOCH_CHANGED" => Ok(Self::EpochChanged),
             "GAP_TOO_LARGE" => Ok(Self::GapTooLarge),
             "POSITION_AHEAD" => Ok(Self::PositionAhead),
-            _ => Err(Fault::bad_type("a reason")),
+            _ => Err(DecodeError::bad_type("a reason")),
         }
     }
 }

@@ -1,9 +1,8 @@
-//! Strict reading of JSON: every field is expected, present, of the right type, and there once.
+//! Decoding of JSON, strict on the server and tolerant on the page ([`Reading`]).
 //!
-//! serde's derived `Deserialize` reports all faults as one kind of error with a text; a protocol
-//! whose faults have codes needs to tell them apart. So a frame is first read into [`Json`], a
-//! borrowed tree, and each type then takes its fields out of it with [`Fields`]. The macro [`wire!`]
-//! writes that part.
+//! serde's derived `Deserialize` reports every error as one type with a text, but this protocol has a code for each
+//! kind of error. Therefore a frame is first parsed into [`Json`], a borrowed tree, and each type then takes its fields
+//! out of it with [`Fields`]. The macro [`wire!`] writes that part. Encoding is serde's.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,88 +10,92 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-use super::MAX_SAFE_INTEGER;
 use super::error::ErrorCode;
+use super::limits::MAX_SAFE_INTEGER;
 
-/// Why a frame could not be read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
-    /// The code for the `error` frame.
+/// A value or frame that could not be decoded. Its text is the `message` of the `error` frame.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}{}", .code.message(), in_parentheses(.field.as_deref()))]
+pub struct DecodeError {
+    /// The code of the `error` frame.
     pub code: ErrorCode,
-    /// The field at fault, where one is.
+    /// The invalid field, or the type that was expected.
     pub field: Option<String>,
 }
 
-impl Fault {
-    fn new(code: ErrorCode) -> Self {
-        Self { code, field: None }
-    }
-
-    fn at(code: ErrorCode, field: impl Into<String>) -> Self {
+impl DecodeError {
+    pub(super) fn at(code: ErrorCode, field: impl Into<String>) -> Self {
         Self { code, field: Some(field.into()) }
     }
 
-    pub(super) fn bad_type(what: &str) -> Self {
-        Self::at(ErrorCode::BadType, what)
-    }
-
-    pub(super) fn bad_key() -> Self {
-        Self::new(ErrorCode::KeyInvalid)
-    }
-
-    pub(super) fn unknown_type() -> Self {
-        Self::new(ErrorCode::UnknownType)
-    }
-
-    /// The message for the `error` frame.
-    pub fn message(&self) -> String {
-        match &self.field {
-            // A client chose this text: a short part of it is enough.
-            Some(field) => format!("{} ({})", self.code.message(), field.chars().take(40).collect::<String>()),
-            None => self.code.message().to_owned(),
-        }
+    pub(super) fn bad_type(expected: &str) -> Self {
+        Self::at(ErrorCode::BadType, expected)
     }
 }
 
-/// A JSON value (RFC 8259) that borrows from its text where it can. Object keys are checked to
-/// stand once only in [`Json::parse`].
+impl From<ErrorCode> for DecodeError {
+    fn from(code: ErrorCode) -> Self {
+        Self { code, field: None }
+    }
+}
+
+/// The field's name for an error text, shortened because a client chose it.
+fn in_parentheses(field: Option<&str>) -> String {
+    field.map_or_else(String::new, |field| format!(" ({})", field.chars().take(40).collect::<String>()))
+}
+
+/// The rules of decoding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reading {
+    /// Every field must be known, present, of the right type, and appear once. The server reads its clients like this.
+    Strict,
+    /// As strict about what is needed, but a newer server may say more: unknown fields are skipped, and so are
+    /// elements of arrays, optional fields and fields with a substitute that cannot be decoded. The page reads the
+    /// server like this.
+    Tolerant,
+}
+
+/// A JSON value (RFC 8259) that borrows from its text where possible. [`Json::parse`] checks for
+/// duplicate keys when it reads strictly.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Json<'a> {
-    /// `null`, which counts as absent.
+    /// `null`, which counts as an absent field.
     Null,
     /// `true` or `false`.
     Bool(bool),
-    /// A whole number that is not negative.
+    /// A non-negative integer without fraction or exponent.
     Whole(u64),
-    /// Any other number: nothing in the protocol takes one.
+    /// Any other number; no field of the protocol accepts one.
     OtherNumber,
     /// A string.
     Text(Cow<'a, str>),
     /// An array.
     Array(Vec<Json<'a>>),
-    /// An object, in the order of the text.
+    /// An object, in source order.
     Object(Vec<(Cow<'a, str>, Json<'a>)>),
 }
 
 impl<'a> Json<'a> {
-    /// Reads a whole text. Nesting beyond 128 is refused.
+    /// Parses a whole text. Nesting deeper than 128 levels is refused.
     ///
     /// # Errors
     /// `BAD_JSON`, `DUPLICATE_KEY`.
-    pub fn parse(text: &'a str) -> Result<Self, Fault> {
-        let json: Self = serde_json::from_str(text).map_err(|_| Fault::new(ErrorCode::BadJson))?;
-        json.check_keys()?;
+    pub fn parse(text: &'a str, reading: Reading) -> Result<Self, DecodeError> {
+        let json: Self = serde_json::from_str(text).map_err(|_| DecodeError::from(ErrorCode::BadJson))?;
+        if reading == Reading::Strict {
+            json.check_keys()?;
+        }
         Ok(json)
     }
 
-    fn check_keys(&self) -> Result<(), Fault> {
+    fn check_keys(&self) -> Result<(), DecodeError> {
         match self {
             Self::Array(items) => items.iter().try_for_each(Self::check_keys),
             Self::Object(fields) => {
                 let mut keys: Vec<_> = fields.iter().map(|(key, _)| key).collect();
                 keys.sort_unstable();
-                if let Some(twice) = keys.windows(2).find(|pair| pair[0] == pair[1]) {
-                    return Err(Fault::at(ErrorCode::DuplicateKey, twice[0].as_ref()));
+                if let Some(duplicate) = keys.windows(2).find(|pair| pair[0] == pair[1]) {
+                    return Err(DecodeError::at(ErrorCode::DuplicateKey, duplicate[0].as_ref()));
                 }
                 fields.iter().try_for_each(|(_, value)| value.check_keys())
             }
@@ -161,144 +164,203 @@ impl<'de> Deserialize<'de> for Json<'de> {
     }
 }
 
-/// An object's key, borrowed where it has no escapes.
+/// An object's key, borrowed if it has no escapes.
 #[derive(Deserialize)]
 struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// A type that is read strictly from [`Json`].
+/// A type that is decoded from [`Json`].
 pub trait FromJson: Sized {
-    /// Reads the value.
+    /// Decodes the value.
     ///
     /// # Errors
-    /// A [`Fault`] that says what is wrong, and where.
-    fn from_json(json: Json<'_>) -> Result<Self, Fault>;
+    /// The first error in the value.
+    fn from_json(json: Json<'_>, reading: Reading) -> Result<Self, DecodeError>;
 
-    /// What an absent field (or `null`) means; `None` where the field must be there.
+    /// The value of an absent field (or `null`); `None` if the field is required.
     fn absent() -> Option<Self> {
+        None
+    }
+
+    /// The value that a tolerant reader takes for one that it cannot decode; `None` if there is none.
+    fn unknown() -> Option<Self> {
         None
     }
 }
 
 impl FromJson for bool {
-    fn from_json(json: Json<'_>) -> Result<Self, Fault> {
+    fn from_json(json: Json<'_>, _: Reading) -> Result<Self, DecodeError> {
         match json {
             Json::Bool(value) => Ok(value),
-            _ => Err(Fault::bad_type("true or false")),
+            _ => Err(DecodeError::bad_type("true or false")),
         }
     }
 }
 
 impl FromJson for u64 {
-    fn from_json(json: Json<'_>) -> Result<Self, Fault> {
+    fn from_json(json: Json<'_>, _: Reading) -> Result<Self, DecodeError> {
         match json {
             Json::Whole(value) if value <= MAX_SAFE_INTEGER => Ok(value),
-            Json::Whole(_) | Json::OtherNumber => Err(Fault::new(ErrorCode::BadNumber)),
-            _ => Err(Fault::bad_type("a number")),
+            Json::Whole(_) | Json::OtherNumber => Err(ErrorCode::BadNumber.into()),
+            _ => Err(DecodeError::bad_type("a number")),
         }
     }
 }
 
 impl FromJson for String {
-    fn from_json(json: Json<'_>) -> Result<Self, Fault> {
+    fn from_json(json: Json<'_>, _: Reading) -> Result<Self, DecodeError> {
         match json {
             Json::Text(text) => Ok(text.into_owned()),
-            _ => Err(Fault::bad_type("text")),
+            _ => Err(DecodeError::bad_type("text")),
         }
     }
 }
 
+impl FromJson for ErrorCode {
+    fn from_json(json: Json<'_>, reading: Reading) -> Result<Self, DecodeError> {
+        Self::from_wire(&String::from_json(json, reading)?).ok_or_else(|| DecodeError::bad_type("an error code"))
+    }
+
+    fn unknown() -> Option<Self> {
+        Some(Self::Unknown)
+    }
+}
+
+impl<'de> Deserialize<'de> for ErrorCode {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Ok(Self::from_wire(&text).unwrap_or(Self::Unknown))
+    }
+}
+
 impl<T: FromJson> FromJson for Option<T> {
-    fn from_json(json: Json<'_>) -> Result<Self, Fault> {
-        T::from_json(json).map(Some)
+    fn from_json(json: Json<'_>, reading: Reading) -> Result<Self, DecodeError> {
+        T::from_json(json, reading).map(Some)
     }
 
     fn absent() -> Option<Self> {
         Some(None)
     }
+
+    fn unknown() -> Option<Self> {
+        Some(None)
+    }
 }
 
 impl<T: FromJson> FromJson for Vec<T> {
-    fn from_json(json: Json<'_>) -> Result<Self, Fault> {
+    fn from_json(json: Json<'_>, reading: Reading) -> Result<Self, DecodeError> {
         match json {
-            Json::Array(items) => items.into_iter().map(T::from_json).collect(),
-            _ => Err(Fault::bad_type("an array")),
+            Json::Array(items) => {
+                let decoded = items.into_iter().map(|item| T::from_json(item, reading));
+                decoded.filter(|item| item.is_ok() || reading == Reading::Strict).collect()
+            }
+            _ => Err(DecodeError::bad_type("an array")),
         }
     }
 }
 
-/// The fields of one object, taken out one by one.
-pub struct Fields<'a>(Vec<(Cow<'a, str>, Json<'a>)>);
+/// The fields of an object, taken out one by one.
+pub struct Fields<'a> {
+    fields: Vec<(Cow<'a, str>, Json<'a>)>,
+    reading: Reading,
+}
 
 impl<'a> Fields<'a> {
-    /// The fields of an object; `null` ones count as absent.
+    /// Returns the fields of an object, without those that are `null`.
     ///
     /// # Errors
     /// `BAD_TYPE` for anything but an object.
-    pub fn of(json: Json<'a>) -> Result<Self, Fault> {
+    pub fn of(json: Json<'a>, reading: Reading) -> Result<Self, DecodeError> {
         match json {
             Json::Object(mut fields) => {
                 fields.retain(|(_, value)| *value != Json::Null);
-                Ok(Self(fields))
+                Ok(Self { fields, reading })
             }
-            _ => Err(Fault::bad_type("an object")),
+            _ => Err(DecodeError::bad_type("an object")),
         }
     }
 
-    /// Takes the raw value of a field.
+    /// Takes a field without decoding it.
     pub fn raw(&mut self, name: &str) -> Option<Json<'a>> {
-        let index = self.0.iter().position(|(key, _)| key == name)?;
-        Some(self.0.swap_remove(index).1)
+        let index = self.fields.iter().position(|(key, _)| key == name)?;
+        Some(self.fields.swap_remove(index).1)
     }
 
-    /// Takes a field and reads it.
+    /// Takes a field and decodes it.
     ///
     /// # Errors
-    /// `MISSING_FIELD`, or what reading the value finds.
-    pub fn take<T: FromJson>(&mut self, name: &str) -> Result<T, Fault> {
-        match self.raw(name) {
-            Some(json) => T::from_json(json).map_err(|fault| match fault.code {
-                ErrorCode::BadType | ErrorCode::BadNumber => Fault::at(fault.code, name),
-                _ => fault,
+    /// `MISSING_FIELD`, or the error in the value.
+    pub fn take<T: FromJson>(&mut self, name: &str) -> Result<T, DecodeError> {
+        self.take_or(name, None)
+    }
+
+    /// Takes a field and decodes it. A tolerant reader takes the substitute instead of a value that is absent or cannot
+    /// be decoded.
+    ///
+    /// # Errors
+    /// `MISSING_FIELD`, or the error in the value.
+    pub fn take_or<T: FromJson>(&mut self, name: &str, substitute: Option<T>) -> Result<T, DecodeError> {
+        let decoded = match self.raw(name) {
+            Some(json) => T::from_json(json, self.reading).map_err(|error| {
+                let is_of_value = matches!(error.code, ErrorCode::BadType | ErrorCode::BadNumber);
+                if is_of_value { DecodeError::at(error.code, name) } else { error }
             }),
-            None => T::absent().ok_or_else(|| Fault::at(ErrorCode::MissingField, name)),
+            None => T::absent().ok_or_else(|| DecodeError::at(ErrorCode::MissingField, name)),
+        };
+        match self.reading {
+            Reading::Strict => decoded,
+            Reading::Tolerant => decoded.or_else(|error| substitute.or_else(T::unknown).ok_or(error)),
         }
     }
 
-    /// Says that every field has been taken.
+    /// Checks that every field has been taken, unless the reader is tolerant.
     ///
     /// # Errors
     /// `UNKNOWN_FIELD` when one is left.
-    pub fn finish(self) -> Result<(), Fault> {
-        match self.0.first() {
-            Some((name, _)) => Err(Fault::at(ErrorCode::UnknownField, name.as_ref())),
-            None => Ok(()),
+    pub fn finish(self) -> Result<(), DecodeError> {
+        match self.fields.first() {
+            Some((name, _)) if self.reading == Reading::Strict => {
+                Err(DecodeError::at(ErrorCode::UnknownField, name.as_ref()))
+            }
+            Some(_) | None => Ok(()),
         }
     }
 }
 
-/// serde's reading of a type of the wire, for the page's own data: the same as everywhere, so that there is one.
+/// Implements serde's `Deserialize` by [`FromJson`]: the results of server functions carry the same types as the wire,
+/// and there is one decoder for both. It is tolerant, because a page reads them.
 ///
 /// # Errors
-/// Whatever [`FromJson`] finds, as text.
+/// The error of [`FromJson`], as text.
 pub(super) fn deserialize<'de, T: FromJson, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
-    T::from_json(Json::deserialize(deserializer)?).map_err(|fault| D::Error::custom(fault.message()))
+    T::from_json(Json::deserialize(deserializer)?, Reading::Tolerant).map_err(D::Error::custom)
 }
 
-/// Declares a struct of the wire with its strict reading; `as` gives a field another name there. Writing is serde's.
+/// Declares a struct of the wire with its decoding. `field as "name"` gives a field another name on the wire.
+/// `field: Type = value` gives it a substitute for a tolerant reader.
 macro_rules! wire {
     ($(
         $(#[$meta:meta])*
-        pub struct $name:ident { $($(#[$field_meta:meta])* pub $field:ident $(as $wire:literal)?: $type:ty,)* }
+        pub struct $name:ident {
+            $($(#[$field_meta:meta])* pub $field:ident $(as $wire:literal)?: $type:ty $(= $substitute:expr)?,)*
+        }
     )*) => {$(
         $(#[$meta])*
         #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
         pub struct $name { $($(#[$field_meta])* $(#[serde(rename = $wire)])? pub $field: $type,)* }
 
         impl $crate::protocol::codec::FromJson for $name {
-            fn from_json(json: $crate::protocol::codec::Json<'_>) -> Result<Self, $crate::protocol::codec::Fault> {
+            fn from_json(
+                json: $crate::protocol::codec::Json<'_>,
+                reading: $crate::protocol::codec::Reading,
+            ) -> Result<Self, $crate::protocol::codec::DecodeError> {
                 #[allow(unused_mut)]
-                let mut fields = $crate::protocol::codec::Fields::of(json)?;
-                let value = Self { $($field: fields.take($crate::protocol::codec::wire_name!($field $($wire)?))?,)* };
+                let mut fields = $crate::protocol::codec::Fields::of(json, reading)?;
+                let value = Self {
+                    $($field: fields.take_or(
+                        $crate::protocol::codec::wire_name!($field $($wire)?),
+                        $crate::protocol::codec::substitute!($($substitute)?),
+                    )?,)*
+                };
                 fields.finish()?;
                 Ok(value)
             }
@@ -312,7 +374,7 @@ macro_rules! wire {
     )*};
 }
 
-/// The name of a field on the wire: its own, unless another is given.
+/// The name of a field on the wire.
 macro_rules! wire_name {
     ($field:ident) => {
         stringify!($field)
@@ -322,4 +384,14 @@ macro_rules! wire_name {
     };
 }
 
-pub(super) use {wire, wire_name};
+/// The substitute of a field, if it has one.
+macro_rules! substitute {
+    () => {
+        None
+    };
+    ($value:expr) => {
+        Some($value)
+    };
+}
+
+pub(super) use {substitute, wire, wire_name};

@@ -1,92 +1,112 @@
-//! What can be refused, and why a connection closes.
+//! Error codes, which refuse a frame, and close codes, which end a connection.
 
 use std::fmt;
 
-/// Declares [`ErrorCode`] with its wire names and default messages.
+/// Declares [`ErrorCode`] with the names on the wire and the default messages, in two groups: codes of bad frames,
+/// and codes of refusals.
 macro_rules! error_codes {
-    ($($variant:ident = $wire:literal: $message:literal,)*) => {
-        /// Why a frame was refused. The wire carries its name and an English message for developers;
-        /// a page shows words of its own.
+    (
+        bad_frames { $($bad:ident = $bad_name:literal: $bad_message:literal,)* }
+        refusals { $($refusal:ident = $refusal_name:literal: $refusal_message:literal,)* }
+    ) => {
+        /// The reason why a frame was refused. The wire carries its name and an English message for developers; the
+        /// page shows its own translated text.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum ErrorCode {
-            $(#[doc = $message] $variant,)*
+            $(#[doc = $bad_message] $bad,)*
+            $(#[doc = $refusal_message] $refusal,)*
+            /// A code that this program does not know, of a newer server. Never sent.
+            Unknown,
         }
 
         impl ErrorCode {
-            /// Every code, in the order of PROTOCOL.md.
-            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+            /// Every code on the wire, in the order of PROTOCOL.md.
+            pub const ALL: &[Self] = &[$(Self::$bad,)* $(Self::$refusal,)*];
 
             /// The name on the wire.
             pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $wire,)* }
+                match self {
+                    $(Self::$bad => $bad_name,)*
+                    $(Self::$refusal => $refusal_name,)*
+                    Self::Unknown => "UNKNOWN",
+                }
             }
 
-            /// What it means, in English, for whoever writes a client.
+            /// The default `message` of an `error` frame.
             pub const fn message(self) -> &'static str {
-                match self { $(Self::$variant => $message,)* }
+                match self {
+                    $(Self::$bad => $bad_message,)*
+                    $(Self::$refusal => $refusal_message,)*
+                    Self::Unknown => "The code is unknown.",
+                }
+            }
+
+            /// The frame was malformed or violated the protocol. Such frames count towards
+            /// [`CloseCode::BadFrames`]; refusals, which depend on content and state, do not.
+            pub const fn is_bad_frame(self) -> bool {
+                match self {
+                    $(Self::$bad => true,)*
+                    $(Self::$refusal => false,)*
+                    Self::Unknown => false,
+                }
             }
         }
     };
 }
 
 error_codes! {
-    BadJson = "BAD_JSON": "The frame is no JSON object.",
-    DuplicateKey = "DUPLICATE_KEY": "A key stands twice in one object.",
-    UnknownType = "UNKNOWN_TYPE": "There is no such type of frame.",
-    MissingField = "MISSING_FIELD": "A field is missing.",
-    UnknownField = "UNKNOWN_FIELD": "There is no such field here.",
-    BadType = "BAD_TYPE": "A field has the wrong JSON type.",
-    BadNumber = "BAD_NUMBER": "Numbers here are whole, from 0 to 2^53 - 1, without fraction or exponent.",
-    HelloFirst = "HELLO_FIRST": "The first frame must be hello.",
-    AlreadyGreeted = "ALREADY_GREETED": "hello was said already.",
-    NotInRoom = "NOT_IN_ROOM": "This connection is not in that room.",
-    TextEmpty = "TEXT_EMPTY": "The text has nothing to see.",
-    TextTooLong = "TEXT_TOO_LONG": "The text has more than 4,000 code points.",
-    TextInvalid = "TEXT_INVALID": "The text has a control character.",
-    KeyInvalid = "KEY_INVALID": "A message's key is a hyphenated UUID.",
-    KeyConflict = "KEY_CONFLICT": "That key was used in this room for another text.",
-    NickEmpty = "NICK_EMPTY": "The nickname is empty.",
-    NickTooLong = "NICK_TOO_LONG": "The nickname has more than 32 graphemes.",
-    NickTaken = "NICK_TAKEN": "Somebody in the room has that nickname.",
-    NickReserved = "NICK_RESERVED": "That nickname is reserved.",
-    NickBidi = "NICK_BIDI": "The nickname has a character that turns the writing direction.",
-    NickControl = "NICK_CONTROL": "The nickname has a control character.",
-    NickCombining = "NICK_COMBINING": "The nickname stacks more than 3 marks on one character.",
-    NickConfusable = "NICK_CONFUSABLE": "The nickname looks like another.",
-    NickInvalid = "NICK_INVALID": "The nickname has a character that cannot be seen.",
-    RoomNameInvalid = "ROOM_NAME_INVALID": "That cannot be the name of a room.",
-    LimitOutOfRange = "LIMIT_OUT_OF_RANGE": "limit is from 1 to 100.",
-    RoomQuota = "ROOM_QUOTA": "Too many new rooms.",
-    RateLimited = "RATE_LIMITED": "Too much at once; try again after retry_after_ms.",
-    StoreUnavailable = "STORE_UNAVAILABLE": "The server cannot store anything right now.",
-    NotInCall = "NOT_IN_CALL": "This connection, or the other peer, is not in the call of that room.",
-    CallFull = "CALL_FULL": "A call has at most 6 people.",
-    BadCallState = "BAD_CALL_STATE": "There is no offer to answer, or the peer is oneself.",
-    SdpTooLarge = "SDP_TOO_LARGE": "A session description has at most 32 KiB, a candidate 1 KiB.",
-    SdpInvalid = "SDP_INVALID": "That is no session description, or no ICE candidate.",
+    bad_frames {
+        BadJson = "BAD_JSON": "The frame is not a JSON object.",
+        DuplicateKey = "DUPLICATE_KEY": "A key appears twice in one object.",
+        UnknownType = "UNKNOWN_TYPE": "The frame's type is unknown.",
+        MissingField = "MISSING_FIELD": "A field is missing.",
+        UnknownField = "UNKNOWN_FIELD": "A field is unknown.",
+        BadType = "BAD_TYPE": "A field has the wrong JSON type.",
+        BadNumber = "BAD_NUMBER": "A number is not an integer from 0 to 2^53 - 1 without fraction or exponent.",
+        HelloFirst = "HELLO_FIRST": "The first frame must be hello.",
+        AlreadyGreeted = "ALREADY_GREETED": "hello was already sent.",
+    }
+    refusals {
+        NotInRoom = "NOT_IN_ROOM": "This connection has not entered that room.",
+        TextEmpty = "TEXT_EMPTY": "The text is empty or invisible.",
+        TextTooLong = "TEXT_TOO_LONG": "The text has more than 4,000 code points.",
+        TextInvalid = "TEXT_INVALID": "The text contains a control character.",
+        KeyInvalid = "KEY_INVALID": "A message's key must be a hyphenated UUID.",
+        KeyConflict = "KEY_CONFLICT": "That key was used in this room for another text.",
+        NickEmpty = "NICK_EMPTY": "The nickname is empty.",
+        NickTooLong = "NICK_TOO_LONG": "The nickname has more than 32 graphemes.",
+        NickTaken = "NICK_TAKEN": "Another user in the room has that nickname.",
+        NickReserved = "NICK_RESERVED": "That nickname is reserved.",
+        NickBidi = "NICK_BIDI": "The nickname contains a character that changes the text direction.",
+        NickControl = "NICK_CONTROL": "The nickname contains a control character.",
+        NickCombining = "NICK_COMBINING": "The nickname has more than 3 combining marks on one character.",
+        NickConfusable = "NICK_CONFUSABLE": "The nickname looks like another one.",
+        NickInvalid = "NICK_INVALID": "The nickname contains an invisible character.",
+        RoomNameInvalid = "ROOM_NAME_INVALID": "That is not a valid room name.",
+        LimitOutOfRange = "LIMIT_OUT_OF_RANGE": "limit must be from 1 to 100.",
+        RoomQuota = "ROOM_QUOTA": "Too many rooms were created or entered.",
+        RoomFull = "ROOM_FULL": "The room has reached its size limit and takes no more messages.",
+        ServerFull = "SERVER_FULL": "The server has reached its limit of stored data, for today if there is retry_after_ms.",
+        RateLimited = "RATE_LIMITED": "Too many requests; try again after retry_after_ms.",
+        StoreUnavailable = "STORE_UNAVAILABLE": "The server cannot store anything right now.",
+        NotInCall = "NOT_IN_CALL": "This connection, or the other peer, is not in the call of that room.",
+        CallFull = "CALL_FULL": "A call has at most 6 peers.",
+        BadCallState = "BAD_CALL_STATE": "There is no offer to answer, or the recipient is the sender.",
+        SdpTooLarge = "SDP_TOO_LARGE": "A session description may have 32 KiB, a candidate 1 KiB.",
+        SdpInvalid = "SDP_INVALID": "That is not a valid session description or ICE candidate.",
+    }
 }
 
 impl ErrorCode {
-    /// The code of that name.
+    /// Finds a code by its name on the wire.
     pub fn from_wire(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|code| code.as_str() == name)
     }
+}
 
-    /// Whether it is a fault of form, which counts towards [`CloseCode::BadFrames`]; a refusal does
-    /// not.
-    pub const fn is_fault_of_form(self) -> bool {
-        matches!(
-            self,
-            Self::BadJson
-                | Self::DuplicateKey
-                | Self::UnknownType
-                | Self::MissingField
-                | Self::UnknownField
-                | Self::BadType
-                | Self::BadNumber
-                | Self::HelloFirst
-                | Self::AlreadyGreeted
-        )
+impl serde::Serialize for ErrorCode {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
     }
 }
 
@@ -96,37 +116,52 @@ impl fmt::Display for ErrorCode {
     }
 }
 
-/// Why a WebSocket was closed (RFC 6455, 7.4). The number says what to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u16)]
-pub enum CloseCode {
-    /// A violation of RFC 6455 itself.
+/// Declares [`CloseCode`] with the numbers on the wire.
+macro_rules! close_codes {
+    ($($(#[$meta:meta])* $Variant:ident = $number:literal,)*) => {
+        /// The reason why the server closed a connection (RFC 6455, section 7.4). The number's range tells a client
+        /// whether to reconnect ([`CloseCode::may_reconnect`]).
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(u16)]
+        pub enum CloseCode {
+            $($(#[$meta])* $Variant = $number,)*
+        }
+
+        impl CloseCode {
+            /// Every code, in ascending order.
+            pub const ALL: &[Self] = &[$(Self::$Variant,)*];
+        }
+    };
+}
+
+close_codes! {
+    /// A violation of RFC 6455.
     Protocol = 1002,
-    /// A binary frame; Noom speaks text.
+    /// A binary frame; the protocol uses text frames only.
     Binary = 1003,
     /// Text that is not UTF-8.
     NotUtf8 = 1007,
-    /// A message above [`super::MAX_FRAME_BYTES`].
+    /// A message above [`MAX_FRAME_BYTES`](super::MAX_FRAME_BYTES).
     TooBig = 1009,
-    /// Something failed inside this connection or room.
+    /// An internal error in this connection or room.
     Internal = 1011,
-    /// The server restarts; come back.
+    /// The server restarts.
     Restarting = 1012,
-    /// More connections than configured in total; come back later.
+    /// More connections than configured in total.
     Overloaded = 1013,
-    /// 20 faults of form within a minute.
+    /// 20 bad frames within a minute.
     BadFrames = 4400,
-    /// `hello` named a version that this server does not speak.
+    /// `hello` named a version that this server does not support.
     UnsupportedVersion = 4406,
-    /// A newer connection of the same user took this one's place.
+    /// Replaced by a newer connection of the same user.
     Replaced = 4409,
-    /// Control frames far above the rate.
+    /// Control frames far above the rate limit.
     RateAbuse = 4429,
     /// No `hello` within 10 s.
     HelloTimeout = 4450,
     /// No pong within 10 s.
     HeartbeatTimeout = 4451,
-    /// The outbox was full: reconnect and resume.
+    /// The outbox was full: the client read too slowly. It resumes after reconnecting.
     SlowConsumer = 4452,
 }
 
@@ -136,7 +171,7 @@ impl CloseCode {
         self as u16
     }
 
-    /// Whether a client may come back by itself after a close with this number.
+    /// A client may reconnect automatically after a close with this number.
     pub const fn may_reconnect(number: u16) -> bool {
         !(4400 <= number && number < 4450)
     }
@@ -147,7 +182,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_code_is_found_by_its_name() {
+    fn error_code_is_found_by_its_name() {
         for code in ErrorCode::ALL {
             assert_eq!(ErrorCode::from_wire(code.as_str()), Some(*code));
         }
@@ -155,12 +190,25 @@ mod tests {
     }
 
     #[test]
-    fn the_number_says_whether_to_come_back() {
-        let stays_away =
-            [CloseCode::BadFrames, CloseCode::UnsupportedVersion, CloseCode::Replaced, CloseCode::RateAbuse];
-        let comes_back = [CloseCode::Restarting, CloseCode::SlowConsumer, CloseCode::HelloTimeout, CloseCode::Internal];
-        assert!(stays_away.iter().all(|code| !CloseCode::may_reconnect(code.number())));
-        assert!(comes_back.iter().all(|code| CloseCode::may_reconnect(code.number())));
-        assert!(CloseCode::may_reconnect(1006), "a connection that just broke");
+    fn close_code_range_decides_about_reconnecting() {
+        for code in CloseCode::ALL {
+            let stays_away = match code {
+                CloseCode::BadFrames | CloseCode::UnsupportedVersion | CloseCode::Replaced | CloseCode::RateAbuse => {
+                    true
+                }
+                CloseCode::Protocol
+                | CloseCode::Binary
+                | CloseCode::NotUtf8
+                | CloseCode::TooBig
+                | CloseCode::Internal
+                | CloseCode::Restarting
+                | CloseCode::Overloaded
+                | CloseCode::HelloTimeout
+                | CloseCode::HeartbeatTimeout
+                | CloseCode::SlowConsumer => false,
+            };
+            assert_eq!(CloseCode::may_reconnect(code.number()), !stays_away, "{code:?}");
+        }
+        assert!(CloseCode::may_reconnect(1006), "the connection was lost");
     }
 }

@@ -1,7 +1,7 @@
-//! Calls: the server introduces peers to each other; what they show and say does not pass here.
+//! Calls: the server passes signals between peers. Media never go through the server.
 //!
-//! `signal` says who may tell what to whom, `sdp` checks what they tell, `ice` mints credentials for
-//! what helps them to connect.
+//! [`signal`] decides who may signal to whom, [`sdp`] validates what they send, [`ice`] issues credentials for TURN
+//! servers.
 
 pub mod ice;
 pub mod sdp;

@@ -1,29 +1,31 @@
-//! Ending without losing anything (P7): tell everyone, let commits finish, close in a spread wave.
+//! Graceful shutdown without loss (P7): announce it, let commits finish, close connections spread over time.
 
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
-use super::{Server, hub, random};
+use super::{Server, random};
 use crate::protocol::frame::GoingAway;
 use crate::protocol::{CloseCode, ServerFrame};
 
-/// The longest that people are asked to wait before they come back.
-const SPREAD: Duration = Duration::from_secs(10);
-/// How many connections come back in a second, at most.
-const RETURNING_PER_SECOND: u64 = 1_000;
-/// The wave of closes takes at most this long.
-const WAVE: Duration = Duration::from_secs(5);
-/// After this the process ends, whoever is still there.
+/// The longest delay before clients reconnect.
+const MAX_RECONNECT_DELAY: Duration = Duration::from_secs(10);
+/// The rate of reconnects that the next server should see at most.
+const RECONNECTS_PER_SECOND: u64 = 1_000;
+/// Connections are closed over at most this time.
+const CLOSE_PERIOD: Duration = Duration::from_secs(5);
+/// The time for posts that are on their way to arrive before the first close.
+const COMMIT_TIME: Duration = Duration::from_millis(100);
+/// The time after which the process ends even if connections are still open.
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// Listens for SIGTERM and Ctrl-C from now on: the future is there when one came.
-pub(super) fn requested() -> impl Future<Output = ()> {
-    let listen =
-        |kind| signal(kind).inspect_err(|error| tracing::error!(%error, "cannot listen for a signal that drains"));
+/// Installs handlers for SIGTERM and SIGINT. The future completes with the first signal, even with one that came before
+/// the future was polled.
+pub(super) fn shutdown_signal() -> impl Future<Output = ()> {
+    let listen = |kind| signal(kind).inspect_err(|error| tracing::error!(%error, "cannot install a signal handler"));
     let (terminate, interrupt) = (listen(SignalKind::terminate()), listen(SignalKind::interrupt()));
-    let came = |signal: std::io::Result<Signal>| async move {
+    let received = |signal: std::io::Result<Signal>| async move {
         match signal {
             Ok(mut signal) => drop(signal.recv().await),
             Err(_) => std::future::pending().await,
@@ -31,36 +33,36 @@ pub(super) fn requested() -> impl Future<Output = ()> {
     };
     async move {
         tokio::select! {
-            () = came(terminate) => {}
-            () = came(interrupt) => {}
+            () = received(terminate) => {}
+            () = received(interrupt) => {}
         }
     }
 }
 
-/// Refuses new connections, tells everyone when to come back, and closes them all. Pages are still
-/// served meanwhile.
+/// Refuses new connections, tells clients when to reconnect, and closes all connections. Pages are served meanwhile.
 pub(super) async fn drain(server: &Server) {
     let deadline = Instant::now() + DEADLINE;
     server.draining.cancel();
-    let links = server.hub.links();
-    tracing::info!(connections = links.len(), "draining");
+    let outboxes = server.hub.outboxes();
+    tracing::info!(connections = outboxes.len(), "draining");
 
-    // Nobody waits longer than the crowd makes necessary: two people are back in half a second.
-    let spread = Duration::from_millis(500 + links.len() as u64 * 1_000 / RETURNING_PER_SECOND).min(SPREAD);
-    for link in &links {
+    // In proportion to the number of clients: two of them reconnect within half a second.
+    let spread = Duration::from_millis(500 + outboxes.len() as u64 * 1_000 / RECONNECTS_PER_SECOND);
+    let spread = spread.min(MAX_RECONNECT_DELAY);
+    for outbox in &outboxes {
         let reconnect_in_ms = u64::from(random::below(spread.as_millis() as u32));
-        hub::send(link, &ServerFrame::GoingAway(GoingAway { reconnect_in_ms }));
+        outbox.send(&ServerFrame::GoingAway(GoingAway { reconnect_in_ms }));
     }
-    // What was just sent to the store is answered before the close: a commit takes milliseconds.
-    sleep(Duration::from_millis(100)).await;
-    let wave = Instant::now();
-    for (index, link) in links.iter().enumerate() {
-        let share = WAVE.min(Duration::from_millis(links.len() as u64)).mul_f64(index as f64 / links.len() as f64);
-        sleep_until(wave + share).await;
-        link.close(CloseCode::Restarting);
+    sleep(COMMIT_TIME).await;
+    let _ = timeout(CLOSE_PERIOD, server.hub.settle()).await;
+    let started = Instant::now();
+    let period = CLOSE_PERIOD.min(Duration::from_millis(outboxes.len() as u64));
+    for (index, outbox) in outboxes.iter().enumerate() {
+        sleep_until(started + period.mul_f64(index as f64 / outboxes.len() as f64)).await;
+        outbox.close(CloseCode::Restarting);
     }
-    // Connections that were being opened when the draining began.
-    server.hub.links().iter().for_each(|link| link.close(CloseCode::Restarting));
+    // Connections that were opened just before the server began to drain.
+    server.hub.outboxes().iter().for_each(|outbox| outbox.close(CloseCode::Restarting));
     server.connections.close();
     if timeout_at(deadline, server.connections.wait()).await.is_err() {
         tracing::warn!("some connections did not close in time");

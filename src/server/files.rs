@@ -1,8 +1,8 @@
-//! The site's files: under which address a browser may keep them for good, and how it asks after the others.
+//! Caching of the site's files: immutable URLs that contain a digest, and ETags for all others.
 //!
-//! Pages name files by an address that has a digest of the whole site in it. cargo-leptos can put a digest into each
-//! name instead, but takes that of a script before it writes the others' names into it: after a change of what is split
-//! off, another script would have the name of the one before.
+//! Pages refer to files by URLs that contain a digest of the whole site. cargo-leptos can put a digest into each file
+//! name instead, but computes that of a script before it writes the names of the other files into it. After a change of
+//! a split-off part, a different script would have the same name.
 
 use std::collections::HashMap;
 use std::io;
@@ -14,48 +14,47 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
+use headers::{ContentEncoding, ContentLength, ETag, HeaderMapExt, IfNoneMatch, LastModified};
 use http::header::{
-    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, ETAG, HeaderMap, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH,
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH,
     IF_RANGE, LAST_MODIFIED, RANGE, VARY,
 };
 use http::{Method, StatusCode};
 
-/// For good: what is at such an address never changes.
-const FOR_GOOD: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
-/// Kept, and asked after each time.
-const ASKED_AFTER: HeaderValue = HeaderValue::from_static("no-cache");
+/// For URLs with the digest: their content never changes.
+const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
+/// For all other URLs: cached, and revalidated at each use.
+const REVALIDATE: HeaderValue = HeaderValue::from_static("no-cache");
 
-/// What the site's folder held when the server started.
+/// The files in the site's folder when the server started.
 #[derive(Debug, Default)]
 pub(super) struct Site {
-    files: HashMap<String, Seen>,
+    files: HashMap<String, FileEntry>,
     digest: String,
 }
 
-/// One file of it.
-#[derive(Debug, PartialEq, Eq)]
-struct Seen {
-    /// Its entity tag: a digest of what is in it, in quotation marks.
-    tag: String,
-    /// What tells whether it is still that file.
-    modified: String,
-    length: u64,
+#[derive(Debug)]
+struct FileEntry {
+    /// A digest of the content.
+    tag: ETag,
+    /// Together with the length, shows whether the file is unchanged since.
+    modified: LastModified,
+    length: ContentLength,
 }
 
-/// Files that are served under one address.
+/// The site under one prefix: with the digest in the URLs, or without.
 #[derive(Clone, Debug)]
 pub(super) struct Folder {
-    /// What they are.
     pub(super) site: Arc<Site>,
-    /// Whether the address has the site's digest in it.
+    /// The URLs contain the site's digest.
     pub(super) is_versioned: bool,
 }
 
 impl Site {
-    /// Reads a folder with everything in it.
+    /// Reads all files of a folder.
     ///
     /// # Errors
-    /// When something in it cannot be read.
+    /// If a file or folder in it cannot be read.
     pub(super) fn read(folder: &Path) -> io::Result<Self> {
         let mut paths = Vec::new();
         list(folder, &mut paths)?;
@@ -67,19 +66,19 @@ impl Site {
             let content = digest(&SHA256, &bytes);
             whole.update(name.as_bytes());
             whole.update(content.as_ref());
-            let modified = httpdate::fmt_http_date(metadata.modified()?);
-            let tag = format!("\"{}\"", short(content.as_ref()));
-            files.insert(name, Seen { tag, modified, length: bytes.len() as u64 });
+            let tag = format!("\"{}\"", short(content.as_ref())).parse().expect("a quoted digest is an entity tag");
+            let (modified, length) = (metadata.modified()?.into(), ContentLength(bytes.len() as u64));
+            files.insert(name, FileEntry { tag, modified, length });
         }
         Ok(Self { files, digest: short(whole.finish().as_ref()) })
     }
 
-    /// The path under which everything may be kept for good; empty where nothing is known.
+    /// The prefix of the immutable URLs; empty if the site has no files.
     pub(super) fn base(&self) -> String {
         if self.files.is_empty() { String::new() } else { format!("/static/{}", self.digest) }
     }
 
-    /// The paths of the scripts in one of its folders.
+    /// The paths of the scripts in one of the folders, sorted.
     pub(super) fn scripts(&self, folder: &str) -> Vec<String> {
         let is_script = |path: &&String| Path::new(path).parent() == Some(Path::new(folder)) && path.ends_with(".js");
         let mut scripts: Vec<_> = self.files.keys().filter(is_script).cloned().collect();
@@ -87,18 +86,20 @@ impl Site {
         scripts
     }
 
-    /// The entity tag of the file that an answer brings, unless it has changed since.
-    fn tag(&self, path: &str, answer: &HeaderMap) -> Option<HeaderValue> {
-        let text = |name| answer.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-        let packed = match text(CONTENT_ENCODING) {
-            Some("br") => ".br",
-            Some("gzip") => ".gz",
-            _ => "",
+    /// The entity tag of the file in a response, unless the file has changed since the server started.
+    fn tag(&self, path: &str, response: &HeaderMap) -> Option<&ETag> {
+        let encoding = response.typed_get::<ContentEncoding>();
+        let is_encoded = |name| encoding.as_ref().is_some_and(|encoding| encoding.contains(name));
+        let suffix = if is_encoded("br") {
+            ".br"
+        } else if is_encoded("gzip") {
+            ".gz"
+        } else {
+            ""
         };
-        let seen = self.files.get(&format!("{}{packed}", path.trim_start_matches('/')))?;
-        let is_same = text(LAST_MODIFIED) == Some(&seen.modified)
-            && text(CONTENT_LENGTH).and_then(|length| length.parse().ok()) == Some(seen.length);
-        is_same.then(|| HeaderValue::from_str(&seen.tag).ok()).flatten()
+        let file = self.files.get(&format!("{}{suffix}", path.trim_start_matches('/')))?;
+        let is_unchanged = response.typed_get() == Some(file.modified) && response.typed_get() == Some(file.length);
+        is_unchanged.then_some(&file.tag)
     }
 }
 
@@ -114,21 +115,21 @@ fn list(folder: &Path, paths: &mut Vec<PathBuf>) -> io::Result<()> {
     Ok(())
 }
 
-/// The first half of a digest, which is enough where nobody gains from two files that have the same.
+/// The first half of a digest as hexadecimal digits. That is enough, because the files are not chosen by an attacker.
 fn short(digest: &[u8]) -> String {
     digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Says of each file how long it may be kept, and sends none that the browser has already.
-pub(super) async fn cached(State(folder): State<Folder>, mut request: Request, next: Next) -> Response {
+/// Adds the cache headers to a file, and responds 304 if the browser has the file already.
+pub(super) async fn cache_headers(State(folder): State<Folder>, mut request: Request, next: Next) -> Response {
     let (path, is_read) = (request.uri().path().to_owned(), matches!(*request.method(), Method::GET | Method::HEAD));
     let headers = request.headers_mut();
-    let known = headers.get(IF_NONE_MATCH).filter(|_| is_read).cloned();
-    // RFC 9110, 13.1.3: a tag counts more than a date. What is kept for good is not asked after by date at all.
-    if known.is_some() || folder.is_versioned {
+    let cached = headers.typed_get::<IfNoneMatch>().filter(|_| is_read);
+    // RFC 9110, 13.1.3: If-None-Match takes precedence. The date of an immutable file does not matter at all.
+    if headers.contains_key(IF_NONE_MATCH) || folder.is_versioned {
         headers.remove(IF_MODIFIED_SINCE);
     }
-    // Whether the part still fits is not looked at, so the whole is sent.
+    // A conditional range gets the whole file, which is always correct.
     if headers.contains_key(IF_RANGE) {
         headers.remove(RANGE);
     }
@@ -139,12 +140,12 @@ pub(super) async fn cached(State(folder): State<Folder>, mut request: Request, n
     let tag = folder.site.tag(&path, response.headers());
     let headers = response.headers_mut();
     headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
-    // Where the files were replaced and the server was not started anew, the address promises another one.
-    let is_as_promised = folder.is_versioned && tag.is_some();
-    headers.insert(CACHE_CONTROL, if is_as_promised { FOR_GOOD } else { ASKED_AFTER });
+    // A file that was replaced while the server runs does not match the digest in its URL.
+    let is_immutable = folder.is_versioned && tag.is_some();
+    headers.insert(CACHE_CONTROL, if is_immutable { IMMUTABLE } else { REVALIDATE });
     let Some(tag) = tag else { return response };
-    headers.insert(ETAG, tag.clone());
-    if known.is_some_and(|known| is_named(&known, &tag)) {
+    headers.typed_insert(tag.clone());
+    if cached.is_some_and(|cached| !cached.precondition_passes(tag)) {
         headers.remove(CONTENT_LENGTH);
         headers.remove(CONTENT_ENCODING);
         *response.status_mut() = StatusCode::NOT_MODIFIED;
@@ -153,21 +154,12 @@ pub(super) async fn cached(State(folder): State<Folder>, mut request: Request, n
     response
 }
 
-/// Whether `If-None-Match` names a tag, by weak comparison (RFC 9110, 13.1.2).
-fn is_named(known: &HeaderValue, tag: &HeaderValue) -> bool {
-    known
-        .as_bytes()
-        .split(|byte| *byte == b',')
-        .map(<[u8]>::trim_ascii)
-        .any(|known| known == b"*" || known.strip_prefix(b"W/").unwrap_or(known) == tag.as_bytes())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn another_content_has_another_digest_and_the_same_one_the_same_wherever_it_stands() {
+    fn digest_depends_on_content_and_names_but_not_on_folder() {
         let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         for folder in [&one, &other] {
             std::fs::create_dir(folder.path().join("pkg")).unwrap();
@@ -183,14 +175,6 @@ mod tests {
         assert_ne!(after.files["pkg/noom.js"].tag, before.files["pkg/noom.js"].tag);
         assert_eq!(after.files["favicon.svg"].tag, after.files["pkg/noom.js"].tag);
         std::fs::rename(one.path().join("favicon.svg"), one.path().join("icon.svg")).unwrap();
-        assert_ne!(read(&one).digest, after.digest, "a name is part of it");
-    }
-
-    #[test]
-    fn a_tag_is_known_among_others_weak_or_not() {
-        let named =
-            |known: &'static str| is_named(&HeaderValue::from_static(known), &HeaderValue::from_static("\"a\""));
-        assert!(["\"a\"", "W/\"a\"", "\"b\", \"a\"", "\"b\",W/\"a\"", "*"].into_iter().all(named));
-        assert!(!["\"b\"", "a", "", "\"a"].into_iter().any(named));
+        assert_ne!(read(&one).digest, after.digest, "the digest covers the names");
     }
 }

@@ -1,4 +1,4 @@
-//! What pages show and what their forms do, for `app::api`. Runs in the context of one request.
+//! The data of pages and the actions of forms, for `app::api`. Runs in the context of a request.
 
 use std::sync::Arc;
 
@@ -7,192 +7,251 @@ use http::request::Parts;
 use http::{HeaderValue, StatusCode};
 use leptos::prelude::{expect_context, use_context};
 use leptos_axum::ResponseOptions;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::http::PageVisitor;
-use super::hub::Look;
+use super::hub::payer::Payer;
+use super::hub::price::Price;
+use super::hub::{NewPost, RoomSnapshot};
 use super::{Server, random};
-use crate::app::api::{ApiError, LobbyPage, RoomPage};
+use crate::app::api::{ApiError, FormKind, LobbyPage, RefusedForm, RoomPage, VisitorCookie};
 use crate::app::locale::{COOKIE, tag};
 use crate::app::path;
 use crate::i18n::Locale;
-use crate::protocol::{EnterRoomAck, ErrorCode, MessageKey, Refusal, UserId, check_text};
+use crate::protocol::{EnterRoomAck, ErrorCode, MembersAck, MessageKey, Refusal, UserId, check_text};
 use crate::server::name_key::RoomName;
 
-/// What needs no escape anywhere (RFC 3986, 2.3) is left as it is.
-const VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-/// A text this long still travels in an address when it was refused, so that it is not lost.
-const DRAFT_BYTES: usize = 4_000;
+/// In the query of a page: the redirect to it has set a cookie.
+const COOKIE_IS_SET: &str = "cookie=set";
 
-/// The first page.
+/// The data of the lobby page.
 ///
 /// # Errors
-/// `STORE_UNAVAILABLE`.
-pub async fn lobby() -> Result<LobbyPage, ApiError> {
-    let (server, user) = context();
-    let me = server.hub.peek(user).await.map_err(refused)?;
-    Ok(LobbyPage { me, rooms: server.hub.rooms().rooms })
+/// `STORE_UNAVAILABLE` (status 503).
+pub(crate) async fn lobby(form: Option<&str>) -> Result<LobbyPage, ApiError> {
+    let (server, visitor) = context();
+    let me = server.hub.user_or_guest(visitor.user).await.map_err(unavailable)?;
+    let refused = form.and_then(|id| refused_form(&server, id, visitor));
+    Ok(LobbyPage { me, cookie: cookie_of(visitor), rooms: server.hub.rooms().rooms, refused })
 }
 
-/// A room's page. Looking at it stores nothing, not even the room.
+/// The data of a room page. Stores nothing: viewing a room does not create it.
 ///
 /// # Errors
-/// `ROOM_NAME_INVALID` (the page has status 400 then), `STORE_UNAVAILABLE` (503).
-pub async fn room(name: &str, before: Option<u64>) -> Result<RoomPage, ApiError> {
-    let (server, user) = context();
-    let wanted = RoomName::parse(name).map_err(|code| fail(StatusCode::BAD_REQUEST, code))?;
-    let unavailable = |refusal: Refusal| fail(StatusCode::SERVICE_UNAVAILABLE, refusal.code);
-    let me = server.hub.peek(user).await.map_err(unavailable)?;
-    let nothing = || Look { name: wanted.canonical.clone().into(), ..Look::default() };
-    let look = server.hub.look(&wanted, before).await.map_err(unavailable)?.unwrap_or_else(nothing);
-    let Look { name: canonical, history, members, call } = look;
+/// `ROOM_NAME_INVALID` (status 400), `STORE_UNAVAILABLE` (503).
+pub(crate) async fn room(name: &str, before: Option<u64>, form: Option<&str>) -> Result<RoomPage, ApiError> {
+    let (server, visitor) = context();
+    let requested = RoomName::parse(name).map_err(|code| fail(StatusCode::BAD_REQUEST, code))?;
+    let me = server.hub.user_or_guest(visitor.user).await.map_err(unavailable)?;
+    let snapshot = match server.hub.snapshot(&requested, before).await.map_err(unavailable)? {
+        Some(snapshot) => snapshot,
+        None => {
+            requested.check_new().map_err(|code| fail(StatusCode::BAD_REQUEST, code))?;
+            RoomSnapshot { name: requested.canonical.clone().into(), ..RoomSnapshot::default() }
+        }
+    };
+    let RoomSnapshot { name: canonical, head, messages, more, people, call } = snapshot;
+    let MembersAck { count, members, members_after, crowded } = people;
     let canonical = canonical.to_string();
-    if canonical != name && is_page() {
-        redirect(&path::room(&canonical));
+    let is_redirect = canonical != name && is_page();
+    if is_redirect {
+        redirect(&with_own_query(path::room(&canonical)));
     }
+    let form = form.filter(|_| !is_redirect);
+    let refused = form.and_then(|id| refused_form(&server, id, visitor));
     let epoch = server.hub.epoch().to_owned();
     let room = EnterRoomAck {
         room: canonical,
         epoch,
-        head: history.head,
-        count: members.len() as u64,
+        head,
+        count,
         members,
-        messages: history.messages,
-        more: history.more,
+        members_after,
+        crowded,
+        you: None,
+        messages,
+        more,
         recovered: false,
         reason: None,
         call: (!call.is_empty()).then_some(call),
     };
     let key = u128::from(random::bits()) << 64 | u128::from(random::bits());
-    Ok(RoomPage { me, room, key: MessageKey::from_random(key) })
+    Ok(RoomPage { me, cookie: cookie_of(visitor), room, key: MessageKey::from_random(key), refused })
 }
 
-/// Gives the visitor a nickname.
+/// Sets the nickname of the visitor.
 ///
 /// # Errors
-/// None: what went wrong stands in the address.
-pub async fn set_nickname(nickname: &str, back: &str) -> Result<(), ApiError> {
-    let (server, user) = context();
+/// None: a refusal is shown by the page that it redirects to.
+pub(crate) async fn set_nickname(nickname: &str, back: &str) -> Result<(), ApiError> {
+    let (server, visitor) = context();
     let result = async {
-        let account = server.hub.account(user).await?;
-        account.spend(super::hub::account::Allowance::Signal)?;
-        server.hub.rename(&account, nickname, None).await
+        let payer = payer(&server, visitor.user).await?;
+        payer.spend(Price::RENAME)?;
+        server.hub.rename(&payer.account, nickname, None).await
     };
     match result.await {
-        Ok(_) => redirect(local(back)),
-        Err(refusal) => redirect(&with_query(local(back), &[("error", refusal.code.as_str()), ("nickname", nickname)])),
+        Ok(_) => return_to(local_path(back), Vec::new()),
+        Err(refusal) => show_again(local_path(back), refusal, FormKind::Nickname, nickname),
     }
     Ok(())
 }
 
-/// Leads to a room.
+/// Redirects to a room.
 ///
 /// # Errors
-/// None.
-pub async fn enter_room(room: &str) -> Result<(), ApiError> {
+/// None, as [`set_nickname`].
+pub(crate) async fn enter_room(room: &str) -> Result<(), ApiError> {
     match RoomName::parse(room) {
         Ok(name) => redirect(&path::room(&name.canonical)),
-        Err(code) => redirect(&with_query("/", &[("error", code.as_str()), ("room", room)])),
+        Err(code) => show_again("/", code.into(), FormKind::Room, room),
     }
     Ok(())
 }
 
-/// Says something in a room.
+/// Posts a message.
 ///
 /// # Errors
-/// None.
-pub async fn post_message(room: &str, key: &str, text: &str) -> Result<(), ApiError> {
-    let (server, user) = context();
-    // Forms send line ends as CRLF (HTML, 4.10.22.4).
-    let text = text.replace("\r\n", "\n");
-    let text = text.trim_end();
+/// None, as [`set_nickname`].
+pub(crate) async fn post_message(room: &str, key: &str, text: &str) -> Result<(), ApiError> {
+    let (server, visitor) = context();
+    // Forms send line breaks as CRLF (HTML, 4.10.22.4).
+    let typed = text.replace("\r\n", "\n");
+    let text = typed.trim_end();
     let name = match RoomName::parse(room) {
         Ok(name) => name,
         Err(code) => {
-            redirect(&with_query("/", &[("error", code.as_str())]));
+            show_again("/", code.into(), FormKind::Room, room);
             return Ok(());
         }
     };
     let page = path::room(&name.canonical);
     let result = async {
+        // Paid first: a form that is refused costs as much.
+        let payer = payer(&server, visitor.user).await?;
+        payer.spend(Price::message(text.len()))?;
         let key: MessageKey = key.parse().map_err(|_| ErrorCode::KeyInvalid)?;
         check_text(text)?;
-        let account = server.hub.account(user).await?;
-        server.hub.post_form(&account, name, key, text.to_owned()).await
+        server.hub.post_form(&payer, name, NewPost { key, text: text.to_owned() }).await
     };
     match result.await {
-        Ok(_) => redirect(&page),
-        Err(refusal) => {
-            let draft = if text.len() <= DRAFT_BYTES { text } else { "" };
-            redirect(&with_query(&page, &[("error", refusal.code.as_str()), ("draft", draft)]));
-        }
+        Ok(_) => return_to(&page, Vec::new()),
+        Err(refusal) => show_again(&page, refusal, FormKind::Message, &typed),
     }
     Ok(())
 }
 
-/// Remembers a language.
+/// Sets the language cookie.
 ///
 /// # Errors
-/// None: an unknown one changes nothing.
-pub async fn set_language(lang: &str, back: &str) -> Result<(), ApiError> {
+/// None: an unknown language is ignored.
+pub(crate) async fn set_language(lang: &str, back: &str) -> Result<(), ApiError> {
     if let Ok(locale) = lang.parse::<Locale>() {
         let cookie = format!("{COOKIE}={}; Path=/; Max-Age=31536000; SameSite=Lax", tag(locale));
         if let Ok(cookie) = HeaderValue::from_str(&cookie) {
             expect_context::<ResponseOptions>().append_header(SET_COOKIE, cookie);
         }
     }
-    redirect(local(back));
+    redirect(local_path(back));
     Ok(())
 }
 
-/// The server and who asks it.
-fn context() -> (Arc<Server>, UserId) {
+/// The server and the visitor of the request.
+fn context() -> (Arc<Server>, PageVisitor) {
     let server = expect_context::<Arc<Server>>();
     let visitor = use_context::<Parts>().and_then(|parts| parts.extensions.get::<PageVisitor>().copied());
-    let user = visitor.map_or_else(|| server.identity.new_user(), |visitor| visitor.0);
-    (server, user)
+    let guest = || PageVisitor { user: server.identity.new_visitor().user, is_known: false };
+    let visitor = visitor.unwrap_or_else(guest);
+    (server, visitor)
 }
 
-/// Whether a page is being rendered, rather than a server function called by one.
+/// Redirects to a page that shows a refused form again. What the user typed is not part of the URL.
+fn show_again(page: &str, refusal: Refusal, kind: FormKind, typed: &str) {
+    let (server, visitor) = context();
+    let owner = visitor.is_known.then_some(visitor.user);
+    let form = RefusedForm { kind, typed: typed.to_owned(), retry_after_ms: refusal.retry_after_ms };
+    let form = serde_json::to_string(&form).expect("a form has no map whose keys are not strings");
+    let id = server.refused_forms.keep(owner, server.hub.environment().now(), form);
+    return_to(page, vec![format!("error={}", refusal.code.as_str()), format!("form={id}")]);
+}
+
+/// Redirects to the page of a form. If the form came without a cookie, which its page has set, that page finds out if
+/// the browser blocks cookies: this response sets another one.
+fn return_to(page: &str, mut query: Vec<String>) {
+    if !context().1.is_known {
+        query.push(COOKIE_IS_SET.to_owned());
+    }
+    if query.is_empty() { redirect(page) } else { redirect(&format!("{page}?{}", query.join("&"))) }
+}
+
+fn cookie_of(visitor: PageVisitor) -> VisitorCookie {
+    let query = use_context::<Parts>().and_then(|parts| parts.uri.query().map(str::to_owned)).unwrap_or_default();
+    if visitor.is_known {
+        VisitorCookie::Received
+    } else if query.split('&').any(|pair| pair == COOKIE_IS_SET) {
+        VisitorCookie::Blocked
+    } else {
+        VisitorCookie::Unknown
+    }
+}
+
+/// The refused form with this id.
+fn refused_form(server: &Server, id: &str, visitor: PageVisitor) -> Option<RefusedForm> {
+    serde_json::from_str(&server.refused_forms.take(id, visitor.user)?).ok()
+}
+
+/// A path with the query of the request.
+fn with_own_query(path: String) -> String {
+    match use_context::<Parts>().as_ref().and_then(|parts| parts.uri.query()) {
+        Some(query) => format!("{path}?{query}"),
+        None => path,
+    }
+}
+
+/// The visitor and the address of the request, to pay for what a form does.
+async fn payer(server: &Server, user: UserId) -> Result<Payer, Refusal> {
+    let extensions = use_context::<Parts>().map(|parts| parts.extensions).unwrap_or_default();
+    Ok(Payer { account: server.hub.account(user).await?, address: server.address_of(&extensions) })
+}
+
+/// Returns whether the request is for a page, and not a call of a server function.
 fn is_page() -> bool {
     use_context::<Parts>().is_some_and(|parts| !parts.uri.path().starts_with("/api/"))
 }
 
+/// Sets the status for a call whose arguments cannot be decoded, for example without a field.
+pub(crate) fn malformed() {
+    set_status(StatusCode::BAD_REQUEST);
+}
+
+fn unavailable(refusal: Refusal) -> ApiError {
+    fail(StatusCode::SERVICE_UNAVAILABLE, refusal.code)
+}
+
 fn fail(status: StatusCode, code: ErrorCode) -> ApiError {
-    if is_page() {
-        expect_context::<ResponseOptions>().set_status(status);
-    }
+    set_status(status);
     ApiError::Refused(code)
 }
 
-fn refused(refusal: Refusal) -> ApiError {
-    ApiError::Refused(refusal.code)
+/// Sets the status of the response. An error of a server function has status 500 otherwise.
+fn set_status(status: StatusCode) {
+    if let Some(options) = use_context::<ResponseOptions>() {
+        options.set_status(status);
+    }
 }
 
 fn redirect(path: &str) {
     leptos_axum::redirect(path);
-    // 303: whatever was sent, what follows is looked at with GET (RFC 9110, 15.4.4).
-    expect_context::<ResponseOptions>().set_status(StatusCode::SEE_OTHER);
+    // 303: the browser follows with GET (RFC 9110, 15.4.4).
+    set_status(StatusCode::SEE_OTHER);
 }
 
-/// A path of our own, whatever a form says: never another site's.
-fn local(path: &str) -> &str {
-    let own = path.starts_with('/')
+/// The path of a form field, without its query; `/` if it could lead to another site.
+fn local_path(path: &str) -> &str {
+    let is_local = path.starts_with('/')
         && !path.starts_with("//")
         && !path.contains('\\')
         && path.bytes().all(|byte| byte.is_ascii_graphic());
-    if own { path.split('?').next().unwrap_or("/") } else { "/" }
-}
-
-fn with_query(path: &str, pairs: &[(&str, &str)]) -> String {
-    let mut address = path.to_owned();
-    for (index, (name, value)) in pairs.iter().filter(|(_, value)| !value.is_empty()).enumerate() {
-        address.push(if index == 0 { '?' } else { '&' });
-        address.push_str(name);
-        address.push('=');
-        address.extend(utf8_percent_encode(value, VALUE));
-    }
-    address
+    if is_local { path.split('?').next().unwrap_or("/") } else { "/" }
 }
 
 #[cfg(test)]
@@ -200,7 +259,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn forms_lead_to_paths_of_our_own_only() {
+    fn redirects_stay_on_this_site() {
         for (given, expected) in [
             ("/r/a", "/r/a"),
             ("/r/a?error=X", "/r/a"),
@@ -212,12 +271,7 @@ mod tests {
             ("/\u{1}", "/"),
             ("/a b", "/"),
         ] {
-            assert_eq!(local(given), expected, "{given:?}");
+            assert_eq!(local_path(given), expected, "{given:?}");
         }
-    }
-
-    #[test]
-    fn addresses_are_escaped() {
-        assert_eq!(with_query("/", &[("error", "X"), ("room", "a&b=c"), ("empty", "")]), "/?error=X&room=a%26b%3Dc");
     }
 }

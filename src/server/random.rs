@@ -1,4 +1,4 @@
-//! Random numbers from the operating system.
+//! Cryptographically secure random numbers from the operating system.
 
 /// 64 random bits.
 pub(super) fn bits() -> u64 {
@@ -12,11 +12,10 @@ pub(super) fn below(limit: u32) -> u32 {
     (bits() % u64::from(limit)) as u32
 }
 
-/// Fills with random bytes.
+/// Fills a buffer with random bytes.
 ///
 /// # Panics
-/// When the operating system has no random numbers: then no cookie or key of this process is safe.
-#[allow(clippy::expect_used)]
+/// If the operating system has no random numbers: then no cookie or key of this process would be safe.
 pub(super) fn fill(bytes: &mut [u8]) {
-    getrandom::fill(bytes).expect("the operating system must have random numbers");
+    getrandom::fill(bytes).expect("the operating system provides random numbers");
 }

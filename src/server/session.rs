@@ -1,37 +1,42 @@
-//! One connection's conversation: frames in, what to do about them. Every command is authorised and
-//! counted here, before the hub hears of it.
+//! The conversation of one connection: decodes frames, checks that a command is allowed, and calls the hub.
+//!
+//! A session is driven by its transport, one frame at a time. [`Session::handle`] waits only for the hub and its
+//! storage, so that a simulator can poll it by hand.
+
+mod dispatch;
 
 use std::collections::{HashMap, VecDeque};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::protocol::call::{Describe, DescriptionKind};
-use crate::protocol::frame::Nothing;
+use crate::protocol::frame::Hello;
 use crate::protocol::{
-    Ack, BUILD, ClientFrame, CloseCode, Command, ErrorCode, HEARTBEAT_MS, HelloAck, Limits, MAX_FRAME_BYTES,
-    MAX_NICKNAME_GRAPHEMES, MAX_ROOM_GRAPHEMES, MAX_TEXT_CHARS, NicknameAck, Refusal, ServerFrame, User, UserId,
-    VERSION, check_text,
+    Ack, BUILD, ClientFrame, CloseCode, Command, Features, HelloAck, Limits, MAX_FRAME_BYTES, MAX_NICKNAME_GRAPHEMES,
+    MAX_ROOM_GRAPHEMES, MAX_TEXT_CHARS, Refusal, ServerFrame, User, UserId, VERSION,
 };
-use crate::server::hub::account::{Account, Allowance};
-use crate::server::hub::{Hub, Registered, acknowledge, send};
-use crate::server::identity::Identity;
-use crate::server::name_key::RoomName;
-use crate::server::store::RoomRow;
+use crate::server::hub::address::Address;
+use crate::server::hub::outbox::Outbox;
+use crate::server::hub::payer::Payer;
+use crate::server::hub::price::{Budget, Price};
+use crate::server::hub::rate_limit::{Bucket, Quota};
+use crate::server::hub::{ConnectionHandle, Hub};
+use crate::server::id::RoomRow;
+use crate::server::identity::{Credential, Identity};
 
-/// So many faults of form …
+/// The number of malformed frames within [`FAULTS_WITHIN`] that closes the connection.
 const FAULTS: usize = 20;
-/// … within so long close the connection.
+/// The time that a malformed frame counts.
 const FAULTS_WITHIN: Duration = Duration::from_secs(60);
+/// The signals above the limit that a connection may send before it is closed. A client that waits as it is told, and
+/// competes with others at its address, stays below.
+const TOLERANCE: Quota = Quota::per_second(5, 100);
 
-/// A description counts as one more command for each of these.
-const SIGNAL_BYTES: usize = 4 * 1024;
-
-/// Who is at the other end, as far as the upgrade told.
+/// The client at the other end, as far as the upgrade request identified it.
 #[derive(Clone, Debug)]
 pub struct Visitor {
-    /// From the cookie.
-    pub user: Option<UserId>,
+    /// The user and session in the cookie.
+    pub cookie: Option<Credential>,
     /// The address that new guests count against.
     pub address: std::net::IpAddr,
 }
@@ -42,53 +47,85 @@ pub struct Session {
     hub: Arc<Hub>,
     identity: Arc<Identity>,
     visitor: Visitor,
-    at: Registered,
-    account: Option<Arc<Account>>,
-    /// The rooms it entered, by folded name.
+    conn: ConnectionHandle,
+    /// The address, which pays alone before `hello`.
+    address: Address,
+    /// The user, who pays together with the address, after `hello`.
+    payer: Option<Payer>,
+    /// The rooms that the connection has entered, by folded name.
     rooms: HashMap<String, RoomRow>,
+    /// The times of the latest malformed frames.
     faults: VecDeque<Instant>,
-    /// Whether the peer itself ended the connection.
-    farewell: bool,
+    /// Paid by frames above the limit.
+    tolerance: Bucket,
+    /// The peer has closed the connection.
+    is_clean_close: bool,
 }
 
 impl Session {
-    /// A connection that has not said hello.
-    pub fn new(hub: Arc<Hub>, identity: Arc<Identity>, visitor: Visitor, at: Registered) -> Self {
-        let (rooms, faults) = (HashMap::new(), VecDeque::new());
-        Self { hub, identity, visitor, at, account: None, rooms, faults, farewell: false }
+    /// The session of a connection that has not sent `hello` yet.
+    pub fn new(hub: Arc<Hub>, identity: Arc<Identity>, visitor: Visitor, conn: ConnectionHandle) -> Self {
+        let address = hub.directory.address(visitor.address);
+        Self {
+            hub,
+            identity,
+            visitor,
+            conn,
+            address,
+            payer: None,
+            rooms: HashMap::new(),
+            faults: VecDeque::new(),
+            tolerance: Bucket::default(),
+            is_clean_close: false,
+        }
     }
 
-    /// The peer has said that it closes, as a page does when it is left.
-    pub fn farewell(&mut self) {
-        self.farewell = true;
+    /// Notes that the peer has closed the connection, as a page does when it is left. It does not come back, so its
+    /// calls need not wait for it.
+    pub fn clean_close(&mut self) {
+        self.is_clean_close = true;
     }
 
     /// The outbox of this connection.
-    pub fn outbox(&self) -> &crate::server::hub::outbox::Link {
-        &self.at.outbox
+    pub fn outbox(&self) -> &Arc<Outbox> {
+        &self.conn.outbox
     }
 
-    /// Whether `hello` was said.
+    /// Returns whether the connection has sent `hello`.
     pub fn is_greeted(&self) -> bool {
-        self.account.is_some()
+        self.payer.is_some()
     }
 
-    /// Takes one text frame. Answers go to the outbox. Breaks when the connection must close.
+    /// Handles one text frame. Answers go to the outbox. Breaks if the connection must be closed.
     pub async fn handle(&mut self, text: &str) -> ControlFlow<CloseCode> {
-        let (id, result) = match ClientFrame::decode(text) {
-            Err(unreadable) => (unreadable.id, Err(Refusal::from(unreadable.fault))),
-            Ok(ClientFrame { command: Command::Hello(hello), .. }) if hello.protocol != VERSION => {
-                return ControlFlow::Break(CloseCode::UnsupportedVersion);
-            }
-            Ok(ClientFrame { id, command }) => (id, self.command(id, command).await),
+        let decoded = ClientFrame::decode(text);
+        let (id, price) = match &decoded {
+            Ok(frame) => (frame.id, Price::command(&frame.command)),
+            Err(invalid) => (invalid.id, Price::undecodable(invalid.error.code)),
+        };
+        let frame = Price::frame(text.len());
+        if let Err(refusal) = self.pay(frame) {
+            return self.refuse_payment(id, refusal, frame);
+        }
+        if let Ok(ClientFrame { command: Command::Hello(hello), .. }) = &decoded
+            && hello.protocol != VERSION
+        {
+            return ControlFlow::Break(CloseCode::UnsupportedVersion);
+        }
+        if let Err(refusal) = self.pay(price) {
+            return self.refuse_payment(id, refusal, frame);
+        }
+        let result = match decoded {
+            Ok(ClientFrame { command, .. }) => self.dispatch(id, command).await,
+            Err(invalid) => Err(Refusal::from(invalid.error)),
         };
         match result {
-            Ok(Some(ack)) => acknowledge(&self.at.outbox, id, ack),
+            Ok(Some(ack)) => self.conn.outbox.acknowledge(id, ack),
             Ok(None) => {}
             Err(refusal) => {
-                let is_fault = refusal.code.is_fault_of_form();
-                send(&self.at.outbox, &ServerFrame::Error { id, refusal });
-                if is_fault && self.too_many_faults(Instant::now()) {
+                let is_fault = refusal.code.is_bad_frame();
+                self.conn.outbox.send(&ServerFrame::Error { id, refusal });
+                if is_fault && self.has_too_many_faults(self.hub.environment().now()) {
                     return ControlFlow::Break(CloseCode::BadFrames);
                 }
             }
@@ -96,114 +133,43 @@ impl Session {
         ControlFlow::Continue(())
     }
 
-    /// Carries out a command. `None`: the answer comes by another way.
-    async fn command(&mut self, id: Option<u64>, command: Command) -> Result<Option<Ack>, Refusal> {
-        let account = match (&command, self.account.clone()) {
-            (Command::Hello(_), Some(_)) => return Err(ErrorCode::AlreadyGreeted.into()),
-            (Command::Hello(hello), None) => return self.hello(hello.resume.as_deref()).await.map(Some),
-            (_, None) => return Err(ErrorCode::HelloFirst.into()),
-            (_, Some(account)) => account,
-        };
-        let nothing = || Ok(Some(Ack::Nothing(Nothing {})));
-        if !matches!(command, Command::NewMessage(_)) {
-            account.spend(Allowance::Signal)?;
-        }
-        match command {
-            Command::Hello(_) | Command::Ping(_) => nothing(),
-            Command::Nickname(wanted) => {
-                let nickname = self.hub.rename(&account, &wanted.nickname, Some(self.at.conn)).await?;
-                Ok(Some(Ack::Nickname(NicknameAck { nickname })))
-            }
-            Command::EnterRoom(wanted) => {
-                let name = RoomName::parse(&wanted.room)?;
-                let folded = name.folded.clone();
-                let is_new = !self.rooms.contains_key(&folded);
-                if is_new && self.rooms.len() >= self.hub.limits.rooms_per_connection {
-                    return Err(ErrorCode::RoomQuota.into());
-                }
-                let room = self.hub.enter(&account, &self.at, name, wanted.after, id).await?;
-                self.rooms.insert(folded, room);
-                Ok(None)
-            }
-            Command::LeaveRoom(wanted) => {
-                let (folded, room) = self.room(&wanted.room)?;
-                self.hub.leave(self.at.conn, &room)?;
-                self.rooms.remove(&folded);
-                nothing()
-            }
-            Command::NewMessage(post) => {
-                let (_, room) = self.room(&post.room)?;
-                check_text(&post.text)?;
-                account.spend(Allowance::Message)?;
-                self.hub.post(self.at.conn, &room, id, post.key, post.text)?;
-                Ok(None)
-            }
-            Command::History(wanted) => {
-                let (_, room) = self.room(&wanted.room)?;
-                Ok(Some(Ack::History(self.hub.history(room, wanted.before, wanted.limit).await?)))
-            }
-            Command::Typing(in_room) => {
-                let (_, room) = self.room(&in_room.room)?;
-                self.hub.typing(self.at.conn, &room)?;
-                nothing()
-            }
-            Command::WatchRooms(_) => Ok(Some(Ack::Rooms(self.hub.watch(&self.at)))),
-            Command::UnwatchRooms(_) => {
-                self.hub.unwatch(self.at.conn);
-                nothing()
-            }
-            Command::JoinCall(wanted) => {
-                let (_, room) = self.room(&wanted.room)?;
-                self.hub.join_call(&account, &self.at, &room, wanted.peer, id)?;
-                Ok(None)
-            }
-            Command::LeaveCall(wanted) => {
-                let (_, room) = self.room(&wanted.room)?;
-                self.hub.leave_call(self.at.conn, &room)?;
-                nothing()
-            }
-            Command::Offer(sent) => self.describe(&account, sent, DescriptionKind::Offer),
-            Command::Answer(sent) => self.describe(&account, sent, DescriptionKind::Answer),
-            Command::Ice(sent) => {
-                let (_, room) = self.room(&sent.room)?;
-                self.hub.trickle(self.at.conn, &room, sent.peer, sent.candidate)?;
-                nothing()
-            }
-            Command::Media(sent) => {
-                let (_, room) = self.room(&sent.room)?;
-                self.hub.set_media(self.at.conn, &room, sent.media())?;
-                nothing()
-            }
+    fn pay(&self, price: Price) -> Result<(), Refusal> {
+        self.payer.as_ref().map_or_else(|| self.address.spend(price), |payer| payer.spend(price))
+    }
+
+    /// Answers a frame above the limit. A client that goes on regardless is closed.
+    fn refuse_payment(&mut self, id: Option<u64>, refusal: Refusal, frame: Price) -> ControlFlow<CloseCode> {
+        self.conn.outbox.send(&ServerFrame::Error { id, refusal });
+        let now = self.hub.environment().now();
+        match self.tolerance.spend(now, TOLERANCE, frame.amount(Budget::Signals)) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(_) => ControlFlow::Break(CloseCode::RateAbuse),
         }
     }
 
-    fn describe(&self, account: &Account, sent: Describe, sent_as: DescriptionKind) -> Result<Option<Ack>, Refusal> {
-        let (_, room) = self.room(&sent.room)?;
-        // By its size, so that nobody can fill another's outbox with what they are allowed.
-        for _ in 0..sent.description.sdp.len() / SIGNAL_BYTES {
-            account.spend(Allowance::Signal)?;
-        }
-        self.hub.describe(self.at.conn, &room, sent.peer, sent_as, sent.description)?;
-        Ok(Some(Ack::Nothing(Nothing {})))
-    }
-
-    async fn hello(&mut self, resume: Option<&str>) -> Result<Ack, Refusal> {
-        let known = resume.and_then(|token| self.identity.read_resume(token)).or(self.visitor.user);
-        let user = match known {
-            Some(user) => user,
+    /// Identifies the user: by the resume token, else by the cookie, else as a new guest.
+    async fn hello(&mut self, hello: &Hello) -> Result<Ack, Refusal> {
+        let now = self.hub.environment().unix_time();
+        let resume = hello.resume.as_deref();
+        let cookie = self.visitor.cookie;
+        let known = resume.and_then(|token| self.identity.verify_resume_token(token, cookie, now)).or(cookie);
+        let (credential, account) = match known {
+            Some(credential) => (credential, self.hub.account(credential.user).await?),
             None => {
-                self.hub.directory.admit_guest(self.visitor.address)?;
-                self.identity.new_user()
+                self.address.spend(Price::GUEST)?;
+                let user = UserId(self.hub.environment().random_bits());
+                (self.identity.without_cookie(user), self.hub.new_account(user))
             }
         };
-        let account = self.hub.account(user).await?;
-        account.connect(self.at.conn, self.at.outbox.clone(), self.hub.limits.connections_per_user);
-        let user = User { id: user, nickname: account.nickname() };
-        self.account = Some(account);
+        account.connect(self.conn.id, self.conn.outbox.clone(), self.hub.limits.connections_per_user);
+        let user = User { id: credential.user, nickname: account.nickname() };
+        self.payer = Some(Payer { account, address: self.address.clone() });
+        let features = hello.features.as_deref().map(Features::named);
+        self.conn.features = features.unwrap_or_default();
         Ok(Ack::Hello(HelloAck {
-            resume: self.identity.resume(user.id),
+            resume: self.identity.resume_token(credential, cookie, now),
             user,
-            heartbeat_ms: HEARTBEAT_MS,
+            heartbeat_ms: self.hub.limits.heartbeat_seconds.saturating_mul(1_000),
             build: BUILD.to_owned(),
             limits: Limits {
                 frame_bytes: MAX_FRAME_BYTES as u64,
@@ -213,17 +179,11 @@ impl Session {
                 messages_per_second: self.hub.limits.messages_per_second.into(),
                 message_burst: self.hub.limits.message_burst.into(),
             },
+            features: features.map(Features::names),
         }))
     }
 
-    /// A room that this connection is in, under any form of its name.
-    fn room(&self, name: &str) -> Result<(String, RoomRow), Refusal> {
-        let name = RoomName::parse(name)?;
-        let room = self.rooms.get(&name.folded).cloned().ok_or(ErrorCode::NotInRoom)?;
-        Ok((name.folded, room))
-    }
-
-    fn too_many_faults(&mut self, now: Instant) -> bool {
+    fn has_too_many_faults(&mut self, now: Instant) -> bool {
         self.faults.retain(|fault| now.duration_since(*fault) < FAULTS_WITHIN);
         self.faults.push_back(now);
         self.faults.len() >= FAULTS
@@ -232,6 +192,7 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        self.hub.unregister(self.at.conn, self.account.as_deref(), self.farewell);
+        let account = self.payer.as_ref().map(|payer| &*payer.account);
+        self.hub.unregister(self.conn.id, account, self.is_clean_close);
     }
 }

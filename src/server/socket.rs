@@ -1,8 +1,8 @@
-//! The socket of a connection without TLS, shared: its task reads from it, and whoever has frames for it writes
-//! them without waking that task.
+//! The shared socket of a connection without TLS: its task reads from it, and flushers write frames to it without waking
+//! that task.
 //!
-//! Until [`SharedSocket::share`] it is the socket of HTTP requests and nothing else. Afterwards whoever writes has
-//! their bytes taken whole, so that a frame begun by one is never cut into by another.
+//! Before [`SharedSocket::share`], only HTTP uses the socket. Afterwards every write is taken as a whole, so that writers
+//! never interleave within a frame.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -15,33 +15,35 @@ use axum::extract::ws::Utf8Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 
-use super::hub::account::lock;
-use super::hub::outbox::WriteNow;
+use super::hub::outbox::DirectSocket;
+use super::lock::lock;
 
-/// So many bytes are gathered for one write.
-const WRITE_AT_ONCE: usize = 64 * 1024;
+/// Bytes that are gathered for one write.
+const MAX_WRITE_BYTES: usize = 64 * 1024;
 
 thread_local! {
-    /// What is gathered. Whoever writes to five hundred connections need not ask for memory five hundred times.
-    static GATHERED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    /// The frames of the next write. Reused, because a flusher writes to hundreds of connections in a row.
+    static WRITE_BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// The half that is written to.
+/// The write half.
 #[derive(Debug)]
 pub(super) struct SharedSocket {
     socket: OwnedWriteHalf,
-    sending: Mutex<Sending>,
+    pending: Mutex<Pending>,
 }
 
 #[derive(Debug, Default)]
-struct Sending {
+struct Pending {
     is_shared: bool,
-    /// What the socket did not take, from its first byte that was not written.
-    unwritten: VecDeque<u8>,
+    /// Bytes that the socket has not accepted yet.
+    bytes: VecDeque<u8>,
 }
 
-/// What HTTP and the WebSocket's own parser read from and write to.
+/// The stream for hyper and tungstenite: reads from the socket, and writes through [`SharedSocket`].
 #[derive(Debug)]
 pub(super) struct SocketStream {
     socket: OwnedReadHalf,
@@ -49,52 +51,51 @@ pub(super) struct SocketStream {
 }
 
 impl SocketStream {
-    /// Takes the socket of a fresh connection.
     pub(super) fn new(socket: TcpStream) -> Self {
         let (read, socket) = socket.into_split();
-        Self { socket: read, shared: Arc::new(SharedSocket { socket, sending: Mutex::default() }) }
+        Self { socket: read, shared: Arc::new(SharedSocket { socket, pending: Mutex::default() }) }
     }
 
-    /// The half that others may write to, once it is a WebSocket's.
+    /// The write half, for other writers once the connection is a WebSocket.
     pub(super) fn shared(&self) -> Arc<SharedSocket> {
         self.shared.clone()
     }
 }
 
 impl SharedSocket {
-    /// From now on it is a WebSocket's, and others write to it too.
+    /// The connection is a WebSocket from now on, and has several writers.
     pub(super) fn share(&self) {
-        lock(&self.sending).is_shared = true;
+        lock(&self.pending).is_shared = true;
     }
 
-    /// Writes `bytes` after what waits, and keeps what the socket does not take.
-    fn write_after(&self, sending: &mut Sending, bytes: &[u8]) {
-        self.write_waiting(sending);
-        let written = if sending.unwritten.is_empty() { self.try_write(bytes) } else { 0 };
-        sending.unwritten.extend(&bytes[written..]);
+    /// Writes `bytes` after the pending ones, and keeps what the socket does not accept.
+    fn write_or_queue(&self, pending: &mut Pending, bytes: &[u8]) {
+        self.write_pending(pending);
+        let written = if pending.bytes.is_empty() { self.write_some(bytes) } else { 0 };
+        pending.bytes.extend(&bytes[written..]);
     }
 
-    fn write_waiting(&self, sending: &mut Sending) {
-        while !sending.unwritten.is_empty() {
-            let (waiting, _) = sending.unwritten.as_slices();
-            let (length, written) = (waiting.len(), self.try_write(waiting));
-            sending.unwritten.drain(..written);
+    fn write_pending(&self, pending: &mut Pending) {
+        while !pending.bytes.is_empty() {
+            let (front, _) = pending.bytes.as_slices();
+            let (length, written) = (front.len(), self.write_some(front));
+            pending.bytes.drain(..written);
             if written < length {
                 return;
             }
         }
-        // Whoever once read slowly need not cost memory for ever.
-        sending.unwritten.shrink_to(0);
+        // A peer that once read slowly must not hold memory until it disconnects.
+        pending.bytes.shrink_to(0);
     }
 
-    /// How much of these the socket took.
-    fn try_write(&self, bytes: &[u8]) -> usize {
+    /// Returns the number of bytes that the socket accepted.
+    fn write_some(&self, bytes: &[u8]) -> usize {
         let mut written = 0;
         while written < bytes.len() {
             match self.socket.try_write(&bytes[written..]) {
                 Ok(length) => written += length,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return written,
-                // The peer is gone, which the reader learns too; nobody will read these.
+                // The peer is gone, which the reading task detects, too. The bytes are dropped.
                 Err(_) => return bytes.len(),
             }
         }
@@ -102,42 +103,31 @@ impl SharedSocket {
     }
 }
 
-impl WriteNow for SharedSocket {
-    fn write_now(&self, frames: &VecDeque<Utf8Bytes>) -> bool {
-        let mut sending = lock(&self.sending);
-        GATHERED.with_borrow_mut(|bytes| {
-            for frame in frames {
-                push_text_frame(bytes, frame);
-                if bytes.len() > WRITE_AT_ONCE {
-                    self.write_after(&mut sending, bytes);
-                    bytes.clear();
+impl DirectSocket for SharedSocket {
+    fn try_write(&self, frames: &mut VecDeque<Utf8Bytes>) -> usize {
+        let mut pending = lock(&self.pending);
+        self.write_pending(&mut pending);
+        WRITE_BUFFER.with_borrow_mut(|bytes| {
+            // While the peer does not read, the frames stay where they are: they may be shared with other connections.
+            while pending.bytes.is_empty() && !frames.is_empty() {
+                while bytes.len() <= MAX_WRITE_BYTES
+                    && let Some(frame) = frames.pop_front()
+                {
+                    push_text_frame(bytes, &frame);
                 }
+                self.write_or_queue(&mut pending, bytes);
+                bytes.clear();
             }
-            self.write_after(&mut sending, bytes);
-            bytes.clear();
-            bytes.shrink_to(2 * WRITE_AT_ONCE);
+            bytes.shrink_to(2 * MAX_WRITE_BYTES);
         });
-        sending.unwritten.is_empty()
+        pending.bytes.len()
     }
 }
 
-/// A text frame of a server (RFC 6455, 5.2): whole, not masked.
+/// Appends an unfragmented, unmasked text frame (RFC 6455, 5.2).
 fn push_text_frame(bytes: &mut Vec<u8>, text: &str) {
-    const WHOLE_TEXT: u8 = 0x81;
-    bytes.push(WHOLE_TEXT);
-    match text.len() {
-        length @ ..126 => bytes.push(length as u8),
-        length => match u16::try_from(length) {
-            Ok(length) => {
-                bytes.push(126);
-                bytes.extend(length.to_be_bytes());
-            }
-            Err(_) => {
-                bytes.push(127);
-                bytes.extend((length as u64).to_be_bytes());
-            }
-        },
-    }
+    let header = FrameHeader { opcode: OpCode::Data(Data::Text), ..FrameHeader::default() };
+    header.format(text.len() as u64, bytes).expect("writing to a Vec cannot fail");
     bytes.extend(text.as_bytes());
 }
 
@@ -163,16 +153,16 @@ impl AsyncWrite for SocketStream {
     ) -> Poll<io::Result<usize>> {
         loop {
             let is_shared = {
-                let mut sending = lock(&self.shared.sending);
-                if sending.is_shared {
-                    self.shared.write_waiting(&mut sending);
-                    // Whole or not at all. Answers to pings of a peer that reads nothing are not kept without end.
-                    if sending.unwritten.len() <= WRITE_AT_ONCE {
-                        parts.iter().for_each(|part| self.shared.write_after(&mut sending, part));
+                let mut pending = lock(&self.shared.pending);
+                if pending.is_shared {
+                    self.shared.write_pending(&mut pending);
+                    // All parts or none. The bound stops a peer that sends pings but does not read the pongs.
+                    if pending.bytes.len() <= MAX_WRITE_BYTES {
+                        parts.iter().for_each(|part| self.shared.write_or_queue(&mut pending, part));
                         return Poll::Ready(Ok(parts.iter().map(|part| part.len()).sum()));
                     }
                 }
-                sending.is_shared
+                pending.is_shared
             };
             ready!(self.socket.as_ref().poll_write_ready(context))?;
             if !is_shared {
@@ -191,9 +181,9 @@ impl AsyncWrite for SocketStream {
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             {
-                let mut sending = lock(&self.shared.sending);
-                self.shared.write_waiting(&mut sending);
-                if sending.unwritten.is_empty() {
+                let mut pending = lock(&self.shared.pending);
+                self.shared.write_pending(&mut pending);
+                if pending.bytes.is_empty() {
                     return Poll::Ready(Ok(()));
                 }
             }
@@ -202,7 +192,7 @@ impl AsyncWrite for SocketStream {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // The half that is written to shuts down when the last who holds it lets go, right afterwards.
+        // The write half shuts down when its last owner is dropped, right after this.
         self.poll_flush(context)
     }
 }
@@ -224,22 +214,29 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn for_a_peer_that_reads_nothing_not_everything_is_kept() {
+    async fn unread_output_is_bounded() {
         const MANY: usize = 64 * 1024;
         let (mut stream, _peer) = pair().await;
-        let taken = (0..MANY).take_while(|_| stream.write(&[0; 1_024]).now_or_never().is_some()).count();
-        assert!(taken < MANY);
+        let accepted = (0..MANY).take_while(|_| stream.write(&[0; 1_024]).now_or_never().is_some()).count();
+        assert!(accepted < MANY);
     }
 
     #[tokio::test]
-    async fn what_the_socket_does_not_take_at_once_arrives_whole_and_in_order() {
+    async fn pending_frames_arrive_complete_and_in_order() {
         let (mut stream, mut peer) = pair().await;
         let (shared, frame) = (stream.shared(), Utf8Bytes::from("x".repeat(50_000)));
-        let mut sent = 0;
-        while shared.write_now(&VecDeque::from([frame.clone()])) {
+        let (mut sent, mut frames) = (0, VecDeque::new());
+        loop {
+            frames.push_back(frame.clone());
             sent += 1;
+            if shared.try_write(&mut frames) > 0 {
+                break;
+            }
         }
-        // The parser's own frame, a pong, comes after what waits.
+        assert!(frames.is_empty(), "it has begun to write the last one");
+        frames.push_back(frame.clone());
+        assert!(shared.try_write(&mut frames) > 0 && frames.len() == 1, "nothing more is taken");
+        // A pong of the WebSocket library comes after the pending frames.
         stream.write_all(&[0x8a, 0]).await.unwrap();
         let reading = tokio::spawn(async move {
             let mut all = Vec::new();
@@ -252,7 +249,7 @@ mod tests {
         let mut one = Vec::new();
         push_text_frame(&mut one, &frame);
         let frames = all.len() / one.len();
-        assert!(frames == sent + 1 && all.chunks(one.len()).take(frames).all(|part| part == one));
+        assert!(frames == sent && all.chunks(one.len()).take(frames).all(|part| part == one));
         assert_eq!(all[frames * one.len()..], [0x8a, 0]);
     }
 }

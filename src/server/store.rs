@@ -1,67 +1,46 @@
-//! What outlives the process: rooms, messages, chosen names. One SQLite file in the data folder.
+//! The store: rooms, messages and nicknames in one SQLite file in the data folder.
 //!
-//! All writing happens on one thread ([`writer`]), which commits everything that queued up during
-//! the last commit together. Reading happens on a small pool of connections ([`reader`]). With WAL
-//! neither waits for the other. [`epoch`] knows whether positions still hold, [`backup`] makes
-//! copies.
+//! All writes are made by one thread ([`writer`]), in group commits. Reads use a small pool of connections ([`reader`]).
+//! In WAL mode neither waits for the other. [`epoch`] decides whether earlier positions are still valid, [`mod@backup`] makes
+//! copies, and [`room_reader`] reads one room beside a server.
 
 mod backup;
+mod checkpoint;
+mod commit;
+mod connection;
 mod epoch;
+mod failure;
+mod migration;
 mod reader;
+mod room_reader;
+mod row;
+mod usage;
+mod write;
 mod writer;
 
 use std::fs::{File, TryLockError};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags};
-use rusqlite_migration::{M, Migrations};
+use rusqlite::OpenFlags;
 use tokio::sync::oneshot;
 
-use crate::protocol::{Message, MessageKey, Position, User, UserId};
-use crate::server::hub::core::{History, RoomId, Stored};
+use crate::protocol::{Message, Position, UserId};
+use crate::server::history::History;
 use crate::server::name_key::RoomName;
+use crate::server::start_error::{Source, StartError};
+use crate::server::storage::{Reply, Storage, Usage};
 
-pub use backup::{BackupError, Copied, backup};
-use reader::Readers;
-pub use writer::{Append, AppendError};
-use writer::{Write, Writer};
-
-const MIGRATIONS: &[M<'_>] =
-    &[M::up(include_str!("../../migrations/1-rooms.sql")), M::up(include_str!("../../migrations/2-mark.sql"))];
-/// How long a connection waits for another one, of a backup for example.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// A room as the store knows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RoomRow {
-    /// Its number.
-    pub id: RoomId,
-    /// Its canonical name, as first entered.
-    pub name: Arc<str>,
-}
-
-/// The store cannot do it now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StoreError {
-    /// It failed, and the log says why: a full disk, say.
-    Unavailable,
-    /// So much waits to be written that no more is taken.
-    Busy,
-}
-
-/// The database could not be opened: one line for the person who started the server.
-#[derive(Debug)]
-pub struct OpenError(String);
-
-impl std::fmt::Display for OpenError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for OpenError {}
+pub use crate::server::storage::{Append, AppendError, Outcome, RoomRow, StoreError};
+pub use backup::{BackupSummary, backup};
+use checkpoint::Checkpoints;
+use connection::open_connection;
+use reader::{Deadlines, Readers};
+pub use room_reader::RoomReader;
+pub use usage::Quotas;
+use usage::{Gauges, Stored};
+use write::Write;
+use writer::Writer;
 
 /// The open database.
 #[derive(Debug)]
@@ -69,54 +48,79 @@ pub struct Store {
     readers: Readers,
     writer: Writer,
     epoch: String,
-    /// Held as long as the store is open, so that no second server writes here.
+    quotas: Quotas,
+    gauges: Arc<Gauges>,
+    /// Dropped after all connections.
+    _database: Arc<File>,
+    /// Locked while the store is open, so that no second server writes here.
     _lock: File,
 }
 
 impl Store {
-    /// Opens `noom.sqlite3` in `folder`, creating and migrating it as needed. `fresh_epoch` names
-    /// the history of a new database, and of one that may have been another before.
+    /// [`Store::open_within`] without quotas.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn open(folder: &Path, fresh_epoch: &str) -> Result<Self, StartError> {
+        Self::open_within(folder, fresh_epoch, Quotas::UNLIMITED, 16)
+    }
+
+    /// Opens `noom.sqlite3` in `folder`, and creates or migrates it if necessary. `fresh_epoch` is the epoch of a new
+    /// database, and of one that may have been replaced. `read_results`: the results of reads that may wait to be taken.
     ///
     /// # Errors
     /// One clear line: the file is read-only, in use by another server, damaged, newer, or a copy
     /// beside the log of another.
-    pub fn open(folder: &Path, fresh_epoch: &str) -> Result<Self, OpenError> {
+    pub fn open_within(
+        folder: &Path,
+        fresh_epoch: &str,
+        quotas: Quotas,
+        read_results: usize,
+    ) -> Result<Self, StartError> {
         let path = folder.join("noom.sqlite3");
-        let lock = lock(&folder.join("noom.lock"))?;
-        let failed =
-            |error: &dyn std::fmt::Display| OpenError(format!("cannot open the database {}: {error}", path.display()));
-        // SQLite would open a read-only file without a word and fail at the first message.
+        let lock = lock(folder)?;
+        let failed = |source: Source| StartError::OpenDatabase { path: path.clone(), source };
+        // SQLite opens a read-only file without an error and fails at the first write.
         if path.exists() {
-            File::options().append(true).open(&path).map_err(|error| failed(&error))?;
+            File::options().append(true).open(&path).map_err(|error| failed(error.into()))?;
         }
-        if backup::has_foreign_log(&path).map_err(|error| failed(&error))? {
-            return Err(failed(&"it was put there, and noom.sqlite3-wal is of another one; remove that first"));
+        if backup::has_foreign_wal(&path).map_err(|error| failed(error.into()))? {
+            return Err(failed("noom.sqlite3-wal belongs to a different database; delete it first".into()));
         }
         let mut connection = open_connection(&path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)
-            .map_err(|error| failed(&error))?;
-        epoch::believe_once(&connection, folder).map_err(|error| failed(&error))?;
-        Migrations::from_slice(MIGRATIONS).to_latest(&mut connection).map_err(|error| failed(&error))?;
-        let (mark, stored) = epoch::settle(&connection, folder, fresh_epoch).map_err(|error| failed(&error))?;
-        let epoch = mark.epoch().to_owned();
-        let readers = Readers::open(&path).map_err(|error| failed(&error))?;
-        let writer = Writer::start(connection, mark, stored).map_err(|error| failed(&error))?;
-        Ok(Self { readers, writer, epoch, _lock: lock })
+            .map_err(|error| failed(error.into()))?;
+        epoch::adopt_legacy(&connection, folder).map_err(|error| failed(error.into()))?;
+        migration::migrate(&mut connection, &path)?;
+        let (watermark, count) =
+            epoch::resolve_epoch(&connection, folder, fresh_epoch).map_err(|error| failed(error.into()))?;
+        let epoch = watermark.epoch().to_owned();
+        let watermark = Arc::new(watermark);
+        let database = File::options().read(true).write(true).open(&path).map_err(|error| failed(error.into()))?;
+        let database = Arc::new(database);
+        let readers = Readers::open(&path, read_results, Deadlines::default()).map_err(|error| failed(error.into()))?;
+        let checkpoints = Checkpoints::start(&path, database.clone(), watermark.clone()).map_err(&failed)?;
+        let stored = Stored::read(&connection, commit::now()).map_err(|error| failed(error.into()))?;
+        let gauges = Arc::<Gauges>::default();
+        let usage = (stored, quotas, gauges.clone());
+        let writer = Writer::start(connection, checkpoints, watermark, count, usage);
+        let writer = writer.map_err(|error| failed(error.into()))?;
+        Ok(Self { readers, writer, epoch, quotas, gauges, _database: database, _lock: lock })
     }
 
-    /// The history that positions count in.
+    /// The epoch that positions count in.
     pub fn epoch(&self) -> &str {
         &self.epoch
     }
 
-    /// The name somebody chose, if they did.
+    /// The nickname that a user chose, if any.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`]; so for all that read.
+    /// [`StoreError::Unavailable`]. The same for all reads.
     pub async fn nickname(&self, user: UserId) -> Result<Option<String>, StoreError> {
         self.readers.run(move |connection| reader::nickname(connection, user)).await
     }
 
-    /// The room of that name, if it exists.
+    /// The room with this name, if it exists.
     ///
     /// # Errors
     /// As above.
@@ -125,8 +129,8 @@ impl Store {
         self.readers.run(move |connection| reader::room(connection, &folded)).await
     }
 
-    /// What a connection that enters is given: all since `after` if that can be had, else the
-    /// latest messages and the reason.
+    /// The history for a connection that enters: every message after `after` if that can be recovered, else the latest
+    /// messages and the reason.
     ///
     /// # Errors
     /// As above.
@@ -135,7 +139,7 @@ impl Store {
         self.readers.run(move |connection| reader::history_for(connection, &room, &epoch, after)).await
     }
 
-    /// At most `limit` messages before `before`, oldest first, and whether there are older ones.
+    /// At most `limit` messages with a `seq` below `before`, oldest first, and whether there are older ones.
     ///
     /// # Errors
     /// As above.
@@ -144,19 +148,36 @@ impl Store {
         room: RoomRow,
         before: u64,
         limit: u64,
-    ) -> Result<(Vec<Message>, bool), StoreError> {
+    ) -> Result<(Vec<Arc<Message>>, bool), StoreError> {
         self.readers.run(move |connection| reader::before(connection, &room, before, limit)).await
+    }
+
+    /// The `seq` of a room's last message; 0 for an empty room.
+    ///
+    /// # Errors
+    /// As above.
+    pub async fn head(&self, room: RoomRow) -> Result<u64, StoreError> {
+        self.readers.run(move |connection| reader::head(connection, &room)).await
+    }
+
+    /// Messages with a `seq` above `after` and at most `up_to`, oldest first: a page of at most 100, with at least one
+    /// if there is one.
+    ///
+    /// # Errors
+    /// As above.
+    pub async fn history_between(&self, room: RoomRow, after: u64, up_to: u64) -> Result<Vec<Message>, StoreError> {
+        self.readers.run(move |connection| reader::between(connection, &room, after, up_to)).await
     }
 
     /// Creates the room unless it exists, and returns it.
     ///
     /// # Errors
-    /// [`StoreError`]; so for all that write.
+    /// [`StoreError`]. The same for all writes.
     pub async fn create_room(&self, name: RoomName) -> Result<RoomRow, StoreError> {
         self.write(|done| Write::CreateRoom { name, done }).await
     }
 
-    /// Remembers the name somebody chose; `None` forgets it.
+    /// Stores the nickname that a user chose; `None` removes it.
     ///
     /// # Errors
     /// As above.
@@ -164,16 +185,21 @@ impl Store {
         self.write(|done| Write::Nickname { user, nickname, done }).await
     }
 
-    /// Stores a message. `done` is called from the writer's thread after the commit, for the
-    /// messages of a room in the order of their `seq`.
+    /// Queues a message. [`Append::done`] is called on the writer thread after the commit, for the messages of a room in
+    /// the order of their `seq`.
     ///
     /// # Errors
-    /// [`StoreError::Busy`]: it was not taken, and `done` is never called.
+    /// The message was not taken, and `done` is never called.
     pub fn append(&self, append: Append) -> Result<(), StoreError> {
         self.writer.send(Write::Append(append))
     }
 
-    /// Commits what waits and ends the writer. What is written afterwards is refused.
+    /// The stored bytes and their quotas.
+    pub fn usage(&self) -> Usage {
+        self.gauges.read(self.quotas)
+    }
+
+    /// Commits the queued writes and ends the writer. Refuses all later writes.
     pub fn close(&self) {
         self.writer.close();
     }
@@ -188,49 +214,64 @@ impl Store {
     }
 }
 
-/// Takes the folder for this process. The lock goes with the process, however it ends.
-fn lock(path: &Path) -> Result<File, OpenError> {
-    let failed = |error: &dyn std::fmt::Display| {
-        OpenError(format!("cannot write to the data folder ({}): {error}", path.display()))
-    };
-    let file = File::options().create(true).truncate(false).write(true).open(path).map_err(|error| failed(&error))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => {
-            let folder: PathBuf = path.parent().map(Path::to_path_buf).unwrap_or_default();
-            Err(OpenError(format!("another Noom is using the data folder {}", folder.display())))
-        }
-        Err(TryLockError::Error(error)) => Err(failed(&error)),
+impl Storage for Store {
+    fn epoch(&self) -> &str {
+        Self::epoch(self)
+    }
+
+    fn nickname(&self, user: UserId) -> Reply<'_, Option<String>> {
+        Box::pin(Self::nickname(self, user))
+    }
+
+    fn find_room(&self, name: RoomName) -> Reply<'_, Option<RoomRow>> {
+        Box::pin(async move { Self::find_room(self, &name).await })
+    }
+
+    fn create_room(&self, name: RoomName) -> Reply<'_, RoomRow> {
+        Box::pin(Self::create_room(self, name))
+    }
+
+    fn history_for(&self, room: RoomRow, after: Option<Position>) -> Reply<'_, History> {
+        Box::pin(Self::history_for(self, room, after))
+    }
+
+    fn history_before(&self, room: RoomRow, before: u64, limit: u64) -> Reply<'_, (Vec<Arc<Message>>, bool)> {
+        Box::pin(Self::history_before(self, room, before, limit))
+    }
+
+    fn head(&self, room: RoomRow) -> Reply<'_, u64> {
+        Box::pin(Self::head(self, room))
+    }
+
+    fn history_between(&self, room: RoomRow, after: u64, up_to: u64) -> Reply<'_, Vec<Message>> {
+        Box::pin(Self::history_between(self, room, after, up_to))
+    }
+
+    fn save_nickname(&self, user: UserId, nickname: Option<String>) -> Reply<'_, ()> {
+        Box::pin(Self::save_nickname(self, user, nickname))
+    }
+
+    fn append(&self, append: Append) -> Result<(), StoreError> {
+        Self::append(self, append)
+    }
+
+    fn usage(&self) -> Usage {
+        Self::usage(self)
+    }
+
+    fn close(&self) {
+        Self::close(self);
     }
 }
 
-fn open_connection(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
-    let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
-    connection.busy_timeout(BUSY_TIMEOUT)?;
-    // An acknowledged message survives the loss of power: the log is synced at every commit (FULL).
-    // EXTRA syncs the folder as well when a journal is removed, which there is until the log is used
-    // for the first time. Found again after a loss of power, it would take back everything.
-    connection.pragma_update(None, "synchronous", "EXTRA")?;
-    connection.pragma_update(None, "journal_mode", "WAL")?;
-    // The writer copies the log into the database by itself: automatically, SQLite would keep to
-    // itself when that fails.
-    connection.pragma_update(None, "wal_autocheckpoint", 0)?;
-    connection.pragma_update(None, "foreign_keys", true)?;
-    connection.set_prepared_statement_cache_capacity(32);
-    Ok(connection)
+/// Locks the data folder for this process. The kernel releases the lock when the process ends.
+fn lock(folder: &Path) -> Result<File, StartError> {
+    let failed = |source| StartError::WriteDataFolder { path: folder.to_owned(), source };
+    let file = File::options().create(true).truncate(false).write(true).open(folder.join("noom.lock"));
+    let file = file.map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StartError::DataFolderInUse(folder.to_owned())),
+        Err(TryLockError::Error(error)) => Err(failed(error)),
+    }
 }
-
-/// A row of `messages`: seq, user, key, nickname, text, at.
-fn message(room: &str, row: &rusqlite::Row<'_>) -> rusqlite::Result<Message> {
-    Ok(Message {
-        room: room.to_owned(),
-        seq: row.get::<_, i64>(0)? as u64,
-        user: User { id: UserId(row.get::<_, i64>(1)? as u64), nickname: row.get(3)? },
-        key: MessageKey(u128::from_be_bytes(row.get(2)?)),
-        text: row.get(4)?,
-        at: row.get::<_, i64>(5)? as u64,
-    })
-}
-
-/// The outcome of [`Store::append`], for the core.
-pub type Outcome = Result<Stored, AppendError>;

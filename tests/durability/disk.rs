@@ -1,4 +1,4 @@
-//! Disks that are full, slow, or must not be written to.
+//! Full, slow and read-only disks.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -7,14 +7,19 @@ use std::process::Command;
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
-use crate::support::{Client, Heard, Server, Setup, fresh_key};
+use crate::support::{Client, Received, Server, Setup, fresh_key};
 use crate::{all_messages, integrity};
 
 fn generous(folder: &Path) -> Command {
-    Setup::in_folder(folder).limit("messages_per_second", 100_000).limit("message_burst", 100_000).command()
+    Setup::in_folder(folder)
+        .limit("messages_per_second", 100_000)
+        .limit("message_burst", 100_000)
+        .limit("signals_per_second", 100_000)
+        .limit("signal_burst", 100_000)
+        .command()
 }
 
-/// `command`, started by a shell script that ends in `exec "$@"`. `$0` in it is the data folder.
+/// Wraps `command` in a shell script that ends in `exec "$@"`. `$0` in the script is the data folder.
 fn through(wrapper: &[&str], script: &str, folder: &Path, command: &Command) -> Command {
     let mut wrapped = Command::new(wrapper[0]);
     wrapped.args(&wrapper[1..]).args(["sh", "-c", script]).arg(folder);
@@ -24,18 +29,18 @@ fn through(wrapper: &[&str], script: &str, folder: &Path, command: &Command) -> 
     wrapped
 }
 
-/// A server whose disk has little space.
-struct Small {
+/// A server on a small disk.
+struct SmallDisk {
     server: Server,
-    /// Where its data can be reached from here.
+    /// The path of its data folder as seen from this process.
     data: PathBuf,
-    /// What takes space and can be removed; without it, the disk is only a limit on files' sizes.
+    /// A file that occupies space and can be removed. `None` if the disk is simulated by a file size limit.
     ballast: Option<PathBuf>,
 }
 
-impl Small {
-    /// On a real file system of two MiB, in a mount namespace of its own; where that cannot be had,
-    /// under a limit on the size of files: the write fails in the same place.
+impl SmallDisk {
+    /// Uses a tmpfs of 2 MiB in a mount namespace of its own. Where namespaces are not permitted, it uses a
+    /// file size limit instead: the write fails at the same point.
     fn start(folder: &Path) -> Self {
         const MOUNT: &str = "mount -t tmpfs -o size=2m noom \"$0\"";
         let namespaces: [&[&str]; 2] = [&["unshare", "--mount"], &["unshare", "--mount", "--map-root-user"]];
@@ -67,7 +72,8 @@ impl Small {
 }
 
 fn start_under_a_limit(folder: &Path, kib: u64) -> Server {
-    // What is written beyond the limit fails, instead of ending the process. sh counts in 512 bytes.
+    // With SIGXFSZ ignored, a write beyond the limit fails instead of killing the process. `ulimit` counts blocks
+    // of 512 bytes.
     let script = format!("trap '' XFSZ; ulimit -S -f {}; exec \"$@\"", kib * 2);
     Server::spawn(through(&["env"], &script, folder, &generous(folder)))
 }
@@ -78,9 +84,9 @@ fn limit_files(server: &Server, bytes: &str) {
 }
 
 #[tokio::test]
-async fn a_full_disk_refuses_serves_what_is_stored_and_goes_on_when_there_is_space() {
+async fn full_disk_refuses_posts_serves_history_and_recovers() {
     let folder = tempfile::tempdir().unwrap();
-    let small = Small::start(folder.path());
+    let small = SmallDisk::start(folder.path());
     let mut ann = Client::in_room(&small.server, "r").await;
     let text = "x".repeat(4_000);
     let (mut stored, refused) = (0_u64, fresh_key());
@@ -96,10 +102,10 @@ async fn a_full_disk_refuses_serves_what_is_stored_and_goes_on_when_there_is_spa
     let again = json!({"room": "r", "key": refused, "text": text});
     assert_eq!(ann.refusal("new_message", again.clone()).await, "STORE_UNAVAILABLE");
     let served = all_messages(&mut ann, "r").await;
-    assert_eq!(served.len() as u64, stored, "nothing lost, nothing half-written");
+    assert_eq!(served.len() as u64, stored, "no message is lost or partly written");
 
     small.make_space();
-    assert_eq!(ann.ask("new_message", again).await["seq"], stored + 1, "the same server goes on");
+    assert_eq!(ann.ask("new_message", again).await["seq"], stored + 1, "the same server accepts messages again");
     for _ in 0..20 {
         ann.post("r", &text).await;
     }
@@ -115,11 +121,11 @@ async fn a_full_disk_refuses_serves_what_is_stored_and_goes_on_when_there_is_spa
     assert_eq!(all_messages(&mut ann, "r").await, served);
 }
 
-/// Files that nobody can write to, not even through a file that is open, until this is dropped.
+/// Files that are immutable until this is dropped, even for descriptors that are already open.
 struct Frozen(Vec<PathBuf>);
 
 impl Frozen {
-    /// `None` where the file system or the lack of rights does not allow it.
+    /// Returns `None` if the file system or missing privileges do not permit it.
     fn try_new(paths: Vec<PathBuf>) -> Option<Self> {
         let done = Command::new("chattr").arg("+i").args(&paths).output();
         let frozen = Self(paths);
@@ -134,7 +140,7 @@ impl Drop for Frozen {
 }
 
 #[tokio::test]
-async fn a_database_that_becomes_read_only_refuses_and_serves_what_is_stored() {
+async fn read_only_database_refuses_posts_serves_history_and_recovers() {
     let folder = tempfile::tempdir().unwrap();
     let server = start_under_a_limit(folder.path(), 1_000_000);
     let mut ann = Client::in_room(&server, "r").await;
@@ -145,7 +151,7 @@ async fn a_database_that_becomes_read_only_refuses_and_serves_what_is_stored() {
     if frozen.is_some() {
         eprintln!("the files are made immutable");
     } else {
-        eprintln!("files cannot be made immutable here: none may grow beyond its first byte instead");
+        eprintln!("files cannot be made immutable here; their size is limited to one byte instead");
         limit_files(&server, "1");
     }
     for _ in 0..3 {
@@ -158,21 +164,21 @@ async fn a_database_that_becomes_read_only_refuses_and_serves_what_is_stored() {
 
     drop(frozen);
     limit_files(&server, "unlimited");
-    assert_eq!(ann.post("r", "after").await["seq"], 2, "the same server goes on");
+    assert_eq!(ann.post("r", "after").await["seq"], 2, "the same server accepts messages again");
     assert_eq!(bob.until_type("new_message").await["payload"]["text"], "after");
 }
 
 #[tokio::test]
-async fn a_slow_disk_refuses_what_it_cannot_keep_up_with_instead_of_filling_memory() {
+async fn slow_disk_refuses_excess_posts_and_bounds_memory() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::spawn(generous(folder.path()));
     let mut ann = Client::in_room(&server, "r").await;
     let before = server.resident_kib();
-    // Whoever has begun to write keeps all others waiting.
-    let slow = Connection::open(folder.path().join("noom.sqlite3")).unwrap();
-    slow.execute_batch("BEGIN IMMEDIATE").unwrap();
+    // An open write transaction blocks all other writers.
+    let blocker = Connection::open(folder.path().join("noom.sqlite3")).unwrap();
+    blocker.execute_batch("BEGIN IMMEDIATE").unwrap();
 
-    // Four times what may wait.
+    // Four times the capacity of the write queue.
     let text = "한".repeat(4_000);
     let mut asked: BTreeSet<u64> = BTreeSet::new();
     let mut refusals = Vec::new();
@@ -187,23 +193,23 @@ async fn a_slow_disk_refuses_what_it_cannot_keep_up_with_instead_of_filling_memo
     let grown = server.resident_kib() - before;
     assert!(grown < 64 * 1_024, "{grown} KiB more");
 
-    slow.execute_batch("ROLLBACK").unwrap();
+    blocker.execute_batch("ROLLBACK").unwrap();
     let mut stored: BTreeSet<u64> = BTreeSet::new();
     while !asked.is_empty() {
-        let Heard::Frame(frame) = ann.hear().await else { panic!("the connection ended") };
+        let Received::Frame(frame) = ann.receive().await else { panic!("the connection ended") };
         let Some(id) = frame["id"].as_u64() else { continue };
-        assert!(asked.remove(&id), "one answer each");
+        assert!(asked.remove(&id), "each command gets one answer");
         match frame["type"].as_str() {
             Some("ack") => assert!(stored.insert(frame["payload"]["seq"].as_u64().unwrap())),
             _ => refusals.push(frame["payload"].clone()),
         }
     }
-    // A batch that has waited too long is refused as well.
+    // A batch that has waited longer than the busy timeout is refused as well.
     let code = |refusal: &Value| refusal["code"].as_str().unwrap().to_owned();
     let codes: BTreeSet<_> = refusals.iter().map(code).collect();
     assert!(codes.contains("RATE_LIMITED") && codes.iter().all(|code| code != "BAD_JSON"), "{codes:?}");
     assert!(refusals.iter().all(|refusal| code(refusal) != "RATE_LIMITED" || refusal["retry_after_ms"].is_u64()));
     assert!(stored.len() > 100, "{} stored", stored.len());
     let logged = all_messages(&mut ann, "r").await.iter().map(|message| message["seq"].as_u64().unwrap()).collect();
-    assert_eq!(stored, logged, "what was taken is stored, and nothing else");
+    assert_eq!(stored, logged, "exactly the acknowledged messages are stored");
 }

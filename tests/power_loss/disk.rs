@@ -1,9 +1,9 @@
-//! A disk that remembers what was written and what was synced, in which order, so that the power
-//! can be cut at any moment afterwards.
+//! A disk that records the order of writes and syncs, so that the power can be cut at any point
+//! afterwards.
 //!
-//! It stands between SQLite and the system as a VFS that all of this process uses. Files are real
-//! ones, so locks and shared memory are SQLite's own; only syncing is left out, for the disk here is
-//! this record.
+//! It is a SQLite VFS that wraps the system's and is the default of this process. Files are real, so
+//! locks and shared memory are SQLite's own. Syncs are only recorded: durability is decided by the
+//! record.
 
 #![allow(unsafe_code, reason = "SQLite takes a VFS as C structures with C functions")]
 
@@ -11,75 +11,107 @@ use std::collections::BTreeMap;
 use std::ffi::{CStr, OsStr, c_char, c_int, c_void};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, Once, OnceLock, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, Once, OnceLock, PoisonError};
 
 use rusqlite::ffi;
 
-use crate::support::random::Random;
+use crate::support::random::Rng;
 
-/// The disk writes so many bytes at once or not at all.
+/// Bytes that the disk writes atomically.
 const SECTOR: usize = 512;
 
-/// What happened on the disk.
+/// An event on the disk.
 #[derive(Clone, Debug)]
 pub(crate) enum Event {
-    /// Bytes were handed over for a place in a file.
+    /// Bytes were written at an offset.
     Write { file: PathBuf, at: usize, bytes: Vec<u8> },
-    /// A file was made longer or shorter.
+    /// A file was truncated or extended.
     Resize { file: PathBuf, length: usize },
-    /// A file is gone.
+    /// A file was deleted.
     Delete { file: PathBuf, synced: bool },
-    /// What was written to a file is on the disk.
+    /// All earlier writes to a file are durable.
     Sync { file: PathBuf },
-    /// The test noted something.
+    /// A note of the test.
     Note,
 }
 
-/// What is on a disk: content by name.
+/// The content of a disk: files by name.
 pub(crate) type Image = BTreeMap<PathBuf, Vec<u8>>;
 
 static RECORD: Mutex<BTreeMap<PathBuf, Vec<Event>>> = Mutex::new(BTreeMap::new());
-/// The files of which syncing fails, by the end of the name.
+/// Files whose name ends so fail to sync.
 static FAILING: OnceLock<String> = OnceLock::new();
 
 fn record() -> MutexGuard<'static, BTreeMap<PathBuf, Vec<Event>>> {
     RECORD.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// From now on, SQLite in this process writes through this disk. What it does in `folder` is kept.
+/// Routes SQLite in this process through this disk, and starts recording `folder`.
 pub(crate) fn watch(folder: &Path) {
     static REGISTERED: Once = Once::new();
     REGISTERED.call_once(register);
     record().insert(folder.to_owned(), Vec::new());
 }
 
-/// What happened in a folder since it is watched.
+/// Ends the recording of a folder and returns it.
 pub(crate) fn take(folder: &Path) -> Vec<Event> {
     record().remove(folder).unwrap_or_default()
 }
 
-/// Puts a note of the test among the events of a folder.
+/// Inserts a note into the record of a folder.
 pub(crate) fn note(folder: &Path) {
     if let Some(events) = record().get_mut(folder) {
         events.push(Event::Note);
     }
 }
 
-/// From now on, syncing fails for files whose names end so.
+/// Makes syncs fail for files whose names end with `ending`.
 pub(crate) fn fail_syncs_of(ending: &str) {
-    FAILING.set(ending.to_owned()).expect("set once");
+    FAILING.set(ending.to_owned()).expect("called once per process");
 }
 
-fn happened(file: &Path, event: Event) {
+/// The files whose syncs wait, each with whether one is waiting.
+static HELD: Mutex<BTreeMap<PathBuf, bool>> = Mutex::new(BTreeMap::new());
+static RELEASED: Condvar = Condvar::new();
+
+fn held() -> MutexGuard<'static, BTreeMap<PathBuf, bool>> {
+    HELD.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Lets syncs of a file wait until [`release`].
+pub(crate) fn hold(file: &Path) {
+    held().insert(file.to_owned(), false);
+}
+
+/// Returns whether a sync of a held file is waiting.
+pub(crate) fn is_waiting(file: &Path) -> bool {
+    held().get(file).copied().unwrap_or_default()
+}
+
+/// Lets syncs of a held file go on.
+pub(crate) fn release(file: &Path) {
+    held().remove(file);
+    RELEASED.notify_all();
+}
+
+fn wait_for_release(file: &Path) {
+    let mut held = held();
+    while let Some(is_waiting) = held.get_mut(file) {
+        *is_waiting = true;
+        held = RELEASED.wait(held).unwrap_or_else(PoisonError::into_inner);
+    }
+}
+
+fn append_event(file: &Path, event: Event) {
     let Some(folder) = file.parent() else { return };
     if let Some(events) = record().get_mut(folder) {
         events.push(event);
     }
 }
 
-/// What is found after the power was cut: what was synced, and of the rest each sector or not,
-/// whichever order it was written in. `obedient`: whether the disk does sync when asked to.
-pub(crate) fn cut(before: &Image, events: &[Event], obedient: bool, random: &mut Random) -> Image {
+/// Returns the disk after a power cut: everything that was synced, and of the other writes a random subset of
+/// sectors, in any order. A disk that is not `obedient` ignores syncs.
+pub(crate) fn cut(before: &Image, events: &[Event], obedient: bool, random: &mut Rng) -> Image {
     let (mut synced, mut pending) = (before.clone(), BTreeMap::<&Path, Vec<&Event>>::new());
     for event in events {
         match event {
@@ -99,7 +131,7 @@ pub(crate) fn cut(before: &Image, events: &[Event], obedient: bool, random: &mut
         }
     }
     for event in pending.into_values().flatten() {
-        // Mostly all or nothing, sometimes torn.
+        // A write is lost, complete or torn.
         match random.below(3) {
             0 => {}
             1 => apply(&mut synced, event, |_| true),
@@ -109,18 +141,18 @@ pub(crate) fn cut(before: &Image, events: &[Event], obedient: bool, random: &mut
     synced
 }
 
-/// Lets an event take place, of a write only the sectors that `reaches` the disk.
-fn apply(image: &mut Image, event: &Event, mut reaches: impl FnMut(usize) -> bool) {
+/// Applies an event to an image. Of a write, only the sectors that `survives` accepts.
+fn apply(image: &mut Image, event: &Event, mut survives: impl FnMut(usize) -> bool) {
     match event {
         Event::Write { file, at, bytes } => {
             let content = image.entry(file.clone()).or_default();
             let mut done = 0;
             while done < bytes.len() {
-                let place = at + done;
-                let length = (SECTOR - place % SECTOR).min(bytes.len() - done);
-                if reaches(place / SECTOR) {
-                    content.resize(content.len().max(place + length), 0);
-                    content[place..place + length].copy_from_slice(&bytes[done..done + length]);
+                let offset = at + done;
+                let length = (SECTOR - offset % SECTOR).min(bytes.len() - done);
+                if survives(offset / SECTOR) {
+                    content.resize(content.len().max(offset + length), 0);
+                    content[offset..offset + length].copy_from_slice(&bytes[done..done + length]);
                 }
                 done += length;
             }
@@ -133,24 +165,24 @@ fn apply(image: &mut Image, event: &Event, mut reaches: impl FnMut(usize) -> boo
 
 // --- The VFS ------------------------------------------------------------------------------------
 
-/// A file as SQLite knows it: ours, and behind it in memory the system's.
+/// A file as SQLite sees it: our header, followed in memory by the system's file.
 #[repr(C)]
 struct File {
     base: ffi::sqlite3_file,
-    /// Its name, where it has one: temporary files have none. Boxed, freed at closing.
+    /// Its name, or null for temporary files. Boxed, freed in [`close`].
     path: *mut PathBuf,
 }
 
-/// The system's VFS, and ours, for as long as the process lives.
+/// A pointer to the system's VFS, valid until the process ends.
 struct Vfs(*mut ffi::sqlite3_vfs);
-// SAFETY: the pointer is to what SQLite never changes nor frees.
+// SAFETY: SQLite neither changes nor frees the VFS behind the pointer.
 unsafe impl Send for Vfs {}
 // SAFETY: as above.
 unsafe impl Sync for Vfs {}
 static SYSTEM: OnceLock<Vfs> = OnceLock::new();
 
 static METHODS: ffi::sqlite3_io_methods = ffi::sqlite3_io_methods {
-    // Without memory-mapped reading.
+    // Version 2 has no memory-mapped I/O.
     iVersion: 2,
     xClose: Some(close),
     xRead: Some(read),
@@ -173,8 +205,7 @@ static METHODS: ffi::sqlite3_io_methods = ffi::sqlite3_io_methods {
 };
 
 fn register() {
-    // SAFETY: the structure is a copy of the system's with other functions of the same types, and
-    // lives as long as the process.
+    // SAFETY: the structure is a copy of the system's with functions of the same types, and is never freed.
     unsafe {
         let system = ffi::sqlite3_vfs_find(std::ptr::null());
         assert!(!system.is_null());
@@ -205,35 +236,35 @@ unsafe fn real(file: *mut ffi::sqlite3_file) -> *mut ffi::sqlite3_file {
 /// # Safety
 /// As for [`real`].
 unsafe fn path<'a>(file: *mut ffi::sqlite3_file) -> Option<&'a Path> {
-    // SAFETY: it is null or from a box that is freed at closing.
+    // SAFETY: the pointer is null or comes from a box that is freed in `close`.
     unsafe { (*file.cast::<File>()).path.as_ref().map(PathBuf::as_path) }
 }
 
 /// # Safety
 /// `name` is a C string.
 unsafe fn to_path(name: *const c_char) -> PathBuf {
-    // SAFETY: as the caller says.
+    // SAFETY: guaranteed by the caller.
     OsStr::from_bytes(unsafe { CStr::from_ptr(name) }.to_bytes()).into()
 }
 
-/// Declares functions that only pass a call on to the system's file.
-macro_rules! passed_on {
+/// Declares functions that forward to the system's file.
+macro_rules! forward {
     ($($name:ident => $method:ident($($argument:ident: $type:ty),*);)*) => {$(
         unsafe extern "C" fn $name(file: *mut ffi::sqlite3_file, $($argument: $type),*) -> c_int {
-            // SAFETY: SQLite gives a file that `open` opened.
+            // SAFETY: SQLite passes a file that `open` opened.
             unsafe {
                 let real = real(file);
-                (*(*real).pMethods).$method.expect("the system's files can")(real, $($argument),*)
+                (*(*real).pMethods).$method.expect("the system's VFS implements every method")(real, $($argument),*)
             }
         }
     )*};
 }
 
-passed_on! {
+forward! {
     read => xRead(into: *mut c_void, amount: c_int, at: i64);
-    pass_write => xWrite(from: *const c_void, amount: c_int, at: i64);
-    pass_truncate => xTruncate(size: i64);
-    pass_close => xClose();
+    forward_write => xWrite(from: *const c_void, amount: c_int, at: i64);
+    forward_truncate => xTruncate(size: i64);
+    forward_close => xClose();
     file_size => xFileSize(size: *mut i64);
     lock => xLock(level: c_int);
     unlock => xUnlock(level: c_int);
@@ -247,10 +278,10 @@ passed_on! {
 }
 
 unsafe extern "C" fn shm_barrier(file: *mut ffi::sqlite3_file) {
-    // SAFETY: SQLite gives a file that `open` opened.
+    // SAFETY: SQLite passes a file that `open` opened.
     unsafe {
         let real = real(file);
-        (*(*real).pMethods).xShmBarrier.expect("the system's files can")(real);
+        (*(*real).pMethods).xShmBarrier.expect("the system's VFS implements every method")(real);
     }
 }
 
@@ -261,16 +292,21 @@ unsafe extern "C" fn open(
     flags: c_int,
     out_flags: *mut c_int,
 ) -> c_int {
-    // SAFETY: SQLite gives memory of the size that was asked for, and a name that lives as long as
-    // the file.
+    // SAFETY: SQLite passes memory of the requested size, and a name that outlives the file.
     unsafe {
         let own = file.cast::<File>();
         let path = if name.is_null() { std::ptr::null_mut() } else { Box::into_raw(Box::new(to_path(name))) };
         std::ptr::write(own, File { base: ffi::sqlite3_file { pMethods: std::ptr::null() }, path });
         let real = real(file);
-        let code = (*system()).xOpen.expect("the system opens files")(system(), name, real, flags, out_flags);
+        let code = (*system()).xOpen.expect("the system's VFS implements every method")(
+            system(),
+            name,
+            real,
+            flags,
+            out_flags,
+        );
         if (*real).pMethods.is_null() {
-            // Then SQLite does not close it.
+            // Opening failed, so SQLite will not call xClose.
             if !path.is_null() {
                 drop(Box::from_raw(path));
             }
@@ -282,9 +318,9 @@ unsafe extern "C" fn open(
 }
 
 unsafe extern "C" fn close(file: *mut ffi::sqlite3_file) -> c_int {
-    // SAFETY: SQLite gives a file that `open` opened, and never again.
+    // SAFETY: SQLite passes a file that `open` opened, and does not use it afterwards.
     unsafe {
-        let code = pass_close(file);
+        let code = forward_close(file);
         let path = (*file.cast::<File>()).path;
         if !path.is_null() {
             drop(Box::from_raw(path));
@@ -294,41 +330,42 @@ unsafe extern "C" fn close(file: *mut ffi::sqlite3_file) -> c_int {
 }
 
 unsafe extern "C" fn write(file: *mut ffi::sqlite3_file, from: *const c_void, amount: c_int, at: i64) -> c_int {
-    // SAFETY: SQLite gives a file that `open` opened, and `amount` bytes.
+    // SAFETY: SQLite passes a file that `open` opened, and `amount` readable bytes.
     unsafe {
         if let Some(path) = path(file) {
             let bytes = std::slice::from_raw_parts(from.cast::<u8>(), amount as usize).to_vec();
-            happened(path, Event::Write { file: path.to_owned(), at: at as usize, bytes });
+            append_event(path, Event::Write { file: path.to_owned(), at: at as usize, bytes });
         }
-        pass_write(file, from, amount, at)
+        forward_write(file, from, amount, at)
     }
 }
 
 unsafe extern "C" fn truncate(file: *mut ffi::sqlite3_file, size: i64) -> c_int {
-    // SAFETY: SQLite gives a file that `open` opened.
+    // SAFETY: SQLite passes a file that `open` opened.
     unsafe {
         if let Some(path) = path(file) {
-            happened(path, Event::Resize { file: path.to_owned(), length: size as usize });
+            append_event(path, Event::Resize { file: path.to_owned(), length: size as usize });
         }
-        pass_truncate(file, size)
+        forward_truncate(file, size)
     }
 }
 
 unsafe extern "C" fn sync(file: *mut ffi::sqlite3_file, _: c_int) -> c_int {
-    // SAFETY: SQLite gives a file that `open` opened.
+    // SAFETY: SQLite passes a file that `open` opened.
     let Some(path) = (unsafe { path(file) }) else { return ffi::SQLITE_OK };
     if FAILING.get().is_some_and(|ending| path.to_string_lossy().ends_with(ending)) {
         return ffi::SQLITE_IOERR_FSYNC;
     }
-    happened(path, Event::Sync { file: path.to_owned() });
+    wait_for_release(path);
+    append_event(path, Event::Sync { file: path.to_owned() });
     ffi::SQLITE_OK
 }
 
 unsafe extern "C" fn delete(_: *mut ffi::sqlite3_vfs, name: *const c_char, sync_folder: c_int) -> c_int {
-    // SAFETY: SQLite gives the name of a file.
+    // SAFETY: SQLite passes the name of a file as a C string.
     unsafe {
         let path = to_path(name);
-        happened(&path, Event::Delete { file: path.clone(), synced: sync_folder != 0 });
-        (*system()).xDelete.expect("the system deletes files")(system(), name, 0)
+        append_event(&path, Event::Delete { file: path.clone(), synced: sync_folder != 0 });
+        (*system()).xDelete.expect("the system's VFS implements every method")(system(), name, 0)
     }
 }

@@ -1,54 +1,54 @@
-//! Whether what happened is what Noom promises, by the record of a run alone.
+//! Checks the record of a run against the promises of TRUST.md. It uses nothing but the record.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use noom::client::session::{Ask, Change, Fate, Link};
+use noom::client::session::{ConnectionState, Intent, SendStatus, Update};
 use noom::protocol::frame::{EnterRoom, Post};
 use noom::protocol::{
     Ack, ClientFrame, Command, EnterRoomAck, Message, MessageKey, Position, PostAck, RoomCount, ServerFrame,
     Unrecovered, User, UserId,
 };
 
-use super::history::{History, Life, Record};
+use super::history::{History, PageId, Record};
 
-/// A promise that was not kept.
+/// A broken promise.
 #[derive(Clone, Debug)]
 pub struct Violation {
     pub rule: &'static str,
     pub what: String,
-    /// The record that shows it.
+    /// Index of the record that shows it.
     pub at: usize,
 }
 
-/// What a run that kept all promises came to.
+/// Figures of a run that kept all promises.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tally {
     pub posted: u64,
     pub acked: u64,
 }
 
-pub const LOST: &str = "what was acknowledged is in the log";
-pub const DOUBLED: &str = "a key is in the log once";
-const DURABLE: &str = "what is told is durable";
-const AGREED: &str = "everyone sees the same message in the same place";
-const INVENTED: &str = "what is in the log was sent, by that author, with that text";
+pub const LOST: &str = "an acknowledged message is in the log";
+pub const DOUBLED: &str = "a key is in the log at most once";
+const DURABLE: &str = "a delivered message is durable";
+const AGREED: &str = "all clients see the same message at the same position";
+const INVENTED: &str = "a message in the log was sent by its author with its text";
 const GAPLESS: &str = "the log has no gaps";
-const CONTIGUOUS: &str = "a connection hears of a room without gap or repetition";
+const CONTIGUOUS: &str = "a connection receives a room without gap or repetition";
 const SHOWN: &str = "a page shows a room without gap or repetition";
-const RESUMED: &str = "a resume gives exactly what was missed, or says why not";
-const ORDERED: &str = "what was sent after an acknowledgement comes after it in the log";
-const ANSWERED: &str = "everything posted ends acknowledged or refused";
-const SETTLED: &str = "everyone is online and in their rooms at the end";
-const COMPLETE: &str = "everyone in a room has seen the log to its end";
-const MEMBERS: &str = "the members shown are those who are there";
-const LISTED: &str = "the list of rooms shown is that of the people in them";
-const KEPT: &str = "the database holds what became durable";
+const RESUMED: &str = "a resume returns exactly the missed messages, or the reason why not";
+const ORDERED: &str = "a message sent after an acknowledgement follows it in the log";
+const ANSWERED: &str = "every posted message is acknowledged or refused";
+const SETTLED: &str = "every page is online and in its rooms at the end";
+const COMPLETE: &str = "every page in a room shows the log to its end";
+const MEMBERS: &str = "a page shows the users that are in the room";
+const LISTED: &str = "a page shows the list of non-empty rooms with their user counts";
+const KEPT: &str = "the database keeps durable messages";
 
 type Log = Vec<Arc<Message>>;
 type Checked = Result<(), (&'static str, String)>;
 
-/// Rooms are the same in upper and lower case.
+/// Room names are compared without case.
 fn fold(room: &str) -> String {
     room.to_uppercase().to_lowercase()
 }
@@ -64,31 +64,31 @@ pub fn check(history: &History) -> Result<Tally, Violation> {
 
 #[derive(Debug, Default)]
 struct Checker {
-    /// The epoch in use.
+    /// The current epoch.
     epoch: String,
     logs: BTreeMap<(String, String), Log>,
-    /// Which key was ever told in a place: epoch, room, seq.
-    told: BTreeMap<(String, String, u64), MessageKey>,
-    /// The epoch of the server that each connection reached.
+    /// The key that was delivered at a position, by epoch, room and seq.
+    delivered: BTreeMap<(String, String, u64), MessageKey>,
+    /// The epoch of the server, by connection.
     conns: BTreeMap<u64, String>,
     asked: BTreeMap<(u64, u64), Command>,
-    /// The last message that each connection was told of a room.
-    heard: BTreeMap<(u64, String), u64>,
+    /// The last seq that a connection received, by connection and room.
+    received: BTreeMap<(u64, String), u64>,
     posts: BTreeMap<MessageKey, Posted>,
     acks: Vec<(String, String, PostAck)>,
     acked_keys: BTreeSet<MessageKey>,
-    /// The last place that was acknowledged: epoch, room.
+    /// The last acknowledged seq, by epoch and room.
     acked_until: BTreeMap<(String, String), u64>,
-    pages: BTreeMap<Life, Page>,
+    pages: BTreeMap<PageId, Page>,
 }
 
 #[derive(Debug)]
 struct Posted {
-    page: Life,
+    page: PageId,
     room: String,
     texts: Vec<String>,
     author: Option<UserId>,
-    /// What was acknowledged before it was first sent: epoch, seq.
+    /// The last acknowledged position when it was first sent: epoch, seq.
     after: Option<(String, u64)>,
     ended: bool,
 }
@@ -103,9 +103,11 @@ struct Page {
     listed: Vec<RoomCount>,
 }
 
-/// What a page shows of a room.
+/// The state of a room as a page shows it.
 #[derive(Debug, Default)]
 struct Room {
+    /// The name by which the page knows it: as requested, later the canonical one.
+    name: String,
     wanted: bool,
     entered: bool,
     epoch: String,
@@ -123,17 +125,17 @@ impl Checker {
                 Ok(())
             }
             Record::Loaded { page, room, epoch, messages } => self.load(*page, room, epoch, messages),
-            Record::Asked { page, ask } => {
-                self.ask(*page, ask);
+            Record::Intended { page, intent } => {
+                self.intend(*page, intent);
                 Ok(())
             }
             Record::Sent { page, conn, frame } => {
                 self.send(*page, *conn, frame);
                 Ok(())
             }
-            Record::Heard { page, conn, frame } => self.hear(*page, *conn, frame),
-            Record::Saw { page, change } => self.see(*page, change),
-            Record::Gone(page) => {
+            Record::Received { page, conn, frame } => self.receive(*page, *conn, frame),
+            Record::Shown { page, update } => self.show(*page, update),
+            Record::Closed(page) => {
                 self.pages.remove(page);
                 Ok(())
             }
@@ -157,7 +159,7 @@ impl Checker {
         Ok(())
     }
 
-    /// Whether a database has all that became durable in this epoch, and nothing else.
+    /// Checks that a database has all messages that became durable in this epoch.
     fn holds(&self, logs: &BTreeMap<String, Log>) -> Checked {
         let logs: BTreeMap<_, _> = logs.iter().map(|(room, log)| (fold(room), log)).collect();
         for ((_, room), log) in self.logs.iter().filter(|((epoch, _), _)| *epoch == self.epoch) {
@@ -179,7 +181,7 @@ impl Checker {
         }
         log.push(message.clone());
         let Some(post) = self.posts.get(&message.key) else {
-            return Err((INVENTED, format!("nobody posted {}", message.key)));
+            return Err((INVENTED, format!("{} was never posted", message.key)));
         };
         if post.author != Some(message.user.id) || fold(&post.room) != room || !post.texts.contains(&message.text) {
             return Err((INVENTED, format!("{} is not what {:?} posted", message.key, post.author)));
@@ -193,22 +195,22 @@ impl Checker {
         Ok(())
     }
 
-    /// Whether a message that somebody was told is durable, whole, and the same as everyone was told.
+    /// Checks that a delivered message is durable, and the same that other clients received at its position.
     fn is_in_log(&mut self, epoch: &str, message: &Message) -> Checked {
         let room = fold(&message.room);
-        let key = self.told.entry((epoch.to_owned(), room.clone(), message.seq)).or_insert(message.key);
+        let key = self.delivered.entry((epoch.to_owned(), room.clone(), message.seq)).or_insert(message.key);
         if *key != message.key {
             return Err((AGREED, format!("{} in {room} was {key} and is {}", message.seq, message.key)));
         }
         let log = self.logs.get(&(epoch.to_owned(), room.clone()));
         match log.and_then(|log| log.get((message.seq as usize).wrapping_sub(1))) {
             None => Err((DURABLE, format!("{} in {room} is not in the log", message.seq))),
-            Some(stored) if **stored != *message => Err((AGREED, format!("{stored:?} was told as {message:?}"))),
+            Some(stored) if **stored != *message => Err((AGREED, format!("{stored:?} was delivered as {message:?}"))),
             Some(_) => Ok(()),
         }
     }
 
-    /// Whether messages follow each other, and are in the log.
+    /// Checks that messages are consecutive and in the log.
     fn are_in_log(&mut self, epoch: &str, messages: &[Message]) -> Checked {
         messages.iter().try_for_each(|message| self.is_in_log(epoch, message))?;
         match messages.windows(2).find(|pair| pair[1].seq != pair[0].seq + 1) {
@@ -217,7 +219,7 @@ impl Checker {
         }
     }
 
-    /// Whether all that was acknowledged in the epoch that ends is in its log.
+    /// Checks that the log has every message acknowledged in the epoch that ends.
     fn check_acks(&mut self) -> Checked {
         for (epoch, room, ack) in std::mem::take(&mut self.acks) {
             let log = self.logs.get(&(epoch, room.clone()));
@@ -229,27 +231,28 @@ impl Checker {
         Ok(())
     }
 
-    // --- What was wanted and sent --------------------------------------------------------------
+    // --- Intents and sent frames ---------------------------------------------------------------
 
-    fn ask(&mut self, life: Life, ask: &Ask) {
-        let page = self.pages.entry(life).or_default();
-        match ask {
-            Ask::Enter { room, after } => {
+    fn intend(&mut self, id: PageId, intent: &Intent) {
+        let page = self.pages.entry(id).or_default();
+        match intent {
+            Intent::Enter { room, after } => {
                 let shown = page.rooms.entry(fold(room)).or_default();
+                shown.name.clone_from(room);
                 shown.wanted = true;
                 shown.entered = false;
                 if after.is_none() {
-                    // Comes back as somebody who has seen nothing.
+                    // Without a position it enters like a new page.
                     (shown.epoch, shown.newest) = (String::new(), 0);
                 }
             }
-            Ask::Leave { room } => {
+            Intent::Leave { room } => {
                 let shown = page.rooms.entry(fold(room)).or_default();
                 (shown.wanted, shown.entered) = (false, false);
             }
-            Ask::Post(Post { room, key, text }) => {
+            Intent::Post(Post { room, key, text }) => {
                 let post = self.posts.entry(*key).or_insert_with(|| Posted {
-                    page: life,
+                    page: id,
                     room: room.clone(),
                     texts: Vec::new(),
                     author: None,
@@ -257,16 +260,24 @@ impl Checker {
                     ended: false,
                 });
                 post.texts.push(text.clone());
-                // A page that was loaded anew says what the one before it could not.
-                post.page = life;
+                // After a reload, the new page sends the unsent messages of the old one.
+                post.page = id;
                 post.ended = false;
             }
-            Ask::WatchRooms(watches) => page.watches = *watches,
-            _ => {}
+            Intent::WatchRooms(watches) => page.watches = *watches,
+            Intent::Discard(_)
+            | Intent::Typing { .. }
+            | Intent::Rename { .. }
+            | Intent::Older { .. }
+            | Intent::Members { .. }
+            | Intent::ReconnectNow
+            | Intent::JoinCall { .. }
+            | Intent::LeaveCall { .. }
+            | Intent::Signal(_) => {}
         }
     }
 
-    fn send(&mut self, life: Life, conn: u64, frame: &ClientFrame) {
+    fn send(&mut self, id: PageId, conn: u64, frame: &ClientFrame) {
         if let Command::NewMessage(sent) = &frame.command
             && let Some(post) = self.posts.get_mut(&sent.key)
         {
@@ -274,53 +285,74 @@ impl Checker {
                 let acked = self.acked_until.get(&(self.epoch.clone(), fold(&sent.room)));
                 post.after = acked.map(|seq| (self.epoch.clone(), *seq));
             }
-            post.author = self.pages.get(&life).and_then(|page| page.me.as_ref()).map(|me| me.id);
+            post.author = self.pages.get(&id).and_then(|page| page.me.as_ref()).map(|me| me.id);
         }
         if let Some(id) = frame.id {
             self.asked.insert((conn, id), frame.command.clone());
         }
     }
 
-    // --- What connections were told ------------------------------------------------------------
+    // --- Received frames -----------------------------------------------------------------------
 
-    fn hear(&mut self, page: Life, conn: u64, frame: &ServerFrame) -> Checked {
+    fn receive(&mut self, page: PageId, conn: u64, frame: &ServerFrame) -> Checked {
         let epoch = self.conns.get(&conn).cloned().unwrap_or_default();
         match frame {
             ServerFrame::NewMessage(message) => {
                 self.is_in_log(&epoch, message)?;
-                match self.heard.get_mut(&(conn, fold(&message.room))) {
+                match self.received.get_mut(&(conn, fold(&message.room))) {
                     Some(last) if message.seq == *last + 1 => *last += 1,
                     last => return Err((CONTIGUOUS, format!("{} follows {last:?} on {conn}", message.seq))),
                 }
                 Ok(())
             }
-            ServerFrame::Ack { id, ack } => {
-                let asked = self.asked.remove(&(conn, *id));
-                match (asked, ack) {
-                    (Some(Command::EnterRoom(asked)), Ack::EnterRoom(ack)) => {
-                        self.heard.insert((conn, fold(&ack.room)), ack.head);
-                        self.are_in_log(&epoch, &ack.messages)?;
-                        is_whole(&epoch, &asked, ack)
-                    }
-                    (Some(Command::NewMessage(_)), Ack::NewMessage(ack)) => self.acknowledge(epoch, ack),
-                    (Some(Command::History(asked)), Ack::History(ack)) => {
-                        self.are_in_log(&epoch, &ack.messages)?;
-                        match ack.messages.last() {
-                            Some(last) if last.seq + 1 != asked.before => {
-                                Err((CONTIGUOUS, format!("history before {} ends at {}", asked.before, last.seq)))
-                            }
-                            _ => Ok(()),
-                        }
-                    }
-                    (Some(Command::Hello(_)), Ack::Hello(ack)) => {
-                        self.pages.entry(page).or_default().me = Some(ack.user.clone());
-                        Ok(())
-                    }
-                    (Some(_), _) => Ok(()),
-                    (None, _) => Err((CONTIGUOUS, format!("{id} is answered twice on {conn}"))),
+            ServerFrame::Ack { id, ack } => match self.asked.remove(&(conn, *id)) {
+                Some(command) => self.receive_ack(page, conn, epoch, command, ack),
+                None => Err((CONTIGUOUS, format!("{id} is answered twice on {conn}"))),
+            },
+            ServerFrame::Error { .. }
+            | ServerFrame::Welcome(_)
+            | ServerFrame::Bye(_)
+            | ServerFrame::Crowd(_)
+            | ServerFrame::Nickname(_)
+            | ServerFrame::Typing(_)
+            | ServerFrame::RoomChange(_)
+            | ServerFrame::RoomUpdate(_)
+            | ServerFrame::GoingAway(_)
+            | ServerFrame::CallJoined(_)
+            | ServerFrame::CallLeft(_)
+            | ServerFrame::Offer(_)
+            | ServerFrame::Answer(_)
+            | ServerFrame::Ice(_)
+            | ServerFrame::Media(_) => Ok(()),
+        }
+    }
+
+    fn receive_ack(&mut self, page: PageId, conn: u64, epoch: String, command: Command, ack: &Ack) -> Checked {
+        match ack {
+            Ack::EnterRoom(ack) => {
+                self.received.insert((conn, fold(&ack.room)), ack.head);
+                self.are_in_log(&epoch, &ack.messages)?;
+                let Command::EnterRoom(asked) = command else {
+                    return Err((ANSWERED, format!("{} is answered by {ack:?}", command.name())));
+                };
+                is_whole(&epoch, &asked, ack)
+            }
+            Ack::NewMessage(ack) => self.acknowledge(epoch, ack),
+            Ack::History(ack) => {
+                self.are_in_log(&epoch, &ack.messages)?;
+                let Command::History(asked) = command else {
+                    return Err((ANSWERED, format!("{} is answered by {ack:?}", command.name())));
+                };
+                match ack.messages.last().filter(|last| last.seq + 1 != asked.before) {
+                    Some(last) => Err((CONTIGUOUS, format!("history before {} ends at {}", asked.before, last.seq))),
+                    None => Ok(()),
                 }
             }
-            _ => Ok(()),
+            Ack::Hello(ack) => {
+                self.pages.entry(page).or_default().me = Some(ack.user.clone());
+                Ok(())
+            }
+            Ack::Empty(_) | Ack::Nickname(_) | Ack::Members(_) | Ack::Rooms(_) | Ack::JoinCall(_) => Ok(()),
         }
     }
 
@@ -340,66 +372,85 @@ impl Checker {
         Ok(())
     }
 
-    // --- What pages show -----------------------------------------------------------------------
+    // --- Pages ---------------------------------------------------------------------------------
 
-    fn load(&mut self, page: Life, room: &str, epoch: &str, messages: &[Message]) -> Checked {
+    fn load(&mut self, page: PageId, room: &str, epoch: &str, messages: &[Message]) -> Checked {
         self.are_in_log(epoch, messages)?;
         let newest = messages.last().map_or(0, |message| message.seq);
-        let room_shown = Room { epoch: epoch.to_owned(), newest, ..Room::default() };
+        let room_shown = Room { name: room.to_owned(), epoch: epoch.to_owned(), newest, ..Room::default() };
         self.pages.entry(page).or_default().rooms.insert(fold(room), room_shown);
         Ok(())
     }
 
-    fn see(&mut self, life: Life, change: &Change) -> Checked {
-        let Some(page) = self.pages.get_mut(&life) else { return Ok(()) };
-        match change {
-            Change::Link(link) => {
-                page.online = *link == Link::Online;
+    fn show(&mut self, id: PageId, update: &Update) -> Checked {
+        let Some(page) = self.pages.get_mut(&id) else { return Ok(()) };
+        match update {
+            Update::Connection(link) => {
+                page.online = *link == ConnectionState::Online;
                 if !page.online {
                     page.rooms.values_mut().for_each(|room| room.entered = false);
                 }
             }
-            Change::Me(me) => {
+            Update::Me(me) => {
                 page.rooms.values_mut().for_each(|room| room.rename(me));
                 page.me = Some(me.clone());
             }
-            Change::Entered(ack) => {
-                // The server may have given one another number meanwhile.
+            Update::Entered(ack) => {
+                // The server may have given this guest another number meanwhile.
                 let me = page.me.as_ref().map(|me| me.id);
                 page.me = ack.members.iter().find(|member| Some(member.id) == me).cloned().or(page.me.take());
                 return page.rooms.entry(fold(&ack.room)).or_default().enter(ack);
             }
-            Change::NotEntered { room, .. } => page.rooms.entry(fold(room)).or_default().entered = false,
-            Change::Message(message) => {
+            Update::NotEntered { room, .. } => page.rooms.entry(fold(room)).or_default().entered = false,
+            Update::Message(message) => {
                 let room = page.rooms.entry(fold(&message.room)).or_default();
+                if room.wanted && room.name != message.room {
+                    // For the same room, entered in the background to send messages. The page does not show it.
+                    return Ok(());
+                }
                 if message.seq != room.newest + 1 {
                     return Err((SHOWN, format!("{} follows {}", message.seq, room.newest)));
                 }
                 room.newest = message.seq;
             }
-            Change::Rooms(list) => page.listed.clone_from(&list.rooms),
-            Change::Welcome(came) => {
+            Update::Named { requested, room } => {
+                let shown = page.rooms.entry(fold(room)).or_default();
+                if shown.name == *requested {
+                    shown.name.clone_from(room);
+                }
+            }
+            Update::Rooms(list) => page.listed.clone_from(&list.rooms),
+            Update::Welcome(came) => {
                 let room = page.rooms.entry(fold(&came.room)).or_default();
-                // A slow reader may hear of a departure and a return at once.
+                // Presence is coalesced: a slow reader may receive a return without the departure.
                 room.members.retain(|member| member.id != came.user.id);
                 room.members.push(came.user.clone());
             }
-            Change::Bye(left) => {
+            Update::Bye(left) => {
                 let room = page.rooms.entry(fold(&left.room)).or_default();
                 room.members.retain(|member| member.id != left.user.id);
             }
-            Change::Renamed(renamed) => {
+            Update::Renamed(renamed) => {
                 page.rooms.entry(fold(&renamed.room)).or_default().rename(&renamed.user);
             }
-            Change::Posted { key, fate, .. } => {
+            Update::Posted { key, status, .. } => {
                 let Some(post) = self.posts.get_mut(key) else { return Ok(()) };
                 post.ended = true;
                 let acked = self.acked_keys.contains(key);
-                if matches!(fate, Fate::Shown | Fate::Stored(_)) && !acked {
+                if matches!(status, SendStatus::Shown | SendStatus::Stored(_)) && !acked {
                     return Err((DURABLE, format!("{key} is shown as stored")));
                 }
             }
-            _ => {}
+            Update::Build(_)
+            | Update::NotUnderstood
+            | Update::Unsent(_)
+            | Update::Older { .. }
+            // There are too few pages for a crowd.
+            | Update::Crowd(_)
+            | Update::Members { .. }
+            | Update::Typing { .. }
+            | Update::NotRenamed(_)
+            | Update::Call { .. } => {}
         }
         Ok(())
     }
@@ -414,26 +465,26 @@ impl Checker {
                 return Err((ANSWERED, format!("{key} of page {}", post.page.0)));
             }
         }
-        for (life, page) in &self.pages {
+        for (id, page) in &self.pages {
             if !page.online {
-                return Err((SETTLED, format!("page {} is not online", life.0)));
+                return Err((SETTLED, format!("page {} is not online", id.0)));
             }
             for (name, room) in page.rooms.iter().filter(|(_, room)| room.wanted) {
                 if !room.entered {
-                    return Err((SETTLED, format!("page {} is not in {name}", life.0)));
+                    return Err((SETTLED, format!("page {} is not in {name}", id.0)));
                 }
                 let head = self.logs.get(&(self.epoch.clone(), name.clone())).map_or(0, Vec::len) as u64;
                 if room.epoch != self.epoch || room.newest != head {
-                    return Err((COMPLETE, format!("page {} shows {name} to {} of {head}", life.0, room.newest)));
+                    return Err((COMPLETE, format!("page {} shows {name} to {} of {head}", id.0, room.newest)));
                 }
-                self.check_members(*life, name, room)?;
+                self.check_members(*id, name, room)?;
             }
-            self.check_list(*life, page)?;
+            self.check_list(*id, page)?;
         }
         Ok(())
     }
 
-    fn check_list(&self, life: Life, page: &Page) -> Checked {
+    fn check_list(&self, id: PageId, page: &Page) -> Checked {
         let mut people: BTreeMap<&str, BTreeSet<UserId>> = BTreeMap::new();
         for page in self.pages.values() {
             for (name, _) in page.rooms.iter().filter(|(_, room)| room.wanted) {
@@ -444,22 +495,22 @@ impl Checker {
             people.iter().map(|(name, people)| ((*name).to_owned(), people.len() as u64)).collect();
         let listed: BTreeMap<_, _> = page.listed.iter().map(|room| (fold(&room.name), room.count)).collect();
         if page.watches && there != listed {
-            return Err((LISTED, format!("page {} shows {listed:?}, not {there:?}", life.0)));
+            return Err((LISTED, format!("page {} shows {listed:?}, not {there:?}", id.0)));
         }
         Ok(())
     }
 
-    fn check_members(&self, life: Life, name: &str, room: &Room) -> Checked {
+    fn check_members(&self, id: PageId, name: &str, room: &Room) -> Checked {
         let there = self.pages.values().filter(|page| page.rooms.get(name).is_some_and(|room| room.wanted));
         let mut there: Vec<_> = there.filter_map(|page| page.me.clone()).collect();
         let mut shown = room.members.clone();
         for list in [&mut there, &mut shown] {
             list.sort_by(|a, b| (a.id, &a.nickname).cmp(&(b.id, &b.nickname)));
         }
-        // Two pages of one person are one person.
+        // Several pages of a user are one member.
         there.dedup();
         if there != shown {
-            return Err((MEMBERS, format!("page {} shows {shown:?} in {name}, not {there:?}", life.0)));
+            return Err((MEMBERS, format!("page {} shows {shown:?} in {name}, not {there:?}", id.0)));
         }
         Ok(())
     }
@@ -485,7 +536,7 @@ impl Room {
     }
 }
 
-/// Whether the answer to `enter_room` has what was asked for.
+/// Checks that the ack of `enter_room` fits the request.
 fn is_whole(epoch: &str, asked: &EnterRoom, ack: &EnterRoomAck) -> Checked {
     let (first, last) = (ack.messages.first().map(|m| m.seq), ack.messages.last().map(|m| m.seq));
     let whole = match (&asked.after, ack.recovered, ack.reason) {

@@ -1,69 +1,36 @@
-//! A model of the store that is obviously right: what is durable, and what is not yet.
+//! The simulated disk, and the storage of a server process on it: a reference model of the store, simple
+//! enough to be obviously correct.
 //!
-//! Like the real one it commits everything that queued up together, finds keys again, assigns `seq`,
-//! and answers one by one after the commit. A crash takes what is pending; what is durable stays,
-//! answered or not.
+//! Like the real store it commits queued writes in groups, recognises keys, assigns `seq`, and answers
+//! one write after the other after the commit. A crash loses pending writes. Committed writes stay,
+//! whether they were answered or not. Commits and reads take simulated time, and can fail.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use noom::protocol::{ErrorCode, Message, MessageKey, Position, RECENT_MESSAGES, Refusal, Unrecovered, User, UserId};
-use noom::server::hub::core::{Author, ConnId, History, RoomId, Stored};
-use noom::server::hub::outbox::Link;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use noom::protocol::{Message, MessageKey, Position, RECENT_MESSAGES, Unrecovered, User, UserId};
+use noom::server::history::{History, Stored};
+use noom::server::id::RoomId;
 use noom::server::name_key::RoomName;
-use noom::server::store::RoomRow;
+use noom::server::storage::{Append, AppendError, Outcome, RoomRow, Storage, StoreError};
+use tokio::sync::oneshot;
 
-use super::chance::Chance;
-use super::planted::Planted;
+use super::environment::SimulatedEnvironment;
+use super::mutation::Mutation;
+use super::rng::Rng;
 
 /// The most writes in one commit.
 const BATCH: usize = 128;
 
-/// What a server asks to be written.
-#[derive(Clone, Debug)]
-pub enum Write {
-    Append {
-        author: Author<Link>,
-        room: RoomRow,
-        user: User,
-        key: MessageKey,
-        text: String,
-    },
-    CreateRoom {
-        conn: ConnId,
-        name: RoomName,
-    },
-    /// Without a connection nobody waits for the answer.
-    Nickname {
-        conn: Option<ConnId>,
-        user: UserId,
-        nickname: Option<String>,
-    },
-}
+type Result<T> = std::result::Result<T, StoreError>;
 
-/// What became of it.
-#[derive(Debug)]
-pub enum Written {
-    Append { author: Author<Link>, room: RoomId, outcome: Result<Stored, Refusal> },
-    Room { conn: ConnId, result: Result<RoomRow, Refusal> },
-    Nickname { conn: Option<ConnId>, result: Result<(), Refusal> },
-}
-
-/// What a moment of the disk's time brings.
-#[derive(Debug)]
-pub enum Progress {
-    /// Nothing that anyone sees.
-    None,
-    /// These are durable from now on.
-    Committed(Vec<Arc<Message>>),
-    /// Somebody has an answer.
-    Answered(Written),
-}
-
-/// What a database file holds.
+/// The content of a database file.
 #[derive(Clone, Debug, Default)]
 pub struct Image {
-    pub epoch: String,
+    epoch: String,
     rooms: Vec<Room>,
     nicknames: BTreeMap<UserId, String>,
 }
@@ -75,6 +42,69 @@ struct Room {
     log: Vec<Arc<Message>>,
 }
 
+/// The behaviour of a disk.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Capacity of the write queue.
+    pub capacity: usize,
+    /// The largest gap that a resume replays, in messages.
+    pub replay_at_most: u64,
+    /// The longest duration of a commit, in microseconds.
+    pub commit_within: u64,
+    /// The longest time until a read is carried out, and until its result is there, in microseconds.
+    pub read_within: u64,
+    /// Commits fail.
+    pub full: bool,
+    /// Reads fail.
+    pub unreadable: bool,
+}
+
+/// The disk. It outlives the server processes that use it.
+#[derive(Debug)]
+pub struct Disk {
+    environment: Arc<SimulatedEnvironment>,
+    mutation: Option<Mutation>,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// The durable state.
+    image: Image,
+    settings: Settings,
+    rng: Rng,
+    queue: VecDeque<Write>,
+    batch: Vec<Write>,
+    /// The time at which the batch was gathered: the timestamp of its messages.
+    gathered_at: u64,
+    answers: VecDeque<Answer>,
+    phase: Phase,
+    /// The end of the phase.
+    phase_ends_at: Option<u64>,
+    /// Pending reads, by time and order of request.
+    reads: BTreeMap<(u64, u64), ReadStep>,
+    next_read: u64,
+    /// Messages that became durable since the scheduler last took them.
+    committed: Vec<Arc<Message>>,
+    /// For [`Mutation::HistoryReadTooEarly`]: the head of each room when it was last looked up.
+    looked_up: BTreeMap<RoomId, u64>,
+}
+
+/// A queued write. `done` is taken when it is answered.
+enum Write {
+    Append { room: RoomRow, user: User, key: MessageKey, text: String, done: Option<Box<dyn FnOnce(Outcome) + Send>> },
+    CreateRoom { name: RoomName, done: Option<oneshot::Sender<Result<RoomRow>>> },
+    Nickname { user: UserId, nickname: Option<String>, done: Option<oneshot::Sender<Result<()>>> },
+}
+
+/// Delivers the result of a read or write to the server. Called without the lock on the state.
+type Answer = Box<dyn FnOnce() + Send>;
+
+enum ReadStep {
+    /// Reads the durable state. Returns the answer.
+    Read(Box<dyn FnOnce(&mut State) -> Answer + Send>),
+    Answer(Answer),
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Idle,
@@ -82,115 +112,207 @@ enum Phase {
     Answering,
 }
 
-#[derive(Debug)]
-pub struct Disk {
-    /// What is durable.
-    pub image: Image,
-    queue: VecDeque<Write>,
-    batch: Vec<Write>,
-    /// When it was gathered: the time that its messages bear.
-    gathered_at: u64,
-    answers: VecDeque<Written>,
-    phase: Phase,
-    /// When the phase is over.
-    at: Option<u64>,
-    /// Nothing can be written for now.
-    pub full: bool,
-    /// A commit takes up to so many microseconds.
-    pub commit_within: u64,
-    /// So many writes may wait.
-    capacity: usize,
-    /// The most messages that are replayed.
-    replay_at_most: u64,
-    planted: Option<Planted>,
-}
-
 impl Disk {
-    pub fn new(epoch: String, capacity: usize, replay_at_most: u64, planted: Option<Planted>) -> Self {
-        Self {
+    pub fn new(
+        environment: Arc<SimulatedEnvironment>,
+        rng: Rng,
+        epoch: String,
+        settings: Settings,
+        mutation: Option<Mutation>,
+    ) -> Arc<Self> {
+        let state = State {
             image: Image { epoch, ..Image::default() },
+            settings,
+            rng,
             queue: VecDeque::new(),
             batch: Vec::new(),
             gathered_at: 0,
             answers: VecDeque::new(),
             phase: Phase::Idle,
-            at: None,
-            full: false,
-            commit_within: 4_000,
-            capacity,
-            replay_at_most,
-            planted,
+            phase_ends_at: None,
+            reads: BTreeMap::new(),
+            next_read: 0,
+            committed: Vec::new(),
+            looked_up: BTreeMap::new(),
+        };
+        Arc::new(Self { environment, mutation, state: Mutex::new(state) })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn epoch(&self) -> String {
+        self.state().image.epoch.clone()
+    }
+
+    pub fn image(&self) -> Image {
+        self.state().image.clone()
+    }
+
+    /// Replaces the database by an older copy of it, under this epoch. No process may use it.
+    pub fn restore(&self, copy: Image, epoch: String) {
+        self.state().image = Image { epoch, ..copy };
+    }
+
+    /// All messages, by the room's canonical name.
+    pub fn logs(&self) -> BTreeMap<String, Vec<Arc<Message>>> {
+        self.state().image.rooms.iter().map(|room| (room.row.name.to_string(), room.log.clone())).collect()
+    }
+
+    pub fn configure(&self, change: impl FnOnce(&mut Settings)) {
+        change(&mut self.state().settings);
+    }
+
+    /// Takes the messages that became durable since the last call.
+    pub fn take_committed(&self) -> Vec<Arc<Message>> {
+        std::mem::take(&mut self.state().committed)
+    }
+
+    // --- Time ----------------------------------------------------------------------------------
+
+    /// The time of the next step.
+    pub fn next_wake(&self) -> Option<u64> {
+        let state = self.state();
+        let read = state.reads.keys().next().map(|(at, _)| *at);
+        read.into_iter().chain(state.phase_ends_at).min()
+    }
+
+    /// Runs one step that is due.
+    pub fn handle_time(&self) {
+        let now = self.environment.micros();
+        let answer = self.state().step(now, self.mutation);
+        if let Some(answer) = answer {
+            answer();
         }
     }
 
-    // --- Writing -------------------------------------------------------------------------------
+    /// The process that uses the disk is killed.
+    pub fn crash(&self) {
+        let mut state = self.state();
+        // Dropped without the lock: an answer holds parts of the server.
+        let lost = (
+            std::mem::take(&mut state.queue),
+            std::mem::take(&mut state.batch),
+            std::mem::take(&mut state.answers),
+            std::mem::take(&mut state.reads),
+        );
+        state.phase = Phase::Idle;
+        state.phase_ends_at = None;
+        drop(state);
+        drop(lost);
+    }
 
-    /// Queues a write, or says that so much waits that no more is taken.
-    pub fn take(&mut self, now: u64, write: Write) -> Result<(), Refusal> {
-        if self.queue.len() >= self.capacity {
-            return Err(Refusal { retry_after_ms: Some(1_000), ..ErrorCode::RateLimited.into() });
+    /// Commits all queued writes at once, for a graceful shutdown.
+    fn close(&self) {
+        let now = self.environment.micros();
+        let mut answers = Vec::new();
+        let mut state = self.state();
+        loop {
+            if state.phase == Phase::Writing {
+                state.commit(self.mutation);
+            }
+            answers.extend(std::mem::take(&mut state.answers));
+            state.phase = Phase::Idle;
+            if state.queue.is_empty() {
+                break;
+            }
+            state.gather(now);
+            state.phase = Phase::Writing;
         }
-        self.queue.push_back(write);
-        self.at.get_or_insert(now + 10);
+        state.phase_ends_at = None;
+        drop(state);
+        answers.into_iter().for_each(|answer| answer());
+    }
+
+    // --- Requests ------------------------------------------------------------------------------
+
+    /// Queues a write. Refuses it if the queue is full.
+    fn write(&self, write: Write) -> Result<()> {
+        let now = self.environment.micros();
+        let mut state = self.state();
+        if state.queue.len() >= state.settings.capacity {
+            return Err(StoreError::Busy);
+        }
+        state.queue.push_back(write);
+        state.phase_ends_at.get_or_insert(now + 10);
         Ok(())
     }
 
-    /// When something happens by itself.
-    pub fn next_wake(&self) -> Option<u64> {
-        self.at
+    fn write_and_wait<T: Send + 'static>(
+        &self,
+        write: impl FnOnce(Option<oneshot::Sender<Result<T>>>) -> Write,
+    ) -> BoxFuture<'static, Result<T>> {
+        let (done, reply) = oneshot::channel();
+        let queued = self.write(write(Some(done)));
+        async move {
+            queued?;
+            reply.await.unwrap_or(Err(StoreError::Unavailable))
+        }
+        .boxed()
     }
 
-    /// Lets that happen.
-    pub fn handle_time(&mut self, now: u64, chance: &mut Chance) -> Progress {
-        let answers_early = self.planted == Some(Planted::AckBeforeCommit);
+    /// Schedules a read and, later, its answer.
+    fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&mut State) -> T + Send + 'static,
+    ) -> BoxFuture<'static, Result<T>> {
+        let (done, reply) = oneshot::channel();
+        let step = move |state: &mut State| -> Answer {
+            let result = if state.settings.unreadable { Err(StoreError::Unavailable) } else { Ok(read(state)) };
+            answer(done, result)
+        };
+        let now = self.environment.micros();
+        self.state().schedule_read(now, ReadStep::Read(Box::new(step)));
+        async move { reply.await.unwrap_or(Err(StoreError::Unavailable)) }.boxed()
+    }
+}
+
+impl State {
+    fn step(&mut self, now: u64, mutation: Option<Mutation>) -> Option<Answer> {
+        if let Some(entry) = self.reads.first_entry().filter(|entry| entry.key().0 <= now) {
+            match entry.remove() {
+                ReadStep::Read(read) => {
+                    let answer = read(self);
+                    self.schedule_read(now, ReadStep::Answer(answer));
+                    return None;
+                }
+                ReadStep::Answer(answer) => return Some(answer),
+            }
+        }
+        if self.phase_ends_at.is_none_or(|at| at > now) {
+            return None;
+        }
+        let answers_early = mutation == Some(Mutation::AckBeforeCommit);
         match self.phase {
             Phase::Idle => {
                 self.gather(now);
                 if answers_early {
-                    self.answers = self.write(&mut self.image.clone()).0;
+                    // Answers from the result on a copy. The batch is committed afterwards.
+                    let mut copy = self.image.clone();
+                    self.answers.extend(copy.apply(&mut self.batch, self.gathered_at, mutation).0);
                 }
-                self.begin(if answers_early { Phase::Answering } else { Phase::Writing }, now, chance);
-                Progress::None
+                self.begin(if answers_early { Phase::Answering } else { Phase::Writing }, now);
             }
             Phase::Writing => {
-                let committed = self.commit();
-                self.begin(if answers_early { Phase::Idle } else { Phase::Answering }, now, chance);
-                Progress::Committed(committed)
+                self.commit(mutation);
+                self.begin(if answers_early { Phase::Idle } else { Phase::Answering }, now);
             }
             Phase::Answering => match self.answers.pop_front() {
                 Some(answer) => {
-                    self.at = Some(now + chance.mostly_short(500));
-                    Progress::Answered(answer)
+                    self.phase_ends_at = Some(now + self.rng.mostly_short(500));
+                    return Some(answer);
                 }
-                None => {
-                    self.begin(if answers_early { Phase::Writing } else { Phase::Idle }, now, chance);
-                    Progress::None
-                }
+                None => self.begin(if answers_early { Phase::Writing } else { Phase::Idle }, now),
             },
         }
+        None
     }
 
-    /// The process ends without warning.
-    pub fn crash(&mut self) {
-        self.queue.clear();
-        self.batch.clear();
-        self.answers.clear();
-        self.phase = Phase::Idle;
-        self.at = None;
-    }
-
-    /// The process ends in order: what waits is committed.
-    pub fn close(&mut self, now: u64) -> Vec<Arc<Message>> {
-        let mut committed = Vec::new();
-        if self.phase == Phase::Writing {
-            committed = self.commit();
-        }
-        while !self.queue.is_empty() {
-            self.gather(now);
-            committed.extend(self.commit());
-        }
-        self.crash();
-        committed
+    fn schedule_read(&mut self, now: u64, step: ReadStep) {
+        self.next_read += 1;
+        let at = now + self.rng.mostly_short(self.settings.read_within);
+        self.reads.insert((at, self.next_read), step);
     }
 
     fn gather(&mut self, now: u64) {
@@ -198,121 +320,237 @@ impl Disk {
         self.gathered_at = now;
     }
 
-    fn begin(&mut self, phase: Phase, now: u64, chance: &mut Chance) {
+    fn begin(&mut self, phase: Phase, now: u64) {
         self.phase = phase;
-        self.at = match phase {
+        self.phase_ends_at = match phase {
             Phase::Idle if self.queue.is_empty() => None,
             Phase::Idle => Some(now),
-            Phase::Writing => Some(now + chance.mostly_short(self.commit_within)),
-            Phase::Answering => Some(now + chance.mostly_short(500)),
+            Phase::Writing => Some(now + self.rng.mostly_short(self.settings.commit_within)),
+            Phase::Answering => Some(now + self.rng.mostly_short(500)),
         };
     }
 
-    fn commit(&mut self) -> Vec<Arc<Message>> {
-        if self.full {
-            let batch = std::mem::take(&mut self.batch);
-            self.answers = batch.into_iter().map(|write| failed(write, ErrorCode::StoreUnavailable.into())).collect();
-            return Vec::new();
+    fn commit(&mut self, mutation: Option<Mutation>) {
+        if self.settings.full {
+            self.answers.extend(self.batch.drain(..).filter_map(Write::fail));
+            return;
         }
-        let mut next = self.image.clone();
-        let (answers, committed) = self.write(&mut next);
-        self.image = next;
-        if self.planted != Some(Planted::AckBeforeCommit) {
-            self.answers = answers;
-        }
-        committed
+        let (answers, committed) = self.image.apply(&mut self.batch, self.gathered_at, mutation);
+        self.batch.clear();
+        self.answers.extend(answers);
+        self.committed.extend(committed);
     }
+}
 
-    fn write(&self, image: &mut Image) -> (VecDeque<Written>, Vec<Arc<Message>>) {
-        let mut committed = Vec::new();
-        let answers = self.batch.iter().cloned().map(|write| match write {
-            Write::Append { author, room, user, key, text } => {
-                let log = &mut image.rooms[room.id.0 as usize].log;
-                let known = log.iter().find(|message| message.user.id == user.id && message.key == key);
-                let outcome = match known.filter(|_| self.planted != Some(Planted::NoDedupe)) {
-                    Some(stored) if stored.text == text => Ok(Stored { message: (**stored).clone(), dup: true }),
-                    Some(_) => Err(ErrorCode::KeyConflict.into()),
-                    None => {
-                        let (seq, at) = (log.len() as u64 + 1, self.gathered_at / 1_000);
-                        let message = Message { room: room.name.to_string(), seq, key, user, text, at };
-                        log.push(Arc::new(message.clone()));
-                        committed.extend(log.last().cloned());
-                        Ok(Stored { message, dup: false })
-                    }
-                };
-                Written::Append { author, room: room.id, outcome }
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("State").field("settings", &self.settings).field("phase", &self.phase).finish_non_exhaustive()
+    }
+}
+
+/// Sends a result to the future that waits for it. The future may have been dropped.
+fn answer<T: Send + 'static>(done: oneshot::Sender<Result<T>>, result: Result<T>) -> Answer {
+    Box::new(move || {
+        let _ = done.send(result);
+    })
+}
+
+impl Write {
+    /// The answer to a failed write.
+    fn fail(self) -> Option<Answer> {
+        Some(match self {
+            Self::Append { done, .. } => {
+                let done = done?;
+                Box::new(move || done(Err(AppendError::Unavailable)))
             }
-            Write::CreateRoom { conn, name } => Written::Room { conn, result: Ok(image.create_room(name)) },
-            Write::Nickname { conn, user, nickname } => {
-                match nickname {
-                    Some(nickname) => image.nicknames.insert(user, nickname),
-                    None => image.nicknames.remove(&user),
-                };
-                Written::Nickname { conn, result: Ok(()) }
-            }
-        });
-        (answers.collect(), committed)
-    }
-
-    // --- Reading -------------------------------------------------------------------------------
-
-    pub fn nickname(&self, user: UserId) -> Option<String> {
-        self.image.nicknames.get(&user).cloned()
-    }
-
-    pub fn find_room(&self, folded: &str) -> Option<RoomRow> {
-        self.image.rooms.iter().find(|room| room.folded == folded).map(|room| room.row.clone())
-    }
-
-    /// What a connection that enters is given, by the rules of the protocol.
-    pub fn history_for(&self, room: RoomId, after: Option<&Position>) -> History {
-        let log = &self.image.rooms[room.0 as usize].log;
-        let head = log.len() as u64;
-        let history = History { epoch: self.image.epoch.clone(), head, ..History::default() };
-        let reason = match after {
-            None => None,
-            Some(after) if after.epoch != self.image.epoch => Some(Unrecovered::EpochChanged),
-            Some(after) if after.seq > head => Some(Unrecovered::PositionAhead),
-            Some(after) if head - after.seq > self.replay_at_most => Some(Unrecovered::GapTooLarge),
-            Some(after) => {
-                let late = u64::from(self.planted == Some(Planted::ReplayOffByOne));
-                let messages = log.iter().filter(|message| message.seq > after.seq + late).map(|m| (**m).clone());
-                return History { messages: messages.collect(), recovered: true, ..history };
-            }
-        };
-        let (messages, more) = self.history_before(room, head + 1, RECENT_MESSAGES as u64);
-        History { messages, more, reason, ..history }
-    }
-
-    pub fn history_before(&self, room: RoomId, before: u64, limit: u64) -> (Vec<Message>, bool) {
-        let log = &self.image.rooms[room.0 as usize].log;
-        let until = before.saturating_sub(1).min(log.len() as u64);
-        let from = until.saturating_sub(limit);
-        (log[from as usize..until as usize].iter().map(|message| (**message).clone()).collect(), from > 0)
+            Self::CreateRoom { done, .. } => answer(done?, Err(StoreError::Unavailable)),
+            Self::Nickname { done, .. } => answer(done?, Err(StoreError::Unavailable)),
+        })
     }
 }
 
 impl Image {
-    /// All messages, by the room's canonical name.
-    pub fn logs(&self) -> BTreeMap<String, Vec<Arc<Message>>> {
-        self.rooms.iter().map(|room| (room.row.name.to_string(), room.log.clone())).collect()
+    /// Carries out a batch. Returns the answers and the new messages.
+    fn apply(&mut self, batch: &mut [Write], at: u64, mutation: Option<Mutation>) -> (Vec<Answer>, Vec<Arc<Message>>) {
+        let (mut answers, mut committed) = (Vec::<Answer>::new(), Vec::new());
+        for write in batch {
+            match write {
+                Write::Append { room, user, key, text, done } => {
+                    let outcome = self.append(room, user, *key, text, at / 1_000, mutation);
+                    committed.extend(outcome.iter().filter(|stored| !stored.dup).map(|stored| stored.message.clone()));
+                    if let Some(done) = done.take() {
+                        answers.push(Box::new(move || done(outcome)));
+                    }
+                }
+                Write::CreateRoom { name, done } => {
+                    let row = self.create_room(name);
+                    answers.extend(done.take().map(|done| answer(done, Ok(row))));
+                }
+                Write::Nickname { user, nickname, done } => {
+                    match nickname {
+                        Some(nickname) => self.nicknames.insert(*user, nickname.clone()),
+                        None => self.nicknames.remove(user),
+                    };
+                    answers.extend(done.take().map(|done| answer(done, Ok(()))));
+                }
+            }
+        }
+        (answers, committed)
     }
 
-    fn create_room(&mut self, name: RoomName) -> RoomRow {
-        if let Some(room) = self.rooms.iter().find(|room| room.folded == name.folded) {
-            return room.row.clone();
+    fn append(
+        &mut self,
+        room: &RoomRow,
+        user: &User,
+        key: MessageKey,
+        text: &str,
+        at: u64,
+        mutation: Option<Mutation>,
+    ) -> Outcome {
+        let Some(Room { log, .. }) = self.rooms.get_mut(room.id.0 as usize) else {
+            return Err(AppendError::Unavailable);
+        };
+        let known = log.iter().find(|message| message.user.id == user.id && message.key == key);
+        match known.filter(|_| mutation != Some(Mutation::NoDedupe)) {
+            Some(stored) if stored.text == text => Ok(Stored { message: stored.clone(), dup: true }),
+            Some(_) => Err(AppendError::KeyConflict),
+            None => {
+                let (room, seq) = (room.name.to_string(), log.len() as u64 + 1);
+                let message = Arc::new(Message { room, seq, key, user: user.clone(), text: text.to_owned(), at });
+                log.push(message.clone());
+                Ok(Stored { message, dup: false })
+            }
         }
-        let row = RoomRow { id: RoomId(self.rooms.len() as i64), name: name.canonical.into() };
-        self.rooms.push(Room { row: row.clone(), folded: name.folded, log: Vec::new() });
+    }
+
+    fn create_room(&mut self, name: &RoomName) -> RoomRow {
+        if let Some(room) = self.find_room(&name.folded) {
+            return room;
+        }
+        let row = RoomRow { id: RoomId(self.rooms.len() as i64), name: name.canonical.as_str().into() };
+        self.rooms.push(Room { row: row.clone(), folded: name.folded.clone(), log: Vec::new() });
         row
+    }
+
+    fn find_room(&self, folded: &str) -> Option<RoomRow> {
+        self.rooms.iter().find(|room| room.folded == folded).map(|room| room.row.clone())
+    }
+
+    /// The log of a room up to `head`. With [`Mutation::AckBeforeCommit`] the room may not exist yet.
+    fn log(&self, room: RoomId, head: u64) -> &[Arc<Message>] {
+        let log = self.rooms.get(room.0 as usize).map(|room| room.log.as_slice()).unwrap_or_default();
+        &log[..log.len().min(head as usize)]
     }
 }
 
-/// The answer to a write that was not carried out.
-fn failed(write: Write, refusal: Refusal) -> Written {
-    match write {
-        Write::Append { author, room, .. } => Written::Append { author, room: room.id, outcome: Err(refusal) },
-        Write::CreateRoom { conn, .. } => Written::Room { conn, result: Err(refusal) },
-        Write::Nickname { conn, .. } => Written::Nickname { conn, result: Err(refusal) },
+/// The history for an entering connection, by the rules of the protocol.
+fn history_for(
+    epoch: &str,
+    log: &[Arc<Message>],
+    after: Option<&Position>,
+    replay_at_most: u64,
+    mutation: Option<Mutation>,
+) -> History {
+    let head = log.len() as u64;
+    let history = History { epoch: epoch.to_owned(), head, ..History::default() };
+    let reason = match after {
+        None => None,
+        Some(after) if after.epoch != epoch => Some(Unrecovered::EpochChanged),
+        Some(after) if after.seq > head => Some(Unrecovered::PositionAhead),
+        Some(after) if head - after.seq > replay_at_most => Some(Unrecovered::GapTooLarge),
+        Some(after) => {
+            let late = u64::from(mutation == Some(Mutation::ReplayOffByOne));
+            let messages = log.iter().filter(|message| message.seq > after.seq + late).cloned().collect();
+            return History { messages, recovered: true, ..history };
+        }
+    };
+    let (messages, more) = history_before(log, head + 1, RECENT_MESSAGES as u64);
+    History { messages, more, reason, ..history }
+}
+
+fn history_before(log: &[Arc<Message>], before: u64, limit: u64) -> (Vec<Arc<Message>>, bool) {
+    let until = before.saturating_sub(1).min(log.len() as u64);
+    let from = until.saturating_sub(limit);
+    (log[from as usize..until as usize].to_vec(), from > 0)
+}
+
+/// The storage of one server process.
+#[derive(Debug)]
+pub struct SimulatedStorage {
+    epoch: String,
+    disk: Arc<Disk>,
+}
+
+impl SimulatedStorage {
+    /// Opens the database on a disk.
+    pub fn open(disk: Arc<Disk>) -> Arc<Self> {
+        Arc::new(Self { epoch: disk.epoch(), disk })
+    }
+}
+
+impl Storage for SimulatedStorage {
+    fn epoch(&self) -> &str {
+        &self.epoch
+    }
+
+    fn nickname(&self, user: UserId) -> BoxFuture<'_, Result<Option<String>>> {
+        self.disk.read(move |state| state.image.nicknames.get(&user).cloned())
+    }
+
+    fn find_room(&self, name: RoomName) -> BoxFuture<'_, Result<Option<RoomRow>>> {
+        self.disk.read(move |state| {
+            let row = state.image.find_room(&name.folded)?;
+            let head = state.image.log(row.id, u64::MAX).len() as u64;
+            state.looked_up.insert(row.id, head);
+            Some(row)
+        })
+    }
+
+    fn create_room(&self, name: RoomName) -> BoxFuture<'_, Result<RoomRow>> {
+        self.disk.write_and_wait(|done| Write::CreateRoom { name, done })
+    }
+
+    fn history_for(&self, room: RoomRow, after: Option<Position>) -> BoxFuture<'_, Result<History>> {
+        let mutation = self.disk.mutation;
+        self.disk.read(move |state| {
+            let head = match mutation {
+                Some(Mutation::HistoryReadTooEarly) => state.looked_up.get(&room.id).copied().unwrap_or_default(),
+                _ => u64::MAX,
+            };
+            let log = state.image.log(room.id, head);
+            history_for(&state.image.epoch, log, after.as_ref(), state.settings.replay_at_most, mutation)
+        })
+    }
+
+    fn history_before(
+        &self,
+        room: RoomRow,
+        before: u64,
+        limit: u64,
+    ) -> BoxFuture<'_, Result<(Vec<Arc<Message>>, bool)>> {
+        self.disk.read(move |state| history_before(state.image.log(room.id, u64::MAX), before, limit))
+    }
+
+    fn head(&self, room: RoomRow) -> BoxFuture<'_, Result<u64>> {
+        self.disk.read(move |state| state.image.log(room.id, u64::MAX).len() as u64)
+    }
+
+    fn history_between(&self, room: RoomRow, after: u64, up_to: u64) -> BoxFuture<'_, Result<Vec<Message>>> {
+        self.disk.read(move |state| {
+            let log = state.image.log(room.id, up_to);
+            log.iter().skip(after as usize).take(100).map(|message| Message::clone(message)).collect()
+        })
+    }
+
+    fn save_nickname(&self, user: UserId, nickname: Option<String>) -> BoxFuture<'_, Result<()>> {
+        self.disk.write_and_wait(|done| Write::Nickname { user, nickname, done })
+    }
+
+    fn append(&self, Append { room, user, key, text, done }: Append) -> Result<()> {
+        self.disk.write(Write::Append { room, user, key, text, done: Some(done) })
+    }
+
+    fn close(&self) {
+        self.disk.close();
     }
 }

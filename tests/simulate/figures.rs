@@ -1,4 +1,4 @@
-//! What is counted over all runs.
+//! Figures summed over all runs.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,20 +6,20 @@ use std::fmt;
 #[derive(Clone, Debug, Default)]
 pub struct Figures {
     pub seeds: u64,
-    /// How often each kind of fault happened.
+    /// Number of injected faults, by kind.
     pub faults: BTreeMap<&'static str, u64>,
     pub connections: u64,
-    /// Connections that ended in any other way than by a wish of the page.
+    /// Connections that ended without a request of the page.
     pub dropped: u64,
     pub restarts: u64,
     pub posted: u64,
     pub acked: u64,
     pub lost: u64,
     pub doubled: u64,
-    /// The longest time until a connection without life was noticed, microseconds.
+    /// The longest time until a dead connection was detected, in microseconds.
     pub noticed_by_page: u64,
     pub noticed_by_server: u64,
-    /// The same where one direction still worked.
+    /// The same for connections of which one direction still worked.
     pub noticed_one_way: u64,
 }
 
@@ -43,7 +43,7 @@ impl Figures {
         self.noticed_one_way = self.noticed_one_way.max(other.noticed_one_way);
     }
 
-    /// Flat, for whoever collects figures of several tests.
+    /// A flat object, as scripts/trust.mjs expects.
     pub fn to_json(&self) -> serde_json::Value {
         let mut json = serde_json::json!({
             "seeds": self.seeds,
@@ -80,7 +80,7 @@ impl fmt::Display for Figures {
         writeln!(f, "acked                {}", self.acked)?;
         writeln!(f, "lost                 {}", self.lost)?;
         writeln!(f, "doubled              {}", self.doubled)?;
-        writeln!(f, "dead connection noticed, longest")?;
+        writeln!(f, "longest time until a dead connection was detected")?;
         writeln!(f, "  by the page        {:.3} s", seconds(self.noticed_by_page))?;
         writeln!(f, "  by the server      {:.3} s", seconds(self.noticed_by_server))?;
         writeln!(f, "  one way only       {:.3} s", seconds(self.noticed_one_way))

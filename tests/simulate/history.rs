@@ -1,46 +1,46 @@
-//! What is written down of a run: what each page wanted, sent, was told and showed, and what became
-//! durable. The checker sees nothing else.
+//! The record of a run: the intents of each page, the frames it sent and received, what it showed, and
+//! what became durable. It is the checker's only input.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use noom::client::session::{Ask, Change};
+use noom::client::session::{Intent, Update};
 use noom::protocol::{ClientFrame, Message, ServerFrame};
 
-/// One life of a page, from its load to a reload.
+/// Identifies a page from its load to the next reload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Life(pub u64);
+pub struct PageId(pub u64);
 
 #[derive(Clone, Debug)]
 pub enum Record {
-    /// A database came into use under this epoch, with these messages.
+    /// A server started with a database of this epoch and these messages.
     Epoch { epoch: String, logs: BTreeMap<String, Vec<Arc<Message>>> },
     /// A message became durable.
     Committed(Arc<Message>),
-    /// A connection reached a server.
+    /// A server accepted a connection.
     Accepted { conn: u64, epoch: String },
-    /// A page was loaded, with these latest messages of a room.
-    Loaded { page: Life, room: String, epoch: String, messages: Vec<Message> },
-    /// Somebody wanted something.
-    Asked { page: Life, ask: Ask },
+    /// A page was loaded with the latest messages of a room.
+    Loaded { page: PageId, room: String, epoch: String, messages: Vec<Message> },
+    /// A user acted on a page.
+    Intended { page: PageId, intent: Intent },
     /// A page sent a frame.
-    Sent { page: Life, conn: u64, frame: ClientFrame },
+    Sent { page: PageId, conn: u64, frame: ClientFrame },
     /// A page received a frame.
-    Heard { page: Life, conn: u64, frame: ServerFrame },
-    /// A page was told to show something.
-    Saw { page: Life, change: Change },
+    Received { page: PageId, conn: u64, frame: ServerFrame },
+    /// The session told the page to show an update.
+    Shown { page: PageId, update: Update },
     /// A page was closed.
-    Gone(Life),
-    /// Something was broken.
+    Closed(PageId),
+    /// A fault was injected.
     Fault(String),
-    /// The run is over. What the database holds.
+    /// The run ended with this content of the database.
     Ended { logs: BTreeMap<String, Vec<Arc<Message>>> },
 }
 
 #[derive(Debug, Default)]
 pub struct History {
-    /// With the time, in microseconds.
+    /// With their time in microseconds.
     pub records: Vec<(u64, Record)>,
 }
 
@@ -49,7 +49,7 @@ impl History {
         self.records.push((now, record));
     }
 
-    /// The last records up to a place, a line each.
+    /// The last records up to an index, one per line.
     pub fn tail(&self, until: usize, lines: usize) -> String {
         let until = (until + 1).min(self.records.len());
         let records = &self.records[until.saturating_sub(lines)..until];
@@ -67,20 +67,22 @@ impl fmt::Display for Record {
                 let seqs = (messages.first().map(|m| m.seq), messages.last().map(|m| m.seq));
                 write!(f, "page {} loaded with {room} {seqs:?}", page.0)
             }
-            Self::Asked { page, ask } => write!(f, "page {} wants    {}", page.0, short(&format!("{ask:?}"))),
+            Self::Intended { page, intent } => write!(f, "page {} intends  {}", page.0, short(&format!("{intent:?}"))),
             Self::Sent { page, conn, frame } => write!(f, "page {} sends {conn}> {}", page.0, short(&frame.encode())),
-            Self::Heard { page, conn, frame } => write!(f, "page {} hears {conn}< {}", page.0, short(&frame.encode())),
-            Self::Saw { page, change } => write!(f, "page {} shows    {}", page.0, short(&format!("{change:?}"))),
-            Self::Gone(page) => write!(f, "page {} closed", page.0),
+            Self::Received { page, conn, frame } => {
+                write!(f, "page {} gets  {conn}< {}", page.0, short(&frame.encode()))
+            }
+            Self::Shown { page, update } => write!(f, "page {} shows    {}", page.0, short(&format!("{update:?}"))),
+            Self::Closed(page) => write!(f, "page {} closed", page.0),
             Self::Fault(what) => write!(f, "--- {what}"),
-            Self::Ended { .. } => f.write_str("the end"),
+            Self::Ended { .. } => f.write_str("end of the run"),
         }
     }
 }
 
 fn short(text: &str) -> String {
     match text.char_indices().nth(150) {
-        Some((at, _)) => format!("{} …", &text[..at]),
+        Some((at, _)) => format!("{}…", &text[..at]),
         None => text.to_owned(),
     }
 }

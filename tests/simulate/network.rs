@@ -1,25 +1,26 @@
-//! Connections between pages and the server: in order each way, late by chance, and mortal.
+//! Simulated connections between pages and the server: ordered in each direction, delayed at random, and
+//! subject to faults.
 
 use std::collections::VecDeque;
 
-/// What travels over a connection.
+/// A unit of data on a connection.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Parcel {
-    /// A page asks for a WebSocket.
+pub enum Packet {
+    /// The request for a WebSocket.
     Upgrade,
-    /// It has one.
+    /// The response to it.
     Opened,
     /// A text frame.
     Text(String),
     Ping,
     Pong,
-    /// A close frame, perhaps with a code.
+    /// A close frame.
     Close(Option<u16>),
-    /// The other end is gone without a word.
+    /// The connection broke without a close frame.
     Broken,
 }
 
-impl Parcel {
+impl Packet {
     fn bytes(&self) -> usize {
         match self {
             Self::Text(text) => text.len() + 4,
@@ -31,85 +32,85 @@ impl Parcel {
 /// One direction of a connection.
 #[derive(Debug, Default)]
 pub struct Pipe {
-    parcels: VecDeque<(u64, Parcel)>,
+    packets: VecDeque<(u64, Packet)>,
     last_at: u64,
     bytes: usize,
-    /// Nothing comes out any more, and nobody is told.
+    /// Packets are no longer delivered, and neither side is informed.
     pub stalled: bool,
-    /// Nothing comes out before, because the other end does not read.
+    /// The receiver does not read before this time.
     pub unread_until: u64,
 }
 
 impl Pipe {
-    /// Puts a parcel in that arrives at this time, after all that were put in before.
-    pub fn push(&mut self, at: u64, parcel: Parcel) {
+    /// Adds a packet that arrives at `at`, or later if earlier packets do.
+    pub fn push(&mut self, at: u64, packet: Packet) {
         self.last_at = self.last_at.max(at);
-        self.bytes += parcel.bytes();
-        self.parcels.push_back((self.last_at, parcel));
+        self.bytes += packet.bytes();
+        self.packets.push_back((self.last_at, packet));
     }
 
-    /// When the next parcel arrives.
+    /// The time at which the next packet arrives.
     pub fn next_at(&self) -> Option<u64> {
-        let (at, _) = self.parcels.front().filter(|_| !self.stalled)?;
+        let (at, _) = self.packets.front().filter(|_| !self.stalled)?;
         Some((*at).max(self.unread_until))
     }
 
-    pub fn peek(&self) -> Option<&Parcel> {
-        self.parcels.front().map(|(_, parcel)| parcel)
+    pub fn peek(&self) -> Option<&Packet> {
+        self.packets.front().map(|(_, packet)| packet)
     }
 
-    pub fn pop(&mut self) -> Option<Parcel> {
-        let (_, parcel) = self.parcels.pop_front()?;
-        self.bytes -= parcel.bytes();
-        Some(parcel)
+    pub fn pop(&mut self) -> Option<Packet> {
+        let (_, packet) = self.packets.pop_front()?;
+        self.bytes -= packet.bytes();
+        Some(packet)
     }
 
-    /// Bytes that were put in and have not come out.
+    /// Bytes in flight.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Breaks after so many of the bytes that are on their way. A frame that is cut never arrives,
-    /// those before it do.
+    /// Breaks the connection after `after` of the bytes in flight. Packets before that point still arrive, a
+    /// partial one does not.
     pub fn cut(&mut self, after: usize, at: u64) {
         let mut passed = 0;
-        let whole = self.parcels.iter().take_while(|(_, parcel)| {
-            passed += parcel.bytes();
+        let whole = self.packets.iter().take_while(|(_, packet)| {
+            passed += packet.bytes();
             passed <= after
         });
         let whole = whole.count();
-        self.parcels.truncate(whole);
-        self.bytes = self.parcels.iter().map(|(_, parcel)| parcel.bytes()).sum();
-        self.push(at, Parcel::Broken);
+        self.packets.truncate(whole);
+        self.bytes = self.packets.iter().map(|(_, packet)| packet.bytes()).sum();
+        self.push(at, Packet::Broken);
     }
 }
 
-/// A connection.
+/// A connection between a page and the server.
 #[derive(Debug, Default)]
-pub struct Wire {
-    /// Which page asked for it: the slot, not the life.
+pub struct SimulatedSocket {
+    /// The slot of the page that opened it.
     pub page: usize,
     pub up: Pipe,
     pub down: Pipe,
-    /// The page no longer listens.
+    /// The page has closed its end.
     pub page_gone: bool,
-    /// The server no longer listens.
+    /// The server has closed its end.
     pub server_gone: bool,
-    /// Once something is broken: since when the page has heard nothing of the other side.
+    /// After a fault: when the page last received something.
     pub page_since: Option<u64>,
-    /// Since when the server has heard nothing.
+    /// After a fault: when the server last received something.
     pub server_since: Option<u64>,
-    /// Whether it is dead in one direction only.
+    /// True if only one direction is dead.
     pub one_way: bool,
 }
 
-impl Wire {
-    /// Where one direction still works, each sign of life is a reason to wait on.
-    pub fn heard_by_page(&mut self, now: u64) {
+impl SimulatedSocket {
+    /// Restarts the detection time: as long as one direction works, each packet counts as a heartbeat.
+    pub fn received_by_page(&mut self, now: u64) {
         self.page_since = self.page_since.map(|_| now);
     }
 
-    pub fn heard_by_server(&mut self, now: u64) {
+    pub fn received_by_server(&mut self, now: u64) {
         self.server_since = self.server_since.map(|_| now);
     }
 }

@@ -1,51 +1,51 @@
-//! A page in a browser: a session, and as much of the page around it as decides what it asks for.
+//! A page in a browser: a client session, and the part of the page that decides what it requests.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use noom::client::session::{Change, Session};
+use noom::client::session::{Session, Update};
 use noom::protocol::frame::Post;
 use noom::protocol::{AckKind, MessageKey, Position, UserId};
 
-use super::chance::Chance;
-use super::history::Life;
+use super::history::PageId;
+use super::rng::Rng;
 
-/// Whoever has so much unanswered waits before saying more.
-const PATIENCE: usize = 20;
+/// Unanswered messages after which a user stops writing.
+const MAX_UNANSWERED: usize = 20;
 
-/// What several pages share.
+/// State shared by the pages of a browser.
 #[derive(Clone, Debug)]
 pub struct Browser {
-    /// Who its cookie says that one is; without one, a guest.
+    /// The user of its cookie. Without one, each page is a guest.
     pub cookie: Option<UserId>,
     pub online: bool,
 }
 
 #[derive(Debug)]
 pub struct Page {
-    pub life: Life,
+    pub id: PageId,
     pub browser: usize,
-    /// Whether the page is there: it is not while it loads.
+    /// False while the page loads.
     pub loaded: bool,
-    /// Whether the laptop is.
+    /// False while the laptop sleeps.
     pub awake: bool,
     pub session: Session,
-    /// The connection that it listens to.
+    /// Its current connection.
     pub socket: Option<u64>,
-    /// What ids on this connection wait for.
+    /// Ack kinds of the requests pending on this connection, by id.
     pub asked: BTreeMap<u64, AckKind>,
-    /// The rooms it is in or wants to be in, as they are called.
+    /// The rooms that it is in or enters, by their current name.
     pub rooms: Vec<String>,
-    /// The rooms it was in once.
+    /// The rooms that it left.
     pub left: Vec<String>,
-    /// What it shows of each room.
+    /// The position up to which it shows each room.
     pub shown: BTreeMap<String, Position>,
-    /// What it has posted.
+    /// All messages that it posted.
     pub posts: Vec<Post>,
-    /// What a reload does not reach: messages that are not stored for sure.
+    /// Messages in browser storage: not known to be stored by the server. They survive a reload.
     pub kept: Vec<Post>,
-    /// What of it has no answer yet.
+    /// Posted messages without an answer.
     unanswered: BTreeSet<MessageKey>,
-    /// Milliseconds by which its clock stayed behind, because it stands still in sleep.
+    /// Milliseconds that its clock lost during sleep.
     behind: u64,
     fell_asleep: u64,
 }
@@ -53,7 +53,7 @@ pub struct Page {
 impl Page {
     pub fn new(browser: usize, rooms: Vec<String>) -> Self {
         Self {
-            life: Life(0),
+            id: PageId(0),
             browser,
             loaded: false,
             awake: true,
@@ -71,20 +71,20 @@ impl Page {
         }
     }
 
-    /// Begins a new life. Nothing but the address is left of the old one, and what was `kept`.
-    pub fn load(&mut self, life: Life, seed: u64, keeps: bool) {
+    /// Replaces the page by a new one. The rooms in its address survive, and `kept` if `keeps`.
+    pub fn load(&mut self, id: PageId, seed: u64, keeps: bool) {
         let rooms = std::mem::take(&mut self.rooms);
         let kept = if keeps { std::mem::take(&mut self.kept) } else { Vec::new() };
-        *self = Self { life, session: Session::new(seed), rooms, kept, ..Self::new(self.browser, Vec::new()) };
+        *self = Self { id, session: Session::new(seed), rooms, kept, ..Self::new(self.browser, Vec::new()) };
         self.loaded = true;
     }
 
-    /// The time on its clock: milliseconds, from microseconds.
+    /// The time on its clock in milliseconds. `now` is in microseconds.
     pub fn time(&self, now: u64) -> u64 {
         now / 1_000 - self.behind
     }
 
-    /// When the session wants to be woken, in microseconds.
+    /// The next deadline of the session, in microseconds.
     pub fn next_wake(&self) -> Option<u64> {
         let wake = self.session.next_wake().filter(|_| self.loaded && self.awake)?;
         Some((wake + self.behind) * 1_000)
@@ -95,7 +95,7 @@ impl Page {
         self.fell_asleep = now;
     }
 
-    /// Some clocks have run on in sleep, others have not.
+    /// Ends the sleep. Some clocks run during sleep, others do not.
     pub fn wake_up(&mut self, now: u64, clock_ran: bool) {
         self.awake = true;
         if !clock_ran {
@@ -109,17 +109,17 @@ impl Page {
         }
     }
 
-    /// Something new to say.
-    pub fn write(&mut self, chance: &mut Chance) -> Option<Post> {
-        if self.rooms.is_empty() || self.unanswered.len() >= PATIENCE {
+    /// Writes a new message, unless too many are unanswered.
+    pub fn write(&mut self, rng: &mut Rng) -> Option<Post> {
+        if self.rooms.is_empty() || self.unanswered.len() >= MAX_UNANSWERED {
             return None;
         }
-        let room = chance.pick(&self.rooms).clone();
-        let key = MessageKey::from_random(u128::from(chance.bits()) << 64 | u128::from(chance.bits()));
-        let mut text = format!("{}.{}", self.life.0, self.posts.len());
-        if chance.one_in(8) {
-            let filling = *chance.pick(&["x", "가", "\"", "🤔"]);
-            text.push_str(&filling.repeat(chance.mostly_short(1_500) as usize));
+        let room = rng.pick(&self.rooms).clone();
+        let key = MessageKey::from_random(u128::from(rng.bits()) << 64 | u128::from(rng.bits()));
+        let mut text = format!("{}.{}", self.id.0, self.posts.len());
+        if rng.one_in(8) {
+            let filling = *rng.pick(&["x", "가", "\"", "🤔"]);
+            text.push_str(&filling.repeat(rng.mostly_short(1_500) as usize));
         }
         let post = Post { room, key, text };
         self.posts.push(post.clone());
@@ -127,28 +127,46 @@ impl Page {
         Some(post)
     }
 
-    /// Keeps what the page shows.
-    pub fn apply(&mut self, change: &Change) {
-        match change {
-            Change::Entered(ack) => {
+    /// Applies an update to the page.
+    pub fn apply(&mut self, update: &Update) {
+        match update {
+            Update::Entered(ack) => {
                 let position = Position { epoch: ack.epoch.clone(), seq: ack.head };
                 self.shown.insert(ack.room.clone(), position);
             }
-            Change::Message(message) => {
+            Update::Message(message) => {
                 if let Some(position) = self.shown.get_mut(&message.room) {
                     position.seq = message.seq;
                 }
             }
-            Change::Posted { key, .. } => {
+            Update::Posted { key, .. } => {
                 self.unanswered.remove(key);
             }
-            Change::Named { asked, room } => {
-                for name in self.rooms.iter_mut().filter(|name| *name == asked) {
+            Update::Named { requested, room } => {
+                for name in self.rooms.iter_mut().filter(|name| *name == requested) {
                     name.clone_from(room);
                 }
-                self.posts.iter_mut().filter(|post| post.room == *asked).for_each(|post| post.room.clone_from(room));
+                self.posts
+                    .iter_mut()
+                    .filter(|post| post.room == *requested)
+                    .for_each(|post| post.room.clone_from(room));
             }
-            _ => {}
+            Update::Connection(_)
+            | Update::Me(_)
+            | Update::Build(_)
+            | Update::NotUnderstood
+            | Update::Unsent(_)
+            | Update::NotEntered { .. }
+            | Update::Older { .. }
+            | Update::Welcome(_)
+            | Update::Bye(_)
+            | Update::Crowd(_)
+            | Update::Members { .. }
+            | Update::Typing { .. }
+            | Update::Renamed(_)
+            | Update::NotRenamed(_)
+            | Update::Rooms(_)
+            | Update::Call { .. } => {}
         }
     }
 }

@@ -1,709 +1,435 @@
-//! The server around the pure core: what `server/ws`, `server/session`, `hub` and `hub/shards` do,
-//! with time, chance and disk from the simulation. Core, lobby, outbox, names and codec are the real ones.
+//! A server in the simulation: the real hub and real sessions over a simulated storage, clock and random
+//! number generator. Only the transport is simulated. It treats a connection as `server/transport` does, with
+//! the same time limits.
+//!
+//! The futures of sessions, page loads and fan-out are polled by hand ([`Task`]), so a command takes
+//! simulated time wherever it waits for the storage. Fan-out of committed messages is a step of its own, so
+//! that other events come between commit and delivery.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::net::{IpAddr, Ipv4Addr};
+use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::extract::ws::Utf8Bytes;
 use futures::FutureExt;
-use noom::protocol::frame::{EnterRoom, GoingAway, History as Older, Nothing};
-use noom::protocol::name::{guest_name, is_guest_name};
-use noom::protocol::{
-    Ack, ClientFrame, CloseCode, Command, EnterRoomAck, ErrorCode, HEARTBEAT_MS, HelloAck, HistoryAck, Limits, Message,
-    NicknameAck, Position, Refusal, ServerFrame, User, UserId, check_text,
-};
-use noom::server::hub::account::first_guest_name;
-use noom::server::hub::core::{ConnId, Core, Except, History, Input, Output, RoomId};
-use noom::server::hub::lobby::Lobby;
-use noom::server::hub::outbox::{Link, Outbox, OutboxLimits, Waits};
-use noom::server::name_key::{Nick, RoomName};
-use noom::server::store::RoomRow;
+use noom::protocol::frame::GoingAway;
+use noom::protocol::{CloseCode, Refusal, ServerFrame, UserId};
+use noom::server::call::ice::IceSettings;
+use noom::server::config::LimitSettings;
+use noom::server::hub::outbox::Outbox;
+use noom::server::hub::{Hub, RoomSnapshot, TICK};
+use noom::server::identity::Identity;
+use noom::server::name_key::RoomName;
+use noom::server::session::{Session, Visitor};
+use noom::server::transport::{HELLO_TIMEOUT, PING_INTERVAL, PONG_TIMEOUT, WRITE_TIMEOUT};
 
-use super::chance::Chance;
-use super::disk::{Disk, Progress, Write, Written};
-use super::network::{Parcel, Wire};
-use super::planted::Planted;
+use super::disk::{Disk, SimulatedStorage};
+use super::environment::SimulatedEnvironment;
+use super::mutation::{FrameMutator, Mutation};
+use super::network::{Packet, SimulatedSocket};
+use super::rng::Rng;
+use super::task::Task;
 
-const SECOND: u64 = 1_000_000;
-// As in server/ws.
-const HELLO_WITHIN: u64 = 10 * SECOND;
-const PING_EVERY: u64 = 25 * SECOND;
-const PONG_WITHIN: u64 = 10 * SECOND;
-const WRITE_WITHIN: u64 = 30 * SECOND;
-/// As in server/hub.
-const TICK: u64 = SECOND / 2;
+/// A rate limit that is never reached.
+const UNLIMITED: u32 = 1_000_000;
 
-/// How this server is set up.
+/// The parameters of a server.
 #[derive(Clone, Copy, Debug)]
 pub struct Setup {
-    pub outbox: OutboxLimits,
-    /// So many bytes can be written to a connection without being read.
+    /// Capacity of an outbox, in frames.
+    pub outbox_frames: usize,
+    /// Bytes that the network buffers for a peer that does not read.
     pub window: usize,
-    /// A read takes up to so many microseconds.
-    pub read_within: u64,
-    pub planted: Option<Planted>,
+    /// The default rate limit applies to messages. Otherwise there is none.
+    pub is_rate_limited: bool,
+    /// The longest time until a commit is delivered, in microseconds.
+    pub fan_out_within: u64,
+    pub mutation: Option<Mutation>,
 }
 
 #[derive(Debug)]
 pub struct Server {
-    pub disk: Disk,
-    /// Reads fail for now.
-    pub unreadable: bool,
+    pub disk: Arc<Disk>,
+    environment: Arc<SimulatedEnvironment>,
     setup: Setup,
-    up: bool,
-    draining: bool,
-    core: Core<Link>,
-    lobby: Lobby<Link>,
-    conns: BTreeMap<ConnId, Conn>,
-    names: BTreeMap<UserId, Nick>,
-    /// Which connection changes somebody's name: one at a time.
-    renaming: BTreeMap<UserId, ConnId>,
-    /// What connections wait for, by time.
-    steps: BTreeMap<(u64, u64), (ConnId, Step)>,
-    next_step: u64,
-    tick_at: u64,
-    /// What became durable since the world last asked.
-    pub committed: Vec<Arc<Message>>,
-    /// What connections are told beside frames.
-    out: Vec<(ConnId, Parcel)>,
-    /// A message held back by a planted fault.
-    held: Option<(RoomId, ServerFrame)>,
-    born: Instant,
+    process: Option<Process>,
 }
 
-/// One connection's task.
+/// The content of a loaded page.
 #[derive(Debug)]
-struct Conn {
-    link: Link,
-    cookie: Option<UserId>,
-    user: Option<UserId>,
-    rooms: BTreeMap<String, RoomRow>,
-    /// The command that is being carried out. Until it is, nothing is read or written.
-    doing: Option<Doing>,
+pub struct PageContent {
+    pub epoch: String,
+    /// The rooms of the page by their requested names, and what the server knows of them.
+    pub rooms: Vec<(String, Option<RoomSnapshot>)>,
+}
+
+/// A running server process.
+#[derive(Debug)]
+struct Process {
+    hub: Arc<Hub>,
+    identity: Arc<Identity>,
+    is_draining: bool,
+    tick_at: u64,
+    connections: BTreeMap<u64, Connection>,
+    /// Page loads in progress, by the slot of the page.
+    page_loads: BTreeMap<usize, Task<Result<PageContent, Refusal>>>,
+    /// The fan-out of each shard, with the time of its next step.
+    fan_out: Vec<(Task<()>, Option<u64>)>,
+    /// Packets other than frames that are due to be sent.
+    out: Vec<(u64, Packet)>,
+}
+
+/// A connection, as its transport task keeps it.
+#[derive(Debug)]
+struct Connection {
+    outbox: Arc<Outbox>,
+    /// `None` while a command is carried out. Until then nothing is read or written.
+    session: Option<Session>,
+    command: Option<Task<(Session, ControlFlow<CloseCode>)>>,
     hello_by: u64,
     ping_at: u64,
     pong_by: Option<u64>,
     writing: VecDeque<Utf8Bytes>,
     write_by: u64,
+    mutator: FrameMutator,
 }
-
-#[derive(Clone, Debug)]
-enum Doing {
-    Entering { name: RoomName, after: Option<Position>, id: Option<u64> },
-    Renaming { nick: Nick, old: String, id: Option<u64> },
-    Reading,
-}
-
-/// What comes next for a connection that waits.
-#[derive(Debug)]
-enum Step {
-    FindRoom,
-    ReadHistory { room: RoomRow, was_in: bool },
-    Open { room: RoomRow, was_in: bool, history: Result<History, Refusal> },
-    GateAndOpen { room: RoomRow, history: History },
-    Rename,
-    ReadOlder { room: RoomRow, wanted: Older, id: Option<u64> },
-}
-
-type Answer = Result<Option<Ack>, Refusal>;
 
 impl Server {
-    pub fn new(disk: Disk, setup: Setup) -> Self {
-        Self {
-            disk,
-            unreadable: false,
-            setup,
-            up: false,
-            draining: false,
-            core: Core::default(),
-            lobby: Lobby::default(),
-            conns: BTreeMap::new(),
-            names: BTreeMap::new(),
-            renaming: BTreeMap::new(),
-            steps: BTreeMap::new(),
-            next_step: 0,
-            tick_at: 0,
-            committed: Vec::new(),
-            out: Vec::new(),
-            held: None,
-            born: Instant::now(),
-        }
+    pub fn new(disk: Arc<Disk>, environment: Arc<SimulatedEnvironment>, setup: Setup) -> Self {
+        Self { disk, environment, setup, process: None }
     }
 
-    // --- Life ----------------------------------------------------------------------------------
+    // --- Process -------------------------------------------------------------------------------
 
     pub fn is_up(&self) -> bool {
-        self.up
+        self.process.is_some()
     }
 
     pub fn is_draining(&self) -> bool {
-        self.up && self.draining
+        self.process.as_ref().is_some_and(|process| process.is_draining)
     }
 
     pub fn start(&mut self, now: u64) {
-        self.up = true;
-        self.draining = false;
-        self.tick_at = now + TICK;
+        let outbox_frames = match self.setup.mutation {
+            Some(Mutation::DropOnOverflow) => usize::MAX,
+            _ => self.setup.outbox_frames,
+        };
+        let defaults = LimitSettings::default();
+        let limits = LimitSettings {
+            outbox_frames,
+            outbox_bytes: 128 * 1024,
+            messages_per_second: if self.setup.is_rate_limited { defaults.messages_per_second } else { UNLIMITED },
+            message_burst: if self.setup.is_rate_limited { defaults.message_burst } else { UNLIMITED },
+            signals_per_second: UNLIMITED,
+            signal_burst: UNLIMITED,
+            announcements_per_second: UNLIMITED,
+            announcement_burst: UNLIMITED,
+            reads_per_second: UNLIMITED,
+            read_burst: UNLIMITED,
+            joins_per_minute: UNLIMITED,
+            rooms_per_minute: UNLIMITED,
+            rooms_per_hour: UNLIMITED,
+            guests_per_minute: UNLIMITED,
+            ..defaults
+        };
+        let storage = SimulatedStorage::open(self.disk.clone());
+        let hub = Hub::new(storage, self.environment.clone(), limits, IceSettings::default());
+        let worker = |shard| {
+            let hub = hub.clone();
+            (Task::new(async move { hub.run_fan_out(shard).await }), None)
+        };
+        self.process = Some(Process {
+            identity: Arc::new(Identity::from_key(&[7; 64], false)),
+            is_draining: false,
+            tick_at: now + micros(TICK),
+            connections: BTreeMap::new(),
+            page_loads: BTreeMap::new(),
+            fan_out: (0..hub.shard_count()).map(worker).collect(),
+            out: Vec::new(),
+            hub,
+        });
     }
 
-    /// The process ends without warning.
-    pub fn crash(&mut self) {
+    /// The process is killed. Returns the pages whose loading fails.
+    pub fn crash(&mut self) -> Vec<usize> {
+        let process = self.process.take();
         self.disk.crash();
-        self.stop();
+        process.map(|process| process.page_loads.into_keys().collect()).unwrap_or_default()
     }
 
-    /// Takes no new connections, and tells everyone to come back.
-    pub fn drain(&mut self, chance: &mut Chance) {
-        self.draining = true;
-        let links: Vec<_> = self.conns.values().map(|conn| conn.link.clone()).collect();
-        for link in links {
-            let reconnect_in_ms = chance.below(500);
-            self.push(&link, &ServerFrame::GoingAway(GoingAway { reconnect_in_ms }));
+    /// Refuses new connections, and asks all clients to reconnect.
+    pub fn drain(&mut self, rng: &mut Rng) {
+        let Some(process) = &mut self.process else { return };
+        process.is_draining = true;
+        for connection in process.connections.values() {
+            let reconnect_in_ms = rng.below(500);
+            connection.outbox.send(&ServerFrame::GoingAway(GoingAway { reconnect_in_ms }));
         }
     }
 
-    /// Closes all connections, after what waits for them.
+    /// Closes all connections, after the frames in their outboxes.
     pub fn close_all(&self) {
-        self.conns.values().for_each(|conn| conn.link.close(CloseCode::Restarting));
+        let connections = self.process.iter().flat_map(|process| process.connections.values());
+        connections.for_each(|connection| connection.outbox.close(CloseCode::Restarting));
     }
 
-    /// The process ends in order.
-    pub fn shut_down(&mut self, now: u64) {
-        self.committed.extend(self.disk.close(now));
-        self.stop();
-    }
-
-    fn stop(&mut self) {
-        self.up = false;
-        self.core = Core::default();
-        self.lobby = Lobby::default();
-        self.conns.clear();
-        self.names.clear();
-        self.renaming.clear();
-        self.steps.clear();
-        self.out.clear();
-        self.held = None;
+    /// The process exits gracefully. Returns the pages whose loading fails.
+    pub fn shut_down(&mut self) -> Vec<usize> {
+        if let Some(process) = &self.process {
+            process.hub.close();
+        }
+        self.crash()
     }
 
     // --- Connections ---------------------------------------------------------------------------
 
-    /// Takes a connection, unless the server is away or about to be.
-    pub fn accept(&mut self, now: u64, conn: ConnId, cookie: Option<UserId>) -> bool {
-        let taken = self.up && !self.draining;
-        if taken {
-            let conn_state = Conn {
-                link: Outbox::new(self.setup.outbox),
-                cookie,
-                user: None,
-                rooms: BTreeMap::new(),
-                doing: None,
-                hello_by: now + HELLO_WITHIN,
-                ping_at: now + PING_EVERY,
-                pong_by: None,
-                writing: VecDeque::new(),
-                write_by: 0,
-            };
-            self.conns.insert(conn, conn_state);
-        }
-        taken
+    /// Accepts a connection, unless the server is down or draining. Returns the epoch of the server.
+    pub fn accept(&mut self, now: u64, id: u64, cookie: Option<UserId>) -> Option<String> {
+        let process = self.process.as_mut().filter(|process| !process.is_draining)?;
+        let handle = process.hub.register()?;
+        let outbox = handle.outbox.clone();
+        let cookie = cookie.map(|user| process.identity.without_cookie(user));
+        let visitor = Visitor { cookie, address: IpAddr::V4(Ipv4Addr::LOCALHOST) };
+        let session = Session::new(process.hub.clone(), process.identity.clone(), visitor, handle);
+        let connection = Connection {
+            outbox,
+            session: Some(session),
+            command: None,
+            hello_by: now + micros(HELLO_TIMEOUT),
+            ping_at: now + micros(PING_INTERVAL),
+            pong_by: None,
+            writing: VecDeque::new(),
+            write_by: 0,
+            mutator: FrameMutator::default(),
+        };
+        process.connections.insert(id, connection);
+        Some(process.hub.epoch().to_owned())
     }
 
-    /// Whether its task reads: it does one thing at a time.
-    pub fn reads(&self, conn: ConnId) -> bool {
-        self.conns.get(&conn).is_none_or(|conn| conn.doing.is_none() && conn.writing.is_empty())
+    /// Returns whether the server reads from a connection now.
+    pub fn reads(&self, id: u64) -> bool {
+        let Some(process) = &self.process else { return true };
+        process.connections.get(&id).is_none_or(|connection| {
+            connection.session.is_some()
+                && connection.writing.is_empty()
+                && process.hub.wait_for_capacity().now_or_never().is_some()
+        })
     }
 
-    pub fn receive(&mut self, now: u64, id: ConnId, parcel: Parcel, chance: &mut Chance) {
-        let Some(conn) = self.conns.get_mut(&id) else { return };
-        conn.pong_by = None;
-        conn.ping_at = now + PING_EVERY;
-        match parcel {
-            Parcel::Text(text) => self.command(now, id, &text, chance),
-            Parcel::Close(_) | Parcel::Broken => self.end(now, id, Parcel::Broken),
-            _ => {}
-        }
-    }
-
-    fn end(&mut self, now: u64, id: ConnId, last_word: Parcel) {
-        if let Some(conn) = self.conns.remove(&id) {
-            self.lobby.unwatch(id);
-            if conn.user.is_some() {
-                // Never refused.
-                let _ = self.drive(now, Input::Disconnect { conn: id });
+    pub fn receive(&mut self, now: u64, id: u64, packet: Packet) {
+        let Some(process) = &mut self.process else { return };
+        let Some(connection) = process.connections.get_mut(&id) else { return };
+        connection.pong_by = None;
+        connection.ping_at = now + micros(PING_INTERVAL);
+        match packet {
+            Packet::Text(text) => {
+                let Some(mut session) = connection.session.take() else { return };
+                connection.command = Some(Task::new(async move {
+                    let flow = session.handle(&text).await;
+                    (session, flow)
+                }));
             }
-            self.out.push((id, last_word));
+            Packet::Close(code) => {
+                // A client that closes with a code leaves. Without one it comes back.
+                if let Some(session) = connection.session.as_mut().filter(|_| code.is_some()) {
+                    session.clean_close();
+                }
+                process.end(id, Packet::Broken);
+            }
+            Packet::Broken => process.end(id, Packet::Broken),
+            Packet::Upgrade | Packet::Opened | Packet::Ping | Packet::Pong => {}
         }
     }
 
-    /// Writes what waits for connections whose task is free, as far as their peers read.
-    pub fn flush(&mut self, now: u64, wires: &mut BTreeMap<u64, Wire>, mut latency: impl FnMut() -> u64) {
-        for id in self.conns.keys().copied().collect::<Vec<_>>() {
-            let Some(wire) = wires.get_mut(&id.0) else { continue };
-            while let Some(conn) = self.conns.get_mut(&id).filter(|conn| conn.doing.is_none()) {
-                if conn.writing.is_empty() {
-                    let waiting = conn.link.take();
+    /// Writes the outboxes of idle connections, as far as their peers read.
+    pub fn flush(
+        &mut self,
+        now: u64,
+        sockets: &mut BTreeMap<u64, SimulatedSocket>,
+        rng: &mut Rng,
+        latency: impl Fn(&mut Rng) -> u64,
+    ) {
+        let Some(process) = &mut self.process else { return };
+        for id in process.connections.keys().copied().collect::<Vec<_>>() {
+            let Some(socket) = sockets.get_mut(&id) else { continue };
+            while let Some(connection) = process.connections.get_mut(&id).filter(|it| it.session.is_some()) {
+                if connection.writing.is_empty() {
+                    let waiting = connection.outbox.take();
                     if waiting.frames.is_empty() {
                         if let Some(code) = waiting.close {
-                            self.end(now, id, Parcel::Close(Some(code.number())));
+                            process.close(id, code);
                         }
                         break;
                     }
-                    conn.writing = waiting.frames;
-                    conn.write_by = (now + WRITE_WITHIN).min(conn.pong_by.unwrap_or(conn.ping_at + PONG_WITHIN));
+                    connection.writing = match self.setup.mutation {
+                        Some(mutation) => {
+                            connection.mutator.apply(mutation, waiting.frames, self.setup.outbox_frames / 4, rng)
+                        }
+                        None => waiting.frames,
+                    };
+                    let deadline = connection.pong_by.unwrap_or(connection.ping_at + micros(PONG_TIMEOUT));
+                    connection.write_by = deadline.min(now + micros(WRITE_TIMEOUT));
                 }
-                while let Some(frame) = conn.writing.front() {
-                    if wire.down.bytes() > 0 && wire.down.bytes() + frame.len() > self.setup.window {
+                while let Some(frame) = connection.writing.front() {
+                    if socket.down.bytes() > 0 && socket.down.bytes() + frame.len() > self.setup.window {
                         break;
                     }
-                    wire.down.push(now + latency(), Parcel::Text(frame.to_string()));
-                    conn.writing.pop_front();
+                    socket.down.push(now + latency(rng), Packet::Text(frame.to_string()));
+                    connection.writing.pop_front();
                 }
-                if conn.writing.is_empty() {
+                if connection.writing.is_empty() {
                     continue;
                 }
-                if conn.link.overflowed().now_or_never().is_some() {
-                    self.end(now, id, Parcel::Close(Some(CloseCode::SlowConsumer.number())));
+                if connection.outbox.overflowed().now_or_never().is_some() {
+                    process.close(id, CloseCode::SlowConsumer);
                 }
                 break;
             }
         }
-        for (id, parcel) in std::mem::take(&mut self.out) {
-            let Some(wire) = wires.get_mut(&id.0) else { continue };
-            wire.server_gone |= parcel != Parcel::Ping;
-            wire.down.push(now + latency(), parcel);
+        for (id, packet) in std::mem::take(&mut process.out) {
+            let Some(socket) = sockets.get_mut(&id) else { continue };
+            socket.server_gone |= packet != Packet::Ping;
+            socket.down.push(now + latency(rng), packet);
         }
+    }
+
+    // --- Pages ---------------------------------------------------------------------------------
+
+    /// Starts to load a page with these rooms. Returns false if the server is down.
+    pub fn load_page(&mut self, slot: usize, rooms: Vec<String>) -> bool {
+        let Some(process) = &mut self.process else { return false };
+        let hub = process.hub.clone();
+        let load = async move {
+            let mut content = PageContent { epoch: hub.epoch().to_owned(), rooms: Vec::new() };
+            for room in rooms {
+                let name = RoomName::parse(&room)?;
+                content.rooms.push((room, hub.snapshot(&name, None).await?));
+            }
+            Ok(content)
+        };
+        process.page_loads.insert(slot, Task::new(load));
+        true
     }
 
     // --- Time ----------------------------------------------------------------------------------
 
     pub fn next_wake(&self) -> Option<u64> {
-        let conns = self.conns.values().filter_map(Conn::deadline);
-        let step = self.steps.keys().next().map(|(at, _)| *at);
-        let wakes = conns.chain(step).chain(self.disk.next_wake()).chain([self.tick_at]);
-        wakes.min().filter(|_| self.up)
+        let process = self.process.as_ref()?;
+        let connections = process.connections.values().filter_map(Connection::deadline);
+        let fan_out = process.fan_out.iter().filter_map(|(_, at)| *at);
+        connections.chain(fan_out).chain(self.disk.next_wake()).chain([process.tick_at]).min()
     }
 
-    pub fn handle_time(&mut self, now: u64, chance: &mut Chance) {
+    /// Runs what is due. `run_tasks` must follow.
+    pub fn handle_time(&mut self, now: u64) {
+        let Some(process) = &mut self.process else { return };
         if self.disk.next_wake().is_some_and(|at| at <= now) {
-            match self.disk.handle_time(now, chance) {
-                Progress::None => {}
-                Progress::Committed(messages) => self.committed.extend(messages),
-                Progress::Answered(written) => self.written(now, written, chance),
-            }
+            self.disk.handle_time();
         }
-        while let Some(entry) = self.steps.first_entry().filter(|entry| entry.key().0 <= now) {
-            let (conn, step) = entry.remove();
-            self.step(now, conn, step, chance);
+        for (worker, at) in process.fan_out.iter_mut().filter(|(_, at)| at.is_some_and(|at| at <= now)) {
+            *at = None;
+            assert!(worker.poll().is_none(), "the fan-out ends");
         }
-        if self.tick_at <= now {
-            self.tick_at = now + TICK;
-            // Never refused.
-            let _ = self.drive(now, Input::Tick);
-            if let Some((rooms, watchers)) = self.lobby.take_change() {
-                watchers.iter().for_each(|link| self.push(link, &ServerFrame::RoomChange(rooms.clone())));
-            }
+        if process.tick_at <= now {
+            process.tick_at = now + micros(TICK);
+            process.hub.tick();
         }
-        let due = |(id, conn): (&ConnId, &Conn)| conn.deadline().is_some_and(|at| at <= now).then_some(*id);
-        for id in self.conns.iter().filter_map(due).collect::<Vec<_>>() {
-            self.deadline(now, id);
+        let due = |(id, connection): (&u64, &Connection)| connection.deadline().filter(|at| *at <= now).map(|_| *id);
+        for id in process.connections.iter().filter_map(due).collect::<Vec<_>>() {
+            process.handle_deadline(now, id);
         }
     }
 
-    fn deadline(&mut self, now: u64, id: ConnId) {
-        let Some(conn) = self.conns.get_mut(&id) else { return };
-        let code = if !conn.writing.is_empty() {
-            CloseCode::SlowConsumer
-        } else if conn.user.is_none() {
-            CloseCode::HelloTimeout
-        } else if conn.pong_by.is_some() {
-            CloseCode::HeartbeatTimeout
-        } else {
-            conn.pong_by = Some(now + PONG_WITHIN);
-            return self.out.push((id, Parcel::Ping));
-        };
-        self.end(now, id, Parcel::Close(Some(code.number())));
-    }
-
-    // --- Commands ------------------------------------------------------------------------------
-
-    fn command(&mut self, now: u64, conn: ConnId, text: &str, chance: &mut Chance) {
-        let (id, answer) = match ClientFrame::decode(text) {
-            Err(unreadable) => (unreadable.id, Err(Refusal::from(unreadable.fault))),
-            Ok(ClientFrame { id, command }) => (id, self.carry_out(now, conn, id, command, chance)),
-        };
-        self.answer(conn, id, answer);
-    }
-
-    fn answer(&self, conn: ConnId, id: Option<u64>, answer: Answer) {
-        let frame = match (answer, id) {
-            (Ok(Some(ack)), Some(id)) => ServerFrame::Ack { id, ack },
-            (Ok(_), _) => return,
-            (Err(refusal), id) => ServerFrame::Error { id, refusal },
-        };
-        if let Some(conn) = self.conns.get(&conn) {
-            self.push(&conn.link, &frame);
-        }
-    }
-
-    /// The answer, unless it comes by another way.
-    fn carry_out(&mut self, now: u64, id: ConnId, frame: Option<u64>, command: Command, chance: &mut Chance) -> Answer {
-        let Some(conn) = self.conns.get_mut(&id) else { return Ok(None) };
-        let user = match (&command, conn.user) {
-            (Command::Hello(hello), None) => {
-                return self.hello(id, hello.resume.as_deref(), chance).map(Some);
+    /// Polls the tasks that were woken, and schedules fan-out. Returns the pages that were loaded.
+    pub fn run_tasks(&mut self, now: u64, rng: &mut Rng) -> Vec<(usize, Result<PageContent, Refusal>)> {
+        let Some(process) = &mut self.process else { return Vec::new() };
+        // One task may wake another.
+        while process.poll_commands() {}
+        let mut loaded = Vec::new();
+        process.page_loads.retain(|slot, task| match task.is_woken().then(|| task.poll()).flatten() {
+            Some(content) => {
+                loaded.push((*slot, content));
+                false
             }
-            (Command::Hello(_), Some(_)) => return Err(ErrorCode::AlreadyGreeted.into()),
-            (_, None) => return Err(ErrorCode::HelloFirst.into()),
-            (_, Some(user)) => user,
-        };
-        let nothing = Ok(Some(Ack::Nothing(Nothing {})));
-        match command {
-            Command::Ping(_) => nothing,
-            Command::Nickname(wanted) => {
-                let old = self.names[&user].text.clone();
-                if wanted.nickname.trim() == old {
-                    return Ok(Some(Ack::Nickname(NicknameAck { nickname: old })));
-                }
-                let nick = Nick::choose(&wanted.nickname)?;
-                conn.doing = Some(Doing::Renaming { nick, old, id: frame });
-                self.later(now, id, Step::Rename);
-                Ok(None)
-            }
-            Command::EnterRoom(EnterRoom { room, after }) => {
-                conn.doing = Some(Doing::Entering { name: RoomName::parse(&room)?, after, id: frame });
-                self.later(now + chance.mostly_short(self.setup.read_within), id, Step::FindRoom);
-                Ok(None)
-            }
-            Command::LeaveRoom(wanted) => {
-                let (folded, room) = conn.room(&wanted.room)?;
-                conn.rooms.remove(&folded);
-                self.drive(now, Input::Leave { conn: id, room: room.id })?;
-                nothing
-            }
-            Command::NewMessage(post) => {
-                let (_, room) = conn.room(&post.room)?;
-                check_text(&post.text)?;
-                let (key, text) = (post.key, post.text);
-                self.drive(now, Input::Post { conn: id, room: room.id, id: frame, key, text })?;
-                Ok(None)
-            }
-            Command::History(wanted) => {
-                let (_, room) = conn.room(&wanted.room)?;
-                conn.doing = Some(Doing::Reading);
-                let at = now + chance.mostly_short(self.setup.read_within);
-                self.later(at, id, Step::ReadOlder { room, wanted, id: frame });
-                Ok(None)
-            }
-            Command::Typing(in_room) => {
-                let (_, room) = conn.room(&in_room.room)?;
-                self.drive(now, Input::Typing { conn: id, room: room.id })?;
-                nothing
-            }
-            Command::WatchRooms(_) => {
-                self.lobby.watch(id, conn.link.clone());
-                Ok(Some(Ack::Rooms(self.lobby.list())))
-            }
-            Command::UnwatchRooms(_) => {
-                self.lobby.unwatch(id);
-                nothing
-            }
-            _ => nothing,
-        }
-    }
-
-    fn hello(&mut self, id: ConnId, resume: Option<&str>, chance: &mut Chance) -> Result<Ack, Refusal> {
-        if self.unreadable {
-            return Err(ErrorCode::StoreUnavailable.into());
-        }
-        let Some(conn) = self.conns.get_mut(&id) else { return Err(ErrorCode::HelloFirst.into()) };
-        let known = resume.and_then(|token| token.strip_prefix("resume.")?.parse().ok()).or(conn.cookie);
-        let user = known.unwrap_or_else(|| UserId(chance.bits()));
-        conn.user = Some(user);
-        let chosen = self.disk.nickname(user);
-        let nick = self.names.entry(user);
-        let nick = nick.or_insert_with(|| Nick::unchecked(chosen.unwrap_or_else(|| first_guest_name(user))));
-        Ok(Ack::Hello(HelloAck {
-            user: User { id: user, nickname: nick.text.clone() },
-            resume: format!("resume.{user}"),
-            heartbeat_ms: HEARTBEAT_MS,
-            build: "simulated".to_owned(),
-            limits: Limits {
-                frame_bytes: 65_536,
-                text_chars: 4_000,
-                nickname_graphemes: 32,
-                room_graphemes: 64,
-                messages_per_second: 5,
-                message_burst: 20,
-            },
-        }))
-    }
-
-    // --- What takes time -----------------------------------------------------------------------
-
-    fn later(&mut self, at: u64, conn: ConnId, step: Step) {
-        self.next_step += 1;
-        self.steps.insert((at, self.next_step), (conn, step));
-    }
-
-    fn step(&mut self, now: u64, id: ConnId, step: Step, chance: &mut Chance) {
-        match step {
-            Step::FindRoom => {
-                let Some(Doing::Entering { name, .. }) = self.doing(id) else { return };
-                if self.unreadable {
-                    return self.finish(id, Err(ErrorCode::StoreUnavailable.into()));
-                }
-                match self.disk.find_room(&name.folded) {
-                    Some(room) => self.seat(now, id, room, chance),
-                    None => {
-                        if let Err(refusal) = self.disk.take(now, Write::CreateRoom { conn: id, name }) {
-                            self.finish(id, Err(refusal));
-                        }
-                    }
-                }
-            }
-            Step::ReadHistory { room, was_in } => {
-                let Some(Doing::Entering { after, .. }) = self.doing(id) else { return };
-                let history = match self.unreadable {
-                    true => Err(ErrorCode::StoreUnavailable.into()),
-                    false => Ok(self.disk.history_for(room.id, after.as_ref())),
-                };
-                let at = now + chance.mostly_short(self.setup.read_within);
-                self.later(at, id, Step::Open { room, was_in, history });
-            }
-            Step::Open { room, was_in, history } => self.open(now, id, room, was_in, history),
-            Step::GateAndOpen { room, history } => {
-                if let Err(refusal) = self.gate(now, id, &room, chance) {
-                    return self.finish(id, Err(refusal));
-                }
-                self.open(now, id, room, false, Ok(history));
-            }
-            Step::Rename => self.rename(now, id),
-            Step::ReadOlder { room, wanted, id: frame } => {
-                if let Some(conn) = self.conns.get_mut(&id) {
-                    conn.doing = None;
-                }
-                let answer = match (self.unreadable, wanted.limit) {
-                    (true, _) => Err(ErrorCode::StoreUnavailable.into()),
-                    (_, 1..=100) => {
-                        let (messages, more) = self.disk.history_before(room.id, wanted.before, wanted.limit);
-                        Ok(Some(Ack::History(HistoryAck { messages, more })))
-                    }
-                    _ => Err(ErrorCode::LimitOutOfRange.into()),
-                };
-                self.answer(id, frame, answer);
-            }
-        }
-    }
-
-    fn written(&mut self, now: u64, written: Written, chance: &mut Chance) {
-        match written {
-            Written::Append { author, room, outcome } => {
-                // Never refused.
-                let _ = self.drive(now, Input::Stored { author, room, outcome });
-            }
-            Written::Room { conn, result: Ok(room) } => self.seat(now, conn, room, chance),
-            Written::Room { conn, result: Err(refusal) } => self.finish(conn, Err(refusal)),
-            Written::Nickname { conn: None, .. } => {}
-            Written::Nickname { conn: Some(conn), result } => self.renamed(now, conn, result),
-        }
-    }
-
-    /// Closes the gate for a connection; the history is read afterwards.
-    fn seat(&mut self, now: u64, id: ConnId, room: RoomRow, chance: &mut Chance) {
-        let Some(Doing::Entering { after, .. }) = self.doing(id) else { return };
-        let at = now + chance.mostly_short(self.setup.read_within);
-        if self.setup.planted == Some(Planted::ReadBeforeGate) {
-            let history = self.disk.history_for(room.id, after.as_ref());
-            return self.later(at, id, Step::GateAndOpen { room, history });
-        }
-        let was_in = self.core.is_in(id, room.id);
-        if let Err(refusal) = self.gate(now, id, &room, chance) {
-            return self.finish(id, Err(refusal));
-        }
-        if self.setup.planted == Some(Planted::ReleaseBeforeReplay) {
-            let (conn, history) = (id, History::default());
-            // Never refused.
-            let _ = self.drive(now, Input::Opened { conn, room: room.id, id: None, history, call: vec![] });
-        }
-        self.later(at, id, Step::ReadHistory { room, was_in });
-    }
-
-    fn gate(&mut self, now: u64, id: ConnId, room: &RoomRow, chance: &mut Chance) -> Result<(), Refusal> {
-        let Some(conn) = self.conns.get(&id) else { return Err(ErrorCode::NotInRoom.into()) };
-        let (link, Some(user)) = (conn.link.clone(), conn.user) else { return Err(ErrorCode::NotInRoom.into()) };
-        for _ in 0..100 {
-            let (link, nick) = (link.clone(), self.names[&user].clone());
-            let guest = is_guest_name(&nick.text);
-            let enter = Input::Enter { conn: id, link, user, nick, room: room.id, name: room.name.clone() };
-            match self.drive(now, enter) {
-                Ok(()) => return Ok(()),
-                Err(code) if !guest => return Err(code.into()),
-                Err(_) => {
-                    let nick = Nick::unchecked(guest_name(1_000 + chance.below(9_000) as u32));
-                    let free = self.core.name_conflict(Some(room.id), user, &nick.key).is_none();
-                    if free && self.drive(now, Input::Rename { user, nick: nick.clone(), asker: None }).is_ok() {
-                        self.names.insert(user, nick);
-                    }
-                }
-            }
-        }
-        Err(ErrorCode::NickTaken.into())
-    }
-
-    fn open(&mut self, now: u64, id: ConnId, room: RoomRow, was_in: bool, history: Result<History, Refusal>) {
-        let Some(Doing::Entering { name, id: frame, .. }) = self.doing(id) else { return };
-        let opened =
-            |id_of_frame, history| Input::Opened { conn: id, room: room.id, id: id_of_frame, history, call: vec![] };
-        // None of these is ever refused.
-        match history {
-            Ok(history) if self.setup.planted == Some(Planted::ReleaseBeforeReplay) => {
-                let History { epoch, head, messages, more, recovered, reason } = history;
-                let (room, members) = (room.name.to_string(), self.core.members(room.id));
-                let count = members.len() as u64;
-                let ack =
-                    EnterRoomAck { room, epoch, head, count, members, messages, more, recovered, reason, call: None };
-                self.answer(id, frame, Ok(Some(Ack::EnterRoom(ack))));
-            }
-            Ok(history) => drop(self.drive(now, opened(frame, history))),
-            Err(refusal) => {
-                let _ = match was_in {
-                    true => self.drive(now, opened(None, History::default())),
-                    false => self.drive(now, Input::Leave { conn: id, room: room.id }),
-                };
-                return self.finish(id, Err(refusal));
-            }
-        }
-        if let Some(conn) = self.conns.get_mut(&id) {
-            conn.doing = None;
-            conn.rooms.insert(name.folded, room);
-        }
-    }
-
-    fn rename(&mut self, now: u64, id: ConnId) {
-        let Some(Doing::Renaming { nick, .. }) = self.doing(id) else { return };
-        let Some(user) = self.conns[&id].user else { return };
-        if *self.renaming.entry(user).or_insert(id) != id {
-            return self.later(now + 100, id, Step::Rename);
-        }
-        if let Some(code) = self.core.name_conflict(None, user, &nick.key) {
-            return self.finish(id, Err(code.into()));
-        }
-        let write = Write::Nickname { conn: Some(id), user, nickname: Some(nick.text) };
-        if let Err(refusal) = self.disk.take(now, write) {
-            self.finish(id, Err(refusal));
-        }
-    }
-
-    fn renamed(&mut self, now: u64, id: ConnId, saved: Result<(), Refusal>) {
-        let Some(Doing::Renaming { nick, old, .. }) = self.doing(id) else { return };
-        let Some(user) = self.conns[&id].user else { return };
-        let answer = saved.and_then(|()| {
-            let renamed = self.drive(now, Input::Rename { user, nick: nick.clone(), asker: Some(id) });
-            match renamed {
-                Ok(()) => {
-                    let nickname = nick.text.clone();
-                    self.names.insert(user, nick);
-                    Ok(Some(Ack::Nickname(NicknameAck { nickname })))
-                }
-                Err(code) => {
-                    let nickname = (!is_guest_name(&old)).then_some(old);
-                    self.disk.take(now, Write::Nickname { conn: None, user, nickname })?;
-                    Err(code.into())
-                }
-            }
+            None => true,
         });
-        self.finish(id, answer);
-    }
-
-    fn doing(&self, id: ConnId) -> Option<Doing> {
-        self.conns.get(&id)?.doing.clone()
-    }
-
-    fn finish(&mut self, id: ConnId, answer: Answer) {
-        let doing = self.conns.get_mut(&id).and_then(|conn| conn.doing.take());
-        self.renaming.retain(|_, conn| *conn != id);
-        if let Some(Doing::Entering { id: frame, .. } | Doing::Renaming { id: frame, .. }) = doing {
-            self.answer(id, frame, answer);
+        for (_, at) in process.fan_out.iter_mut().filter(|(worker, at)| worker.is_woken() && at.is_none()) {
+            *at = Some(now + rng.mostly_short(self.setup.fan_out_within));
         }
-    }
-
-    // --- The core ------------------------------------------------------------------------------
-
-    /// Gives an input to the core and carries out all that follows, as a shard does.
-    fn drive(&mut self, now: u64, input: Input<Link>) -> Result<(), ErrorCode> {
-        let time = self.born + Duration::from_micros(now);
-        let result = self.core.handle(time, input);
-        while let Some(output) = self.core.poll_output() {
-            match output {
-                Output::Send { to, frame } => self.push(&to, &frame),
-                Output::Broadcast { room, except, frame } => self.broadcast(room, except, frame),
-                Output::Append { author, room, name, user, key, text } => {
-                    let (row, waiting) = (RoomRow { id: room, name }, author.clone());
-                    let append = Write::Append { author, room: row, user, key, text };
-                    if let Err(refusal) = self.disk.take(now, append) {
-                        let stored = Input::Stored { author: waiting, room, outcome: Err(refusal) };
-                        // Never refused.
-                        let _ = self.core.handle(time, stored);
-                    }
-                }
-                Output::Close { link, code } => link.close(code),
-                Output::Count { room, name, count } => self.lobby.count(room, name, count),
-                _ => {}
-            }
-        }
-        result
-    }
-
-    fn broadcast(&mut self, room: RoomId, except: Except, frame: ServerFrame) {
-        if self.setup.planted == Some(Planted::OutOfOrder) && matches!(frame, ServerFrame::NewMessage(_)) {
-            let Some((held_room, held)) = self.held.replace((room, frame)) else { return };
-            if held_room != room {
-                return self.send_to_all(held_room, except, &held);
-            }
-            if let Some((_, newer)) = self.held.take() {
-                self.send_to_all(room, except, &newer);
-            }
-            return self.send_to_all(room, except, &held);
-        }
-        self.send_to_all(room, except, &frame);
-    }
-
-    fn send_to_all(&self, room: RoomId, except: Except, frame: &ServerFrame) {
-        self.core.audience(room, except, frame).for_each(|link| self.push(link, frame));
-    }
-
-    fn push(&self, link: &Link, frame: &ServerFrame) {
-        if self.setup.planted == Some(Planted::DropOnOverflow) {
-            let waiting = link.take();
-            let room = waiting.frames.len() + 1 < self.setup.outbox.frames;
-            waiting.frames.into_iter().for_each(|frame| link.push(frame, Waits::Whole));
-            if !room {
-                return;
-            }
-        }
-        link.push(frame.encode().into(), Waits::of(frame));
+        loaded
     }
 }
 
-impl Conn {
-    /// When its task does something even if nothing comes.
+impl Process {
+    /// Polls the commands that were woken. Returns false if there was none.
+    fn poll_commands(&mut self) -> bool {
+        let mut is_any = false;
+        for connection in self.connections.values_mut() {
+            let Some(command) = connection.command.as_mut().filter(|command| command.is_woken()) else { continue };
+            is_any = true;
+            if let Some((session, flow)) = command.poll() {
+                connection.command = None;
+                connection.session = Some(session);
+                if let ControlFlow::Break(code) = flow {
+                    connection.outbox.close(code);
+                }
+            }
+        }
+        is_any
+    }
+
+    fn handle_deadline(&mut self, now: u64, id: u64) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let code = if !connection.writing.is_empty() {
+            CloseCode::SlowConsumer
+        } else if !connection.is_greeted() {
+            CloseCode::HelloTimeout
+        } else if connection.pong_by.is_some() {
+            CloseCode::HeartbeatTimeout
+        } else {
+            connection.pong_by = Some(now + micros(PONG_TIMEOUT));
+            return self.out.push((id, Packet::Ping));
+        };
+        self.close(id, code);
+    }
+
+    fn close(&mut self, id: u64, code: CloseCode) {
+        // Panics are contained by the hub, and show here only.
+        assert_ne!(code, CloseCode::Internal, "a part of the server panicked");
+        self.end(id, Packet::Close(Some(code.number())));
+    }
+
+    fn end(&mut self, id: u64, last_packet: Packet) {
+        if let Some(connection) = self.connections.remove(&id) {
+            let outbox = connection.outbox.clone();
+            drop(connection);
+            outbox.end();
+            self.out.push((id, last_packet));
+        }
+    }
+}
+
+impl Connection {
+    fn is_greeted(&self) -> bool {
+        self.session.as_ref().is_some_and(Session::is_greeted)
+    }
+
+    /// The next deadline of its transport task. There is none while a command is carried out.
     fn deadline(&self) -> Option<u64> {
-        if self.doing.is_some() {
+        if self.session.is_none() {
             None
         } else if !self.writing.is_empty() {
             Some(self.write_by)
-        } else if self.user.is_none() {
+        } else if !self.is_greeted() {
             Some(self.hello_by)
         } else {
             Some(self.pong_by.unwrap_or(self.ping_at))
         }
     }
+}
 
-    /// A room that it is in, under any form of its name.
-    fn room(&self, name: &str) -> Result<(String, RoomRow), Refusal> {
-        let name = RoomName::parse(name)?;
-        let room = self.rooms.get(&name.folded).cloned().ok_or(ErrorCode::NotInRoom)?;
-        Ok((name.folded, room))
-    }
+fn micros(duration: Duration) -> u64 {
+    duration.as_micros() as u64
 }

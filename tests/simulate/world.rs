@@ -1,58 +1,58 @@
-//! One scheduler for everything: clock, network, disk, pages, server. A run follows from its seed.
+//! The scheduler of a run. It owns the clock, the network, the disk, the pages and the server.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use noom::client::session::{Action, Ask, Change, Event, Fate, Link};
+use noom::client::session::{Action, ConnectionState, Event, Intent, SendStatus, Update};
 use noom::protocol::frame::Post;
-use noom::protocol::{ClientFrame, ErrorCode, Position, ServerFrame, UserId};
-use noom::server::hub::core::ConnId;
-use noom::server::hub::outbox::OutboxLimits;
-use noom::server::name_key::RoomName;
+use noom::protocol::{ClientFrame, ErrorCode, Position, Reading, Refusal, ServerFrame, UserId};
+use noom::server::hub::RoomSnapshot;
 
-use super::chance::Chance;
-use super::disk::{Disk, Image};
+use super::disk::{Disk, Image, Settings};
+use super::environment::SimulatedEnvironment;
 use super::figures::Figures;
-use super::history::{History, Life, Record};
-use super::network::{Parcel, Wire};
+use super::history::{History, PageId, Record};
+use super::mutation::Mutation;
+use super::network::{Packet, SimulatedSocket};
 use super::page::{Browser, Page};
-use super::planted::Planted;
-use super::server::{Server, Setup};
+use super::rng::Rng;
+use super::server::{PageContent, Server, Setup};
 
 const MS: u64 = 1_000;
 const SECOND: u64 = 1_000_000;
-/// When all faults have stopped, everything must have settled within this: a dead connection is
-/// noticed within 35 s, and the longest pause before another is 30 s.
+/// Time between the last fault and the final checks: a dead connection is detected within 35 s, and the
+/// longest backoff is 30 s.
 const SETTLE: u64 = 120 * SECOND;
 
-/// What comes at a time that was planned.
+/// An event scheduled for a time.
 #[derive(Clone, Debug)]
 pub enum Job {
-    /// A page asks the server for its content.
+    /// A page requests its HTML.
     Load(usize),
-    /// Its script runs.
-    Hydrate(usize, Life),
-    /// Somebody at a page wants something.
-    Wish(usize),
-    /// A page learns something, or somebody there wants something.
-    Tell(usize, Life, Event),
-    /// Something breaks.
-    Break,
+    /// The page hydrates.
+    Hydrate(usize, PageId),
+    /// The user of a page acts.
+    Act(usize),
+    /// An event for the session of a page.
+    Deliver(usize, PageId, Event),
+    /// A fault is injected.
+    Fault,
     Wake(usize),
     GoOnline(usize),
     CloseAll,
     ShutDown,
     Start,
-    MendDisk,
+    RepairDisk,
     /// Faults stop.
     Settle,
 }
 
-/// How a run is set up, by its seed.
+/// The parameters of a run, drawn from its seed.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// The longest way of a parcel, microseconds.
+    /// The largest latency of a packet, in microseconds.
     pub latency: u64,
-    pub wish_every: u64,
+    pub act_every: u64,
     pub fault_every: u64,
     pub until: u64,
     pub room_names: Vec<&'static str>,
@@ -61,27 +61,30 @@ pub struct Plan {
 
 pub struct World {
     pub now: u64,
-    pub chance: Chance,
+    pub rng: Rng,
     pub plan: Plan,
+    environment: Arc<SimulatedEnvironment>,
     pub server: Server,
     pub pages: Vec<Page>,
     pub browsers: Vec<Browser>,
-    pub wires: BTreeMap<u64, Wire>,
-    next_wire: u64,
+    /// The slots of pages that the server renders.
+    loading: BTreeSet<usize>,
+    pub sockets: BTreeMap<u64, SimulatedSocket>,
+    next_socket: u64,
     jobs: BTreeMap<(u64, u64), Job>,
     next_job: u64,
-    next_life: u64,
+    next_page: u64,
     next_epoch: u64,
     pub history: History,
     pub figures: Figures,
-    /// Older copies of the database.
+    /// Earlier copies of the database.
     pub copies: Vec<Image>,
-    /// Whether faults have stopped.
+    /// Set when faults have stopped.
     pub quiet: bool,
-    pub planted: Option<Planted>,
+    pub mutation: Option<Mutation>,
 }
 
-/// What happens next.
+/// The source of the next event.
 enum Source {
     Job,
     Up(u64),
@@ -91,33 +94,42 @@ enum Source {
 }
 
 impl World {
-    pub fn new(seed: u64, planted: Option<Planted>) -> Self {
-        let mut chance = Chance::new(seed);
+    pub fn new(seed: u64, mutation: Option<Mutation>) -> Self {
+        let mut rng = Rng::new(seed);
         let plan = Plan {
-            latency: *chance.pick(&[2 * MS, 50 * MS, 400 * MS]),
-            wish_every: *chance.pick(&[400 * MS, SECOND, 3 * SECOND]),
-            fault_every: *chance.pick(&[SECOND, 3 * SECOND, 10 * SECOND]),
-            until: chance.between(30, 90) * SECOND,
-            room_names: ["Lounge", "kitchen", "Straße"][..chance.between(1, 3) as usize].to_vec(),
-            commit_within: *chance.pick(&[2 * MS, 20 * MS, 200 * MS]),
+            latency: *rng.pick(&[2 * MS, 50 * MS, 400 * MS]),
+            act_every: *rng.pick(&[400 * MS, SECOND, 3 * SECOND]),
+            fault_every: *rng.pick(&[SECOND, 3 * SECOND, 10 * SECOND]),
+            until: rng.between(30, 90) * SECOND,
+            room_names: ["Lounge", "kitchen", "Straße"][..rng.between(1, 3) as usize].to_vec(),
+            commit_within: *rng.pick(&[2 * MS, 20 * MS, 200 * MS]),
         };
         let setup = Setup {
-            outbox: OutboxLimits { frames: chance.between(6, 40) as usize, bytes: 128 * 1024 },
-            window: *chance.pick(&[1_000, 16_000, 64_000]),
-            read_within: *chance.pick(&[MS, 20 * MS, 300 * MS]),
-            planted,
+            outbox_frames: rng.between(6, 40) as usize,
+            window: *rng.pick(&[1_000, 16_000, 64_000]),
+            is_rate_limited: rng.one_in(2),
+            fan_out_within: *rng.pick(&[100, 5 * MS, 200 * MS]),
+            mutation,
         };
-        let (capacity, replay_at_most) = (chance.between(3, 24) as usize, *chance.pick(&[8, 40, 1_000]));
-        let mut disk = Disk::new("epoch-0".into(), capacity, replay_at_most, planted);
-        disk.commit_within = plan.commit_within;
-        let browsers = (0..chance.between(2, 4)).map(|_| {
-            let cookie = (!chance.one_in(4)).then(|| UserId(chance.bits()));
+        let settings = Settings {
+            capacity: rng.between(3, 24) as usize,
+            replay_at_most: *rng.pick(&[8, 40, 1_000]),
+            commit_within: plan.commit_within,
+            read_within: *rng.pick(&[MS, 20 * MS, 300 * MS]),
+            full: false,
+            unreadable: false,
+        };
+        let shards = rng.between(1, 3) as usize;
+        let environment = Arc::new(SimulatedEnvironment::new(Rng::new(rng.bits()), shards));
+        let disk = Disk::new(environment.clone(), Rng::new(rng.bits()), "epoch-0".into(), settings, mutation);
+        let browsers = (0..rng.between(2, 4)).map(|_| {
+            let cookie = (!rng.one_in(4)).then(|| UserId(rng.bits()));
             Browser { cookie, online: true }
         });
         let browsers: Vec<_> = browsers.collect();
-        let pages = (0..chance.between(2, 6) as usize).map(|number| {
-            let wanted: Vec<_> = plan.room_names.iter().filter(|_| !chance.one_in(3)).collect();
-            let mut rooms: Vec<_> = wanted.into_iter().map(|name| spelling(name, &mut chance)).collect();
+        let pages = (0..rng.between(2, 6) as usize).map(|number| {
+            let wanted: Vec<_> = plan.room_names.iter().filter(|_| !rng.one_in(3)).collect();
+            let mut rooms: Vec<_> = wanted.into_iter().map(|name| spelling(name, &mut rng)).collect();
             if rooms.is_empty() {
                 rooms.push(plan.room_names[0].to_owned());
             }
@@ -126,22 +138,24 @@ impl World {
         let pages = pages.collect();
         let mut world = Self {
             now: 0,
-            chance,
+            rng,
             plan,
-            server: Server::new(disk, setup),
+            server: Server::new(disk, environment.clone(), setup),
+            environment,
             pages,
             browsers,
-            wires: BTreeMap::new(),
-            next_wire: 0,
+            loading: BTreeSet::new(),
+            sockets: BTreeMap::new(),
+            next_socket: 0,
             jobs: BTreeMap::new(),
             next_job: 0,
-            next_life: 0,
+            next_page: 0,
             next_epoch: 1,
             history: History::default(),
             figures: Figures { seeds: 1, ..Figures::default() },
             copies: Vec::new(),
             quiet: false,
-            planted,
+            mutation,
         };
         world.begin();
         world
@@ -151,11 +165,11 @@ impl World {
         self.record_epoch();
         self.server.start(0);
         for slot in 0..self.pages.len() {
-            let at = self.chance.below(5 * SECOND);
+            let at = self.rng.below(5 * SECOND);
             self.plan_at(at, Job::Load(slot));
-            self.plan_at(at + SECOND, Job::Wish(slot));
+            self.plan_at(at + SECOND, Job::Act(slot));
         }
-        self.plan_at(2 * SECOND, Job::Break);
+        self.plan_at(2 * SECOND, Job::Fault);
         self.plan_at(self.plan.until, Job::Settle);
     }
 
@@ -164,7 +178,7 @@ impl World {
         while self.now < self.plan.until + SETTLE {
             self.step();
         }
-        let logs = self.server.disk.image.logs();
+        let logs = self.server.disk.logs();
         self.history.add(self.now, Record::Ended { logs });
     }
 
@@ -187,12 +201,12 @@ impl World {
             }
         };
         consider(self.jobs.keys().next().map(|(at, _)| *at), Source::Job);
-        for (id, wire) in &self.wires {
-            if self.hears(*id, wire) {
-                consider(wire.down.next_at(), Source::Down(*id));
+        for (id, socket) in &self.sockets {
+            if self.hears(*id, socket) {
+                consider(socket.down.next_at(), Source::Down(*id));
             }
-            if wire.up.peek() == Some(&Parcel::Upgrade) || self.server.reads(ConnId(*id)) {
-                consider(wire.up.next_at(), Source::Up(*id));
+            if socket.up.peek() == Some(&Packet::Upgrade) || self.server.reads(*id) {
+                consider(socket.up.next_at(), Source::Up(*id));
             }
         }
         consider(self.server.next_wake(), Source::Server);
@@ -201,6 +215,7 @@ impl World {
         }
         let (at, source) = next;
         self.now = self.now.max(at);
+        self.environment.advance_to(self.now);
         match source {
             None => {}
             Some(Source::Job) => {
@@ -210,42 +225,45 @@ impl World {
             }
             Some(Source::Up(id)) => self.arrive_at_server(id),
             Some(Source::Down(id)) => self.arrive_at_page(id),
-            Some(Source::Server) => self.server.handle_time(self.now, &mut self.chance),
-            Some(Source::Page(slot)) => self.tell(slot, Event::Tick),
+            Some(Source::Server) => self.server.handle_time(self.now),
+            Some(Source::Page(slot)) => self.deliver(slot, Event::Tick),
         }
         self.carry();
     }
 
-    /// Takes what the last step left at the server: what became durable, what waits to be written.
+    /// Collects the effects of a step on the server: committed messages, loaded pages and queued frames.
     fn carry(&mut self) {
-        for message in std::mem::take(&mut self.server.committed) {
+        for message in self.server.disk.take_committed() {
             self.history.add(self.now, Record::Committed(message));
         }
-        let (chance, latency) = (&mut self.chance, self.plan.latency);
-        self.server.flush(self.now, &mut self.wires, || chance.mostly_short(latency));
-        for wire in self.wires.values_mut().filter(|wire| wire.server_gone) {
-            if let Some(since) = wire.server_since.take() {
-                let noticed = match wire.one_way {
+        for (slot, content) in self.server.run_tasks(self.now, &mut self.rng) {
+            self.finish_load(slot, content);
+        }
+        let latency = self.plan.latency;
+        self.server.flush(self.now, &mut self.sockets, &mut self.rng, |rng| rng.mostly_short(latency));
+        for socket in self.sockets.values_mut().filter(|socket| socket.server_gone) {
+            if let Some(since) = socket.server_since.take() {
+                let noticed = match socket.one_way {
                     true => &mut self.figures.noticed_one_way,
                     false => &mut self.figures.noticed_by_server,
                 };
                 *noticed = (*noticed).max(self.now - since);
             }
         }
-        self.wires.retain(|_, wire| !(wire.page_gone && wire.server_gone));
+        self.sockets.retain(|_, socket| !(socket.page_gone && socket.server_gone));
     }
 
     fn do_job(&mut self, job: Job) {
         match job {
             Job::Load(slot) => self.load(slot),
-            Job::Hydrate(slot, life) => self.hydrate(slot, life),
-            Job::Wish(slot) => self.wish(slot),
-            Job::Tell(slot, life, event) => {
-                if self.pages[slot].life == life && self.pages[slot].awake {
-                    self.tell(slot, event);
+            Job::Hydrate(slot, page_id) => self.hydrate(slot, page_id),
+            Job::Act(slot) => self.act(slot),
+            Job::Deliver(slot, page_id, event) => {
+                if self.pages[slot].id == page_id && self.pages[slot].awake {
+                    self.deliver(slot, event);
                 }
             }
-            Job::Break => self.break_something(),
+            Job::Fault => self.inject_fault(),
             Job::Wake(slot) => self.wake(slot),
             Job::GoOnline(browser) => self.go_online(browser),
             Job::CloseAll => self.server.close_all(),
@@ -255,98 +273,97 @@ impl World {
                 self.server.start(self.now);
                 self.figures.restarts += 1;
             }
-            Job::MendDisk => self.mend_disk(),
+            Job::RepairDisk => self.repair_disk(),
             Job::Settle => self.settle(),
         }
     }
 
     // --- The network ---------------------------------------------------------------------------
 
-    fn hears(&self, id: u64, wire: &Wire) -> bool {
-        wire.page_gone || self.pages[wire.page].socket != Some(id) || self.pages[wire.page].awake
+    fn hears(&self, id: u64, socket: &SimulatedSocket) -> bool {
+        socket.page_gone || self.pages[socket.page].socket != Some(id) || self.pages[socket.page].awake
     }
 
     pub fn latency(&mut self) -> u64 {
-        self.chance.mostly_short(self.plan.latency)
+        self.rng.mostly_short(self.plan.latency)
     }
 
     fn connect(&mut self, slot: usize) {
-        self.next_wire += 1;
-        let (id, at) = (self.next_wire, self.now + self.latency());
-        let mut wire = Wire { page: slot, ..Wire::default() };
+        self.next_socket += 1;
+        let (id, at) = (self.next_socket, self.now + self.latency());
+        let mut socket = SimulatedSocket { page: slot, ..SimulatedSocket::default() };
         self.figures.connections += 1;
         if !self.browsers[self.pages[slot].browser].online {
-            wire.server_gone = true;
-            wire.down.push(at, Parcel::Broken);
-        } else if !self.quiet && self.chance.one_in(40) {
+            socket.server_gone = true;
+            socket.down.push(at, Packet::Broken);
+        } else if !self.quiet && self.rng.one_in(40) {
             self.fault("upgrade unanswered", format!("connection {id}"));
-            (wire.up.stalled, wire.down.stalled, wire.server_gone) = (true, true, true);
+            (socket.up.stalled, socket.down.stalled, socket.server_gone) = (true, true, true);
         } else {
-            wire.up.push(at, Parcel::Upgrade);
+            socket.up.push(at, Packet::Upgrade);
         }
-        self.wires.insert(id, wire);
+        self.sockets.insert(id, socket);
         self.pages[slot].socket = Some(id);
         self.pages[slot].asked.clear();
     }
 
     fn arrive_at_server(&mut self, id: u64) {
-        let Some(wire) = self.wires.get_mut(&id) else { return };
-        let Some(parcel) = wire.up.pop() else { return };
-        if !matches!(parcel, Parcel::Close(_) | Parcel::Broken) {
-            wire.heard_by_server(self.now);
+        let Some(socket) = self.sockets.get_mut(&id) else { return };
+        let Some(packet) = socket.up.pop() else { return };
+        if !matches!(packet, Packet::Close(_) | Packet::Broken) {
+            socket.received_by_server(self.now);
         }
-        if parcel != Parcel::Upgrade {
-            return self.server.receive(self.now, ConnId(id), parcel, &mut self.chance);
+        if packet != Packet::Upgrade {
+            return self.server.receive(self.now, id, packet);
         }
-        let cookie = self.browsers[self.pages[wire.page].browser].cookie;
-        let accepted = self.server.accept(self.now, ConnId(id), cookie);
+        let cookie = self.browsers[self.pages[socket.page].browser].cookie;
+        let epoch = self.server.accept(self.now, id, cookie);
         let at = self.now + self.latency();
-        if let Some(wire) = self.wires.get_mut(&id) {
-            wire.server_gone = !accepted;
-            wire.down.push(at, if accepted { Parcel::Opened } else { Parcel::Broken });
+        if let Some(socket) = self.sockets.get_mut(&id) {
+            socket.server_gone = epoch.is_none();
+            socket.down.push(at, if epoch.is_some() { Packet::Opened } else { Packet::Broken });
         }
-        if accepted {
-            let epoch = self.server.disk.image.epoch.clone();
+        if let Some(epoch) = epoch {
             self.history.add(self.now, Record::Accepted { conn: id, epoch });
         }
     }
 
     fn arrive_at_page(&mut self, id: u64) {
         let at = self.now + self.latency();
-        let Some(wire) = self.wires.get_mut(&id) else { return };
-        let Some(parcel) = wire.down.pop() else { return };
-        if !matches!(parcel, Parcel::Close(_) | Parcel::Broken) {
-            wire.heard_by_page(self.now);
+        let Some(socket) = self.sockets.get_mut(&id) else { return };
+        let Some(packet) = socket.down.pop() else { return };
+        if !matches!(packet, Packet::Close(_) | Packet::Broken) {
+            socket.received_by_page(self.now);
         }
-        let slot = wire.page;
-        if wire.page_gone {
+        let slot = socket.page;
+        if socket.page_gone {
             return;
         }
-        match parcel {
-            Parcel::Ping => wire.up.push(at, Parcel::Pong),
-            Parcel::Opened => self.tell(slot, Event::Opened),
-            Parcel::Text(text) => self.tell(slot, Event::Received(text)),
-            Parcel::Close(code) => self.closed(slot, id, code.unwrap_or(1005)),
-            Parcel::Broken => self.closed(slot, id, 1006),
-            Parcel::Upgrade | Parcel::Pong => {}
+        match packet {
+            Packet::Ping => socket.up.push(at, Packet::Pong),
+            Packet::Opened => self.deliver(slot, Event::Opened),
+            Packet::Text(text) => self.deliver(slot, Event::Received(text)),
+            Packet::Close(code) => self.closed(slot, id, code.unwrap_or(1005)),
+            Packet::Broken => self.closed(slot, id, 1006),
+            Packet::Upgrade | Packet::Pong => {}
         }
     }
 
     fn closed(&mut self, slot: usize, id: u64, code: u16) {
         self.figures.dropped += 1;
-        self.let_go(id);
+        self.detach(id);
         self.pages[slot].socket = None;
-        self.tell(slot, Event::Closed(code));
+        self.deliver(slot, Event::Closed(code));
     }
 
-    /// The page stops listening. What it noticed by that is written down.
-    fn let_go(&mut self, id: u64) {
+    /// The page closes its end. Records the detection time if the connection was dead.
+    fn detach(&mut self, id: u64) {
         let at = self.now + self.latency();
-        let Some(wire) = self.wires.get_mut(&id) else { return };
-        wire.page_gone = true;
-        wire.up.push(at, Parcel::Close(None));
-        if let Some(since) = wire.page_since.take() {
-            let noticed = match wire.one_way {
+        let Some(socket) = self.sockets.get_mut(&id) else { return };
+        socket.page_gone = true;
+        socket.up.push(at, Packet::Close(None));
+        if let Some(since) = socket.page_since.take() {
+            let noticed = match socket.one_way {
                 true => &mut self.figures.noticed_one_way,
                 false => &mut self.figures.noticed_by_page,
             };
@@ -356,45 +373,43 @@ impl World {
 
     // --- Pages ---------------------------------------------------------------------------------
 
-    /// Gives a page's session an event and does what it says.
-    pub fn tell(&mut self, slot: usize, event: Event) {
+    /// Passes an event to the session of a page and performs its actions.
+    pub fn deliver(&mut self, slot: usize, event: Event) {
         let page = &mut self.pages[slot];
-        let life = page.life;
+        let page_id = page.id;
         if !page.loaded {
             return;
         }
-        match (&event, page.socket) {
-            (Event::Received(text), Some(conn)) => {
-                let frame = ServerFrame::decode(text, |id| page.asked.get(&id).copied());
-                let frame = frame.unwrap_or_else(|fault| panic!("the server said {text}: {fault:?}"));
-                self.history.add(self.now, Record::Heard { page: life, conn, frame });
-            }
-            (Event::Ask(ask), _) => self.history.add(self.now, Record::Asked { page: life, ask: ask.clone() }),
-            _ => {}
+        if let (Event::Received(text), Some(conn)) = (&event, page.socket) {
+            let frame = ServerFrame::decode(text, Reading::Strict, |id| page.asked.get(&id).copied());
+            let frame = frame.unwrap_or_else(|fault| panic!("the server sent {text}: {fault:?}"));
+            self.history.add(self.now, Record::Received { page: page_id, conn, frame });
+        } else if let Event::Intent(intent) = &event {
+            self.history.add(self.now, Record::Intended { page: page_id, intent: intent.clone() });
         }
         page.session.handle(page.time(self.now), event);
         while let Some(action) = self.pages[slot].session.poll_action() {
             match action {
-                // Here nothing blocks WebSocket: both ways carry the same frames.
+                // The simulated network does not block WebSocket, so all transports are the same.
                 Action::Connect(_) => self.connect(slot),
                 Action::Probe(_) => {
                     if self.server.is_up() && self.browsers[self.pages[slot].browser].online {
                         let pause = self.latency();
-                        self.plan_in(pause, Job::Tell(slot, life, Event::Unblocked));
+                        self.plan_in(pause, Job::Deliver(slot, page_id, Event::Unblocked));
                     }
                 }
-                Action::Keep(post) => self.pages[slot].keep(post),
-                Action::Forget(key) => self.pages[slot].kept.retain(|post| post.key != key),
+                Action::StoreUnsent(post) => self.pages[slot].keep(post),
+                Action::RemoveUnsent(key) => self.pages[slot].kept.retain(|post| post.key != key),
                 Action::Drop => {
                     if let Some(id) = self.pages[slot].socket.take() {
-                        self.let_go(id);
+                        self.detach(id);
                     }
                 }
                 Action::Send(text) => self.send(slot, text),
-                Action::Tell(change) => {
-                    self.pages[slot].apply(&change);
-                    self.history.add(self.now, Record::Saw { page: life, change: change.clone() });
-                    self.react(slot, change);
+                Action::Emit(update) => {
+                    self.pages[slot].apply(&update);
+                    self.history.add(self.now, Record::Shown { page: page_id, update: update.clone() });
+                    self.react(slot, update);
                 }
             }
         }
@@ -404,148 +419,189 @@ impl World {
         let at = self.now + self.latency();
         let page = &mut self.pages[slot];
         let Some(conn) = page.socket else { return };
-        let frame = ClientFrame::decode(&text).unwrap_or_else(|fault| panic!("a page said {text}: {fault:?}"));
+        let frame = ClientFrame::decode(&text).unwrap_or_else(|fault| panic!("a page sent {text}: {fault:?}"));
         if let Some(id) = frame.id {
             page.asked.insert(id, frame.command.ack_kind());
         }
-        self.history.add(self.now, Record::Sent { page: page.life, conn, frame });
-        if let Some(wire) = self.wires.get_mut(&conn) {
-            wire.up.push(at, Parcel::Text(text));
+        self.history.add(self.now, Record::Sent { page: page.id, conn, frame });
+        if let Some(socket) = self.sockets.get_mut(&conn) {
+            socket.up.push(at, Packet::Text(text));
         }
     }
 
-    /// What somebody does about what they see.
-    fn react(&mut self, slot: usize, change: Change) {
-        let (life, pause) = (self.pages[slot].life, self.chance.between(SECOND / 2, 2 * SECOND));
-        let ask = match change {
-            Change::NotEntered { refusal, .. }
-                if matches!(refusal.code, ErrorCode::NickTaken | ErrorCode::NickConfusable) =>
-            {
-                Ask::Rename { nickname: format!("Nobody else {}", self.chance.below(1_000_000)) }
-            }
-            Change::NotRenamed(_) if self.quiet => {
-                Ask::Rename { nickname: format!("Somebody {}", self.chance.below(1_000_000)) }
-            }
-            Change::Posted { key, fate: Fate::Refused(refusal), .. }
-                if refusal.code == ErrorCode::StoreUnavailable && !self.chance.one_in(4) =>
-            {
-                let Some(post) = self.pages[slot].posts.iter().find(|post| post.key == key) else { return };
-                Ask::Post(post.clone())
-            }
-            Change::Link(Link::Refused(_)) => Ask::ReconnectNow,
-            _ => return,
-        };
-        self.plan_in(pause, Job::Tell(slot, life, Event::Ask(ask)));
+    /// The reaction of a user to an update.
+    fn react(&mut self, slot: usize, update: Update) {
+        let (page_id, pause) = (self.pages[slot].id, self.rng.between(SECOND / 2, 2 * SECOND));
+        if let Some(intent) = self.reaction(slot, update) {
+            self.plan_in(pause, Job::Deliver(slot, page_id, Event::Intent(intent)));
+        }
     }
 
+    fn reaction(&mut self, slot: usize, update: Update) -> Option<Intent> {
+        match update {
+            Update::NotEntered { refusal, .. } => {
+                let is_name_taken = matches!(refusal.code, ErrorCode::NickTaken | ErrorCode::NickConfusable);
+                is_name_taken
+                    .then(|| Intent::Rename { nickname: format!("Another name {}", self.rng.below(1_000_000)) })
+            }
+            Update::NotRenamed(_) => {
+                self.quiet.then(|| Intent::Rename { nickname: format!("Settled name {}", self.rng.below(1_000_000)) })
+            }
+            Update::Posted { key, status: SendStatus::Refused(refusal), .. } => {
+                let is_retried = refusal.code == ErrorCode::StoreUnavailable && !self.rng.one_in(4);
+                let mut posts = self.pages[slot].posts.iter().filter(|_| is_retried);
+                posts.find(|post| post.key == key).cloned().map(Intent::Post)
+            }
+            Update::Connection(ConnectionState::Refused(_)) => Some(Intent::ReconnectNow),
+            Update::Posted { status: SendStatus::Shown | SendStatus::Stored(_), .. }
+            | Update::Connection(
+                ConnectionState::Idle
+                | ConnectionState::Connecting
+                | ConnectionState::Online
+                | ConnectionState::Waiting { .. },
+            )
+            | Update::Me(_)
+            | Update::Build(_)
+            | Update::NotUnderstood
+            | Update::Entered(_)
+            | Update::Named { .. }
+            | Update::Unsent(_)
+            | Update::Message(_)
+            | Update::Older { .. }
+            | Update::Welcome(_)
+            | Update::Bye(_)
+            | Update::Crowd(_)
+            | Update::Members { .. }
+            | Update::Typing { .. }
+            | Update::Renamed(_)
+            | Update::Rooms(_)
+            | Update::Call { .. } => None,
+        }
+    }
+
+    /// Requests the HTML of a page.
     fn load(&mut self, slot: usize) {
-        let browser = self.pages[slot].browser;
-        if !self.server.is_up() || self.server.unreadable || !self.browsers[browser].online {
-            return self.plan_in(SECOND, Job::Load(slot));
+        let is_online = self.browsers[self.pages[slot].browser].online;
+        if is_online && self.server.load_page(slot, self.pages[slot].rooms.clone()) {
+            self.loading.insert(slot);
+        } else {
+            self.plan_in(SECOND, Job::Load(slot));
         }
-        self.next_life += 1;
-        let (life, seed) = (Life(self.next_life), self.chance.bits());
-        // Whoever is somebody else now may not say again what the other may have said.
-        let keeps = self.browsers[browser].cookie.is_some();
-        self.pages[slot].load(life, seed, keeps);
-        let epoch = self.server.disk.image.epoch.clone();
-        for room in self.pages[slot].rooms.clone() {
-            let folded = RoomName::parse(&room).map(|name| name.folded).unwrap_or_default();
-            let found = self.server.disk.find_room(&folded);
-            let history = found.as_ref().map(|row| self.server.disk.history_for(row.id, None)).unwrap_or_default();
-            let room = found.map_or(room, |row| row.name.to_string());
-            let position = Position { epoch: epoch.clone(), seq: history.head };
+    }
+
+    /// The HTML of a page is there.
+    fn finish_load(&mut self, slot: usize, content: Result<PageContent, Refusal>) {
+        self.loading.remove(&slot);
+        let Ok(content) = content else { return self.plan_in(SECOND, Job::Load(slot)) };
+        self.next_page += 1;
+        let (page_id, seed) = (PageId(self.next_page), self.rng.bits());
+        // A guest page comes back as another user, who must not repeat the messages of the former one.
+        let keeps = self.browsers[self.pages[slot].browser].cookie.is_some();
+        self.pages[slot].load(page_id, seed, keeps);
+        let PageContent { epoch, rooms } = content;
+        for (room, snapshot) in rooms {
+            let RoomSnapshot { name, head, messages, .. } =
+                snapshot.unwrap_or_else(|| RoomSnapshot { name: room.into(), ..RoomSnapshot::default() });
+            let (room, epoch) = (name.to_string(), epoch.clone());
+            let position = Position { epoch: epoch.clone(), seq: head };
             self.pages[slot].shown.insert(room.clone(), position);
-            let loaded = Record::Loaded { page: life, room, epoch: epoch.clone(), messages: history.messages };
-            self.history.add(self.now, loaded);
+            self.history.add(self.now, Record::Loaded { page: page_id, room, epoch, messages });
         }
         self.pages[slot].rooms = self.pages[slot].shown.keys().cloned().collect();
-        let pause = self.chance.mostly_short(SECOND);
-        self.plan_in(pause, Job::Hydrate(slot, life));
+        let pause = self.rng.mostly_short(SECOND);
+        self.plan_in(pause, Job::Hydrate(slot, page_id));
     }
 
-    fn hydrate(&mut self, slot: usize, life: Life) {
-        if self.pages[slot].life != life {
+    /// Page loads failed with the server.
+    pub fn retry_loads(&mut self, slots: Vec<usize>) {
+        for slot in slots {
+            self.loading.remove(&slot);
+            self.plan_in(SECOND, Job::Load(slot));
+        }
+    }
+
+    fn hydrate(&mut self, slot: usize, page_id: PageId) {
+        if self.pages[slot].id != page_id {
             return;
         }
-        self.tell(slot, Event::Start);
+        self.deliver(slot, Event::Start);
         for post in self.pages[slot].kept.clone() {
-            self.tell(slot, Event::Ask(Ask::Post(post)));
+            self.deliver(slot, Event::Intent(Intent::Post(post)));
         }
         for room in self.pages[slot].rooms.clone() {
             let after = self.pages[slot].shown.get(&room).cloned();
-            self.tell(slot, Event::Ask(Ask::Enter { room, after }));
+            self.deliver(slot, Event::Intent(Intent::Enter { room, after }));
         }
     }
 
-    /// Something that people do.
-    fn wish(&mut self, slot: usize) {
+    /// A user acts.
+    fn act(&mut self, slot: usize) {
         if self.quiet {
             return;
         }
-        let pause = self.chance.mostly_short(2 * self.plan.wish_every);
-        self.plan_in(pause, Job::Wish(slot));
+        let pause = self.rng.mostly_short(2 * self.plan.act_every);
+        self.plan_in(pause, Job::Act(slot));
         if !self.pages[slot].loaded || !self.pages[slot].awake {
             return;
         }
-        if let Some(ask) = self.make_wish(slot) {
-            self.tell(slot, Event::Ask(ask));
+        if let Some(intent) = self.choose_intent(slot) {
+            self.deliver(slot, Event::Intent(intent));
         }
     }
 
-    fn make_wish(&mut self, slot: usize) -> Option<Ask> {
-        let (chance, page) = (&mut self.chance, &mut self.pages[slot]);
-        let sent_before = |chance: &mut Chance, page: &Page| -> Option<Post> {
-            (!page.posts.is_empty()).then(|| chance.pick(&page.posts).clone())
+    fn choose_intent(&mut self, slot: usize) -> Option<Intent> {
+        let (rng, page) = (&mut self.rng, &mut self.pages[slot]);
+        let sent_before = |rng: &mut Rng, page: &Page| -> Option<Post> {
+            (!page.posts.is_empty()).then(|| rng.pick(&page.posts).clone())
         };
-        match chance.below(40) {
-            0 | 1 => Some(Ask::Post(sent_before(chance, page)?)),
+        match rng.below(40) {
+            0 | 1 => Some(Intent::Post(sent_before(rng, page)?)),
             2 => {
-                let post = sent_before(chance, page)?;
-                Some(Ask::Post(Post { text: format!("{} or not", post.key), ..post }))
+                let post = sent_before(rng, page)?;
+                Some(Intent::Post(Post { text: format!("{} or not", post.key), ..post }))
             }
             3 | 4 => {
-                let room = chance.pick(&page.rooms[..]).clone();
-                let before = page.shown.get(&room)?.seq.saturating_sub(chance.below(20)) + 1;
-                Some(Ask::Older { room, before, limit: chance.between(1, 100) })
+                let room = rng.pick(&page.rooms[..]).clone();
+                let before = page.shown.get(&room)?.seq.saturating_sub(rng.below(20)) + 1;
+                Some(Intent::Older { room, before, limit: rng.between(1, 100) })
             }
             5 if page.rooms.len() > 1 => {
-                let room = page.rooms.swap_remove(chance.below(page.rooms.len() as u64) as usize);
+                let room = page.rooms.swap_remove(rng.below(page.rooms.len() as u64) as usize);
                 page.left.push(room.clone());
-                Some(Ask::Leave { room })
+                Some(Intent::Leave { room })
             }
             6 | 7 => {
                 let room = page.left.pop()?;
                 page.rooms.push(room.clone());
-                if chance.one_in(3) {
+                if rng.one_in(3) {
                     page.shown.remove(&room);
                 }
                 let after = page.shown.get(&room).cloned();
-                Some(Ask::Enter { room, after })
+                Some(Intent::Enter { room, after })
             }
             8 => {
-                let nickname = (*chance.pick(&["ann", "Ann", "bob", "осеаn", "ocean", "Zoë"])).to_owned();
-                Some(Ask::Rename { nickname })
+                let nickname = (*rng.pick(&["ann", "Ann", "bob", "осеаn", "ocean", "Zoë"])).to_owned();
+                Some(Intent::Rename { nickname })
             }
-            9 => Some(Ask::WatchRooms(!chance.one_in(4))),
-            10 => Some(Ask::ReconnectNow),
-            12 | 13 => Some(Ask::Typing { room: chance.pick(&page.rooms[..]).clone() }),
+            9 => Some(Intent::WatchRooms(!rng.one_in(4))),
+            10 => Some(Intent::ReconnectNow),
+            12 | 13 => Some(Intent::Typing { room: rng.pick(&page.rooms[..]).clone() }),
             11 => {
-                self.tell(slot, Event::Awake);
+                self.deliver(slot, Event::Awake);
                 None
             }
-            _ => page.write(chance).map(Ask::Post),
+            _ => page.write(rng).map(Intent::Post),
         }
     }
 
-    // --- The end -------------------------------------------------------------------------------
+    // --- End -----------------------------------------------------------------------------------
 
-    /// Faults stop. What is dead stays dead, and must be noticed.
+    /// Stops the faults. Dead connections stay dead and must be detected.
     fn settle(&mut self) {
         self.history.add(self.now, Record::Fault("faults stop".into()));
         self.quiet = true;
-        self.mend_disk();
-        self.wires.values_mut().for_each(|wire| wire.down.unread_until = 0);
+        self.repair_disk();
+        self.sockets.values_mut().for_each(|socket| socket.down.unread_until = 0);
         for browser in 0..self.browsers.len() {
             self.go_online(browser);
         }
@@ -553,14 +609,18 @@ impl World {
             self.wake(slot);
             let left = std::mem::take(&mut self.pages[slot].left);
             self.pages[slot].rooms.extend(left);
+            if self.loading.contains(&slot) {
+                // With all rooms this time.
+                self.load(slot);
+            }
             for room in self.pages[slot].rooms.clone() {
                 let after = self.pages[slot].shown.get(&room).cloned();
-                self.tell(slot, Event::Ask(Ask::Enter { room, after }));
+                self.deliver(slot, Event::Intent(Intent::Enter { room, after }));
             }
         }
     }
 
-    // --- What faults.rs needs ------------------------------------------------------------------
+    // --- Used by faults.rs ---------------------------------------------------------------------
 
     pub fn fault(&mut self, kind: &'static str, what: String) {
         self.figures.fault(kind);
@@ -573,13 +633,12 @@ impl World {
     }
 
     fn record_epoch(&mut self) {
-        let image = &self.server.disk.image;
-        let (epoch, logs) = (image.epoch.clone(), image.logs());
+        let (epoch, logs) = (self.server.disk.epoch(), self.server.disk.logs());
         self.history.add(self.now, Record::Epoch { epoch, logs });
     }
 }
 
-/// The same room under another spelling, sometimes.
-fn spelling(name: &str, chance: &mut Chance) -> String {
-    if chance.one_in(4) { name.to_uppercase() } else { name.to_owned() }
+/// Sometimes writes the name of a room in another case.
+fn spelling(name: &str, rng: &mut Rng) -> String {
+    if rng.one_in(4) { name.to_uppercase() } else { name.to_owned() }
 }

@@ -1,25 +1,25 @@
-//! A connection where WebSocket is blocked: an event stream down, POSTs up.
+//! The fallback transport: frames from the server as server-sent events, frames to it as POSTs.
 
 use std::net::SocketAddr;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
-use super::{Heard, Server};
+use super::{Received, Server};
 
 /// One connection.
 pub struct Events {
     address: SocketAddr,
     cookie: String,
-    /// What its POSTs go to.
+    /// Identifies the connection in the path of its POSTs.
     pub token: String,
-    /// The head of the answer that the stream came with.
+    /// The head of the response that carries the stream.
     pub head: String,
     down: BufReader<TcpStream>,
-    /// What was read of the next event.
+    /// Bytes of the stream that are not parsed yet.
     text: String,
-    /// Whether pings are answered.
-    pub answers: bool,
+    /// Answer pings, which keeps the connection open.
+    pub answers_pings: bool,
 }
 
 impl Events {
@@ -39,14 +39,15 @@ impl Events {
         }
         assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
         let cookie = cookie.to_owned();
-        let mut events = Self { address, cookie, token: String::new(), head, down, text: String::new(), answers: true };
-        let (name, token) = events.next().await.expect("a token comes first");
+        let mut events =
+            Self { address, cookie, token: String::new(), head, down, text: String::new(), answers_pings: true };
+        let (name, token) = events.next().await.expect("the first event has the token");
         assert_eq!(name, "token");
         events.token = token;
         events
     }
 
-    /// The next event: its name and its data.
+    /// The next event as (name, data).
     pub async fn next(&mut self) -> Option<(String, String)> {
         loop {
             if let Some((event, rest)) = self.text.split_once("\n\n") {
@@ -55,7 +56,7 @@ impl Events {
                 self.text = rest.to_owned();
                 return Some(event);
             }
-            // A chunk: its size, its bytes, an end of line. The last one is empty.
+            // A chunk: its size, its bytes, a line end. The last one is empty.
             let mut size = String::new();
             self.down.read_line(&mut size).await.ok()?;
             let size = usize::from_str_radix(size.trim(), 16).ok().filter(|size| *size > 0)?;
@@ -65,21 +66,21 @@ impl Events {
         }
     }
 
-    /// What comes next, pings apart.
-    pub async fn hear(&mut self) -> Heard {
+    /// The next frame, or the end of the connection. Answers pings.
+    pub async fn receive(&mut self) -> Received {
         loop {
             match self.next().await {
                 Some((name, _)) if name == "ping" => {
-                    if self.answers {
+                    if self.answers_pings {
                         self.post(b"").await;
                     }
                 }
-                Some((name, code)) if name == "close" => return Heard::Closed(code.parse().unwrap()),
+                Some((name, code)) if name == "close" => return Received::Closed(code.parse().unwrap()),
                 Some((name, frame)) => {
                     assert_eq!(name, "message");
-                    return Heard::Frame(serde_json::from_str(&frame).unwrap());
+                    return Received::Frame(serde_json::from_str(&frame).unwrap());
                 }
-                None => return Heard::Cut,
+                None => return Received::Disconnected,
             }
         }
     }

@@ -1,5 +1,5 @@
-//! A real server process and a client that knows nothing but JSON, over WebSocket or what stands in
-//! for it.
+//! A real server process, and a client that knows only the JSON protocol: over WebSocket or over its
+//! fallback, server-sent events.
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part")]
 
@@ -7,7 +7,7 @@ mod events;
 pub mod random;
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -22,7 +22,7 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 pub use events::Events;
 
-/// Nothing that is expected takes longer; what does not happen is waited for this long.
+/// The timeout of everything that a test waits for.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The folder of the project.
@@ -33,11 +33,11 @@ pub fn project() -> &'static Path {
 /// A running server. Killed when dropped.
 pub struct Server {
     child: Child,
-    /// Where it listens.
+    /// The address that it listens on.
     pub address: SocketAddr,
 }
 
-/// How to start one.
+/// Builds the command that starts a server.
 pub struct Setup {
     data: PathBuf,
     config: PathBuf,
@@ -45,12 +45,12 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// A server that keeps its data in this folder.
+    /// A server with this data folder.
     pub fn in_folder(data: &Path) -> Self {
         Self { data: data.to_owned(), config: project().join("Leptos.toml"), variables: Vec::new() }
     }
 
-    /// With the files of this folder as its site.
+    /// Serves the files of this folder as its site.
     pub fn site(mut self, site: &Path) -> Self {
         let config = std::fs::read_to_string(&self.config).unwrap();
         let line = config.lines().find(|line| line.starts_with("site-root = ")).unwrap();
@@ -59,12 +59,12 @@ impl Setup {
         self
     }
 
-    /// With a limit other than the default.
+    /// Overrides a limit.
     pub fn limit(self, key: &str, value: u64) -> Self {
         self.variable(&format!("NOOM_LIMITS_{}", key.to_uppercase()), &value.to_string())
     }
 
-    /// With a variable set.
+    /// Sets an environment variable.
     pub fn variable(mut self, name: &str, value: &str) -> Self {
         self.variables.push((name.into(), value.into()));
         self
@@ -84,7 +84,7 @@ impl Setup {
         command
     }
 
-    /// Starts it and waits until it listens.
+    /// Starts the server and waits until it listens.
     pub fn start(&self) -> Server {
         Server::spawn(self.command())
     }
@@ -102,11 +102,19 @@ impl Server {
         Self { address: address.parse().unwrap(), child }
     }
 
-    /// A server with limits that do not matter to the test, in this folder.
+    /// A server with this data folder, and with limits so high that a test does not meet them.
     pub fn generous(data: &Path) -> Self {
         Setup::in_folder(data)
             .limit("messages_per_second", 100_000)
             .limit("message_burst", 100_000)
+            .limit("signals_per_second", 100_000)
+            .limit("signal_burst", 100_000)
+            .limit("announcements_per_second", 100_000)
+            .limit("announcement_burst", 100_000)
+            .limit("reads_per_second", 100_000)
+            .limit("read_burst", 100_000)
+            .limit("requests_per_second", 100_000)
+            .limit("request_burst", 100_000)
             .limit("connections_per_address", 10_000)
             .limit("guests_per_minute", 10_000)
             .limit("joins_per_minute", 10_000)
@@ -117,41 +125,40 @@ impl Server {
             .start()
     }
 
-    /// Its origin.
+    /// The origin of its pages.
     pub fn origin(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// The memory it really uses, in KiB.
+    /// The resident memory of the process, in KiB.
     pub fn resident_kib(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 
-    /// The number of its process.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// Ends it as a loss of power would end the process.
+    /// Kills the process (SIGKILL), as a loss of power would.
     pub fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
-    /// Asks it to end.
+    /// Sends SIGTERM: the server drains.
     pub fn terminate(&self) {
         self.signal("TERM");
     }
 
-    /// Sends it a signal.
+    /// Sends a signal, named without `SIG`.
     pub fn signal(&self, name: &str) {
         let sent = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status().unwrap();
         assert!(sent.success());
     }
 
-    /// Waits for its end.
+    /// Waits until the process exits.
     pub fn wait(&mut self) -> ExitStatus {
         let until = Instant::now() + PATIENCE;
         while Instant::now() < until {
@@ -160,10 +167,10 @@ impl Server {
             }
             std::thread::sleep(Duration::from_millis(20));
         }
-        panic!("the server did not end");
+        panic!("the server did not exit");
     }
 
-    /// Sends bytes over a fresh connection and returns all that comes back until it closes.
+    /// Sends bytes over a new connection and returns everything received until it closes.
     pub fn raw(&self, request: &[u8]) -> String {
         let mut stream = TcpStream::connect(self.address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -174,7 +181,7 @@ impl Server {
         String::from_utf8_lossy(&answer).into_owned()
     }
 
-    /// A request without a body; `headers` end with CRLF each.
+    /// Sends a request without a body; each of `headers` ends with CRLF.
     pub fn request(&self, method: &str, path: &str, headers: &str) -> Answer {
         let host = self.address;
         Answer::parse(
@@ -184,12 +191,12 @@ impl Server {
         )
     }
 
-    /// The head of the answer to an upgrade; what follows is not waited for.
+    /// Sends a WebSocket upgrade and returns the head of the response.
     pub fn raw_upgrade(&self, headers: &str) -> String {
         self.head("/ws", headers)
     }
 
-    /// The head of an answer; what follows is not waited for.
+    /// Sends a GET and returns the head of the response, without waiting for the body.
     pub fn head(&self, path: &str, headers: &str) -> String {
         let mut stream = TcpStream::connect(self.address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -199,14 +206,14 @@ impl Server {
         String::from_utf8_lossy(&answer[..read]).into_owned()
     }
 
-    /// A GET as a browser sends it.
+    /// Sends a GET as a browser does.
     pub fn get(&self, path: &str) -> Answer {
         self.request("GET", path, "Accept: text/html\r\n")
     }
 
-    /// Posts a form as a browser without script does from a page of this server.
+    /// Posts a form as a browser without JavaScript does from a page of this server.
     pub fn post(&self, path: &str, cookie: &str, form: &str) -> Answer {
-        self.post_with(path, &format!("Cookie: {cookie}\r\nSec-Fetch-Site: same-origin\r\n"), form)
+        self.post_with(path, &format!("Cookie: {cookie}\r\nAccept: text/html\r\nSec-Fetch-Site: same-origin\r\n"), form)
     }
 
     /// Posts a form with these headers.
@@ -215,7 +222,7 @@ impl Server {
         Answer::parse(
             &self.raw(
                 format!(
-                    "POST {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nAccept: text/html\r\n{headers}\
+                    "POST {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{headers}\
                  Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {length}\r\n\r\n{form}"
                 )
                 .as_bytes(),
@@ -231,13 +238,12 @@ impl Drop for Server {
     }
 }
 
-/// An HTTP answer, taken apart.
+/// A parsed HTTP response.
 #[derive(Debug)]
 pub struct Answer {
-    /// The status.
     pub status: u16,
     headers: Vec<(String, String)>,
-    /// The body, chunked or not.
+    /// As received: a chunked body still has its chunk sizes.
     pub body: String,
 }
 
@@ -251,101 +257,113 @@ impl Answer {
         Self { status, headers: headers.collect(), body: body.to_owned() }
     }
 
-    /// A header, or nothing.
+    /// The first header of this name; empty if there is none.
     pub fn header(&self, name: &str) -> &str {
         self.headers.iter().find(|(own, _)| own == name).map_or("", |(_, value)| value)
     }
 
-    /// All headers of a name.
+    /// All headers of this name.
     pub fn headers(&self, name: &str) -> Vec<&str> {
         self.headers.iter().filter(|(own, _)| own == name).map(|(_, value)| value.as_str()).collect()
     }
 
-    /// The cookie that it sets, as a later request sends it.
+    /// The cookie that it sets, in the form of a `Cookie` header.
     pub fn cookie(&self) -> String {
         self.header("set-cookie").split(';').next().unwrap_or_default().to_owned()
     }
 }
 
-/// What a test got from the server.
+/// A frame from the server, or the end of the connection.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Heard {
-    /// A frame.
+pub enum Received {
     Frame(Value),
     /// A close frame with this code.
     Closed(u16),
-    /// The connection ended without one.
-    Cut,
+    /// The connection ended without a close frame.
+    Disconnected,
 }
 
-/// What carries a connection's frames.
-enum Wire {
+enum Transport {
     Socket(Box<WebSocketStream<MaybeTlsStream<tokio::net::TcpStream>>>),
     Events(Box<Events>),
 }
 
-/// One connection.
+/// One connection of a client.
 pub struct Client {
-    wire: Wire,
+    transport: Transport,
     next_id: u64,
-    /// Frames that came while something else was waited for.
-    pub heard: Vec<Value>,
+    /// Frames that were received while the test waited for another one.
+    pub skipped: Vec<Value>,
 }
 
 impl Client {
-    /// Connects without a word.
-    pub async fn silent(server: &Server) -> Self {
+    /// Opens a WebSocket, without a hello.
+    pub async fn connected(server: &Server) -> Self {
         Self::with_cookie(server, "").await
     }
 
-    /// Connects without a word, with a cookie.
+    /// Opens a WebSocket with a cookie, without a hello.
     pub async fn with_cookie(server: &Server, cookie: &str) -> Self {
         Self::connect(server.address, cookie).await.expect("the upgrade succeeds")
     }
 
-    /// The same where a server may be or not.
+    /// The same for a server that may have ended: `None` if the upgrade fails.
     pub async fn connect(address: SocketAddr, cookie: &str) -> Option<Self> {
+        Self::connect_from(Ipv4Addr::LOCALHOST, address, cookie).await
+    }
+
+    /// The same from this address of the loopback network, which has its own limits.
+    pub async fn connect_from(own: Ipv4Addr, address: SocketAddr, cookie: &str) -> Option<Self> {
         let mut request = format!("ws://{address}/ws").into_client_request().unwrap();
         request.headers_mut().insert("origin", format!("http://{address}").parse().unwrap());
         if !cookie.is_empty() {
             request.headers_mut().insert("cookie", cookie.parse().unwrap());
         }
-        let (socket, _) = tokio_tungstenite::connect_async(request).await.ok()?;
-        Some(Self::over(Wire::Socket(Box::new(socket))))
+        let stream = connect_from(own, address).await.ok()?;
+        let (socket, _) = tokio_tungstenite::client_async(request, MaybeTlsStream::Plain(stream)).await.ok()?;
+        Some(Self::over(Transport::Socket(Box::new(socket))))
     }
 
-    /// Connects without a word, with a cookie, where WebSocket is blocked.
+    /// Connects over server-sent events with a cookie, without a hello.
     pub async fn over_events(server: &Server, cookie: &str) -> Self {
-        Self::over(Wire::Events(Box::new(Events::open(server, cookie).await)))
+        Self::over(Transport::Events(Box::new(Events::open(server, cookie).await)))
     }
 
-    fn over(wire: Wire) -> Self {
-        Self { wire, next_id: 1, heard: Vec::new() }
+    fn over(transport: Transport) -> Self {
+        Self { transport, next_id: 1, skipped: Vec::new() }
     }
 
-    /// The event stream that carries it.
+    /// Its event stream.
     pub fn events(&mut self) -> &mut Events {
-        match &mut self.wire {
-            Wire::Events(events) => events,
-            Wire::Socket(_) => panic!("a WebSocket carries this one"),
+        match &mut self.transport {
+            Transport::Events(events) => events,
+            Transport::Socket(_) => panic!("a WebSocket carries this one"),
         }
     }
 
-    /// Connects as a new guest and says hello.
+    /// Its WebSocket, for a test that sends and receives at the same time.
+    pub fn into_socket(self) -> WebSocketStream<MaybeTlsStream<tokio::net::TcpStream>> {
+        match self.transport {
+            Transport::Socket(socket) => *socket,
+            Transport::Events(_) => panic!("an event stream carries this one"),
+        }
+    }
+
+    /// Connects as a new guest and sends hello.
     pub async fn greeted(server: &Server) -> Self {
-        let mut client = Self::silent(server).await;
+        let mut client = Self::connected(server).await;
         client.ask("hello", json!({"protocol": 1})).await;
         client
     }
 
-    /// Connects, says hello, and enters a room.
+    /// Connects, sends hello, and enters a room.
     pub async fn in_room(server: &Server, room: &str) -> Self {
         let mut client = Self::greeted(server).await;
         client.ask("enter_room", json!({"room": room})).await;
         client
     }
 
-    /// The same, as a task of its own.
+    /// The same as a future that does not borrow the server, for a task of its own.
     pub fn in_room_as_guest(server: &Server, room: String) -> impl Future<Output = Self> + Send + use<> {
         let address = server.address;
         async move {
@@ -356,23 +374,23 @@ impl Client {
         }
     }
 
-    /// Sends a message of WebSocket itself.
+    /// Sends a WebSocket message.
     pub async fn send(&mut self, message: Message) {
-        let Wire::Socket(socket) = &mut self.wire else { panic!("an event stream carries this one") };
-        // A server that closed meanwhile is what some tests look for.
+        let Transport::Socket(socket) = &mut self.transport else { panic!("an event stream carries this one") };
+        // It fails if the server has closed meanwhile, which some tests expect.
         let _ = socket.send(message).await;
     }
 
-    /// Says that it closes, with this code, as a page does that is left.
+    /// Sends a close frame with this code, as a browser does when a page is closed.
     pub async fn close(&mut self, code: u16) {
         self.send(Message::Close(Some(CloseFrame { code: code.into(), reason: "".into() }))).await;
     }
 
-    /// Sends a text.
-    pub async fn say(&mut self, text: &str) {
-        match &self.wire {
-            Wire::Socket(_) => self.send(Message::text(text)).await,
-            Wire::Events(events) => drop(events.post(text.as_bytes()).await),
+    /// Sends a text frame.
+    pub async fn send_text(&mut self, text: &str) {
+        match &self.transport {
+            Transport::Socket(_) => self.send(Message::text(text)).await,
+            Transport::Events(events) => drop(events.post(text.as_bytes()).await),
         }
     }
 
@@ -380,11 +398,11 @@ impl Client {
     pub async fn command(&mut self, kind: &str, payload: Value) -> u64 {
         let id = self.next_id;
         self.next_id += 1;
-        self.say(&json!({"type": kind, "payload": payload, "id": id}).to_string()).await;
+        self.send_text(&json!({"type": kind, "payload": payload, "id": id}).to_string()).await;
         id
     }
 
-    /// Sends a command and returns the frame that answers it.
+    /// Sends a command and returns the frame that answers it, `ack` or `error`.
     pub async fn answer(&mut self, kind: &str, payload: Value) -> Value {
         let id = self.command(kind, payload).await;
         self.until(|frame| frame["id"] == id).await
@@ -409,7 +427,7 @@ impl Client {
         self.ask("new_message", json!({"room": room, "key": fresh_key(), "text": text})).await
     }
 
-    /// Posts so many messages, numbered from 1, not waiting for each.
+    /// Posts `count` messages, a hundred at a time without waiting for each. An empty `text` numbers them from 1.
     pub async fn flood(&mut self, room: &str, count: u64, text: &str) {
         for first in (1..=count).step_by(100) {
             let mut last = 0;
@@ -421,33 +439,37 @@ impl Client {
         }
     }
 
-    /// What comes next.
-    pub async fn hear(&mut self) -> Heard {
-        let socket = match &mut self.wire {
-            Wire::Socket(socket) => socket,
-            Wire::Events(events) => return timeout(PATIENCE, events.hear()).await.expect("the server says something"),
+    /// The next frame, or the end of the connection.
+    pub async fn receive(&mut self) -> Received {
+        let socket = match &mut self.transport {
+            Transport::Socket(socket) => socket,
+            Transport::Events(events) => {
+                return timeout(PATIENCE, events.receive()).await.expect("the server sends something");
+            }
         };
         loop {
-            match timeout(PATIENCE, socket.next()).await.expect("the server says something") {
-                Some(Ok(Message::Text(text))) => return Heard::Frame(serde_json::from_str(&text).unwrap()),
-                Some(Ok(Message::Close(frame))) => return Heard::Closed(frame.map_or(1005, |frame| frame.code.into())),
+            match timeout(PATIENCE, socket.next()).await.expect("the server sends something") {
+                Some(Ok(Message::Text(text))) => return Received::Frame(serde_json::from_str(&text).unwrap()),
+                Some(Ok(Message::Close(frame))) => {
+                    return Received::Closed(frame.map_or(1005, |frame| frame.code.into()));
+                }
                 Some(Ok(_)) => {}
                 Some(Err(Error::Protocol(_) | Error::Io(_) | Error::ConnectionClosed | Error::AlreadyClosed))
-                | None => return Heard::Cut,
+                | None => return Received::Disconnected,
                 Some(Err(error)) => panic!("{error}"),
             }
         }
     }
 
-    /// The next frame that is wanted; others are kept in `heard`.
-    pub async fn until(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {
+    /// The next frame that matches; others are kept in `skipped`.
+    pub async fn until(&mut self, matches: impl Fn(&Value) -> bool) -> Value {
         loop {
-            match self.hear().await {
-                Heard::Frame(frame) if wanted(&frame) => return frame,
-                Heard::Frame(frame) => self.heard.push(frame),
+            match self.receive().await {
+                Received::Frame(frame) if matches(&frame) => return frame,
+                Received::Frame(frame) => self.skipped.push(frame),
                 other => panic!(
                     "the connection ended: {other:?}; before: {:?}",
-                    self.heard.iter().rev().take(3).collect::<Vec<_>>()
+                    self.skipped.iter().rev().take(3).collect::<Vec<_>>()
                 ),
             }
         }
@@ -458,26 +480,37 @@ impl Client {
         self.until(|frame| frame["type"] == kind).await
     }
 
-    /// Reads until the connection ends, and says how.
-    pub async fn end(&mut self) -> Heard {
+    /// Reads until the connection ends, and returns how.
+    pub async fn end(&mut self) -> Received {
         loop {
-            match self.hear().await {
-                Heard::Frame(frame) => self.heard.push(frame),
+            match self.receive().await {
+                Received::Frame(frame) => self.skipped.push(frame),
                 end => return end,
             }
         }
     }
 }
 
-/// A key that nobody used.
+/// Opens a TCP connection from this address of the loopback network.
+pub async fn connect_from(own: Ipv4Addr, address: SocketAddr) -> std::io::Result<tokio::net::TcpStream> {
+    let socket = tokio::net::TcpSocket::new_v4()?;
+    if own != Ipv4Addr::LOCALHOST {
+        socket.bind((own, 0).into())?;
+    }
+    let stream = socket.connect(address).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// A message key that was not used before.
 pub fn fresh_key() -> String {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).unwrap();
     noom::protocol::MessageKey::from_random(u128::from_ne_bytes(bytes)).to_string()
 }
 
-/// Keeps what a test measured, where `NOOM_TRUST` names a folder for it.
-pub fn keep_figures(name: &str, figures: &Value) {
+/// Writes the figures that a test measured to the folder `NOOM_TRUST`, if it is set.
+pub fn record_figures(name: &str, figures: &Value) {
     if let Some(folder) = std::env::var_os("NOOM_TRUST") {
         std::fs::write(Path::new(&folder).join(name), format!("{figures:#}\n")).unwrap();
     }

@@ -1,2 +1,2 @@
-// The smallest server that Next.js can be: one process, no image service, no compression.
-export default { output: 'standalone', compress: false, outputFileTracingRoot: import.meta.dirname };
+// The smallest production server of Next.js: one process, no image service, no compression.
+export default { output: "standalone", compress: false, outputFileTracingRoot: import.meta.dirname };

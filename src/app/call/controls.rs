@@ -1,86 +1,105 @@
-//! What one can do in a call.
+//! The control bar of a call.
 
+use leptos::html::Div;
 use leptos::prelude::*;
 use leptos_i18n::td_string;
 
-use super::InCall;
+use super::context::{CallContext, focus, has_focus};
+use super::devices::{CameraButton, DevicePickers, MuteButton};
 use super::icon::Icon;
-use super::preview::{CameraButton, DevicePickers, MuteButton};
-use crate::app::locale::{Language, say};
-use crate::client::call::meeting::Wish;
-use crate::client::call::state::Usage;
-use crate::protocol::call::REACTIONS;
+use super::keyboard::Shortcuts;
+use crate::app::locale::{Language, t};
+use crate::client::call::meeting::CallIntent;
+use crate::client::call::state::DeviceState;
+use crate::protocol::peer::REACTIONS;
 
-/// The row of buttons. `help`: whether what is behind the last of them is shown.
 #[component]
-pub(super) fn Controls(call: InCall, help: RwSignal<bool>) -> impl IntoView {
+pub(super) fn Controls(call: CallContext, shortcuts: Shortcuts) -> impl IntoView {
     let i18n = Language::current();
     let state = call.meeting.state;
-    let sharing = move || state.screen.get() == Usage::On;
-    let share_label =
-        move || if sharing() { td_string!(i18n.get(), stop_sharing) } else { td_string!(i18n.get(), share_screen) };
-    let hand = state.own.hand;
-    let hand_label =
-        move || if hand.get() { td_string!(i18n.get(), lower_hand) } else { td_string!(i18n.get(), raise_hand) };
+    // Whether the panel with devices and shortcuts is open.
+    let help = shortcuts.help;
+    let sharing = move || state.screen.get() == DeviceState::On;
+    let share_opening = move || state.screen.get() == DeviceState::Opening;
+    let hand = state.local.hand;
     let reacting = RwSignal::new(false);
+    let bar = NodeRef::<Div>::new();
+    // The button that joined the call goes, and with it the focus.
+    let takes_focus = has_focus();
+    Effect::new(move |_| {
+        if let Some(bar) = bar.get().filter(|_| takes_focus) {
+            focus(bar.query_selector("button"));
+        }
+    });
 
     view! {
-        <div class="controls" role="toolbar" aria-label=say!(i18n, call_controls)>
+        <div class="controls" role="toolbar" node_ref=bar aria-label=t!(i18n, call_controls)>
             <MuteButton call/>
             <CameraButton call/>
             <button
-                type="button" class="control" class:active=sharing aria-label=share_label title=share_label
-                disabled=move || state.screen.get() == Usage::Opening
-                on:click=move |_| call.wish(Wish::Share(!untrack(sharing)))
+                type="button" class="control" class:active=sharing aria-label=t!(i18n, share_screen)
+                title=t!(i18n, share_screen) aria-pressed=move || sharing().to_string()
+                aria-disabled=move || share_opening().to_string()
+                on:click=move |_| if !untrack(share_opening) {
+                    call.dispatch(CallIntent::Share(!untrack(sharing)));
+                }
             >
                 {Icon::Screen.draw()}
             </button>
             <button
-                type="button" class="control" class:active=move || hand.get() aria-label=hand_label title=hand_label
-                on:click=move |_| call.wish(Wish::Hand(!hand.get_untracked()))
+                type="button" class="control" class:active=move || hand.get() aria-label=t!(i18n, raise_hand)
+                title=t!(i18n, raise_hand) aria-pressed=move || hand.get().to_string()
+                on:click=move |_| call.dispatch(CallIntent::RaiseHand(!hand.get_untracked()))
             >
                 {Icon::Hand.draw()}
             </button>
             <button
-                type="button" class="control" class:active=move || reacting.get() aria-label=say!(i18n, react)
-                title=say!(i18n, react) aria-expanded=move || reacting.get().to_string()
+                type="button" class="control" class:active=move || reacting.get() aria-label=t!(i18n, react)
+                title=t!(i18n, react) aria-expanded=move || reacting.get().to_string()
                 on:click=move |_| reacting.update(|open| *open = !*open)
             >
                 {Icon::Smile.draw()}
             </button>
             <button
-                type="button" class="control" class:active=move || help.get() aria-label=say!(i18n, more)
-                title=say!(i18n, more) aria-expanded=move || help.get().to_string()
+                type="button" class="control" class:active=move || help.get() aria-label=t!(i18n, more)
+                title=t!(i18n, more) aria-expanded=move || help.get().to_string()
                 on:click=move |_| help.update(|open| *open = !*open)
             >
                 {Icon::More.draw()}
             </button>
             <button
-                type="button" class="control leave" aria-label=say!(i18n, call_leave)
-                title=say!(i18n, call_leave) on:click=move |_| call.close()
+                type="button" class="control leave" aria-label=t!(i18n, call_leave)
+                title=t!(i18n, call_leave) on:click=move |_| call.close()
             >
                 {Icon::Leave.draw()}
             </button>
             <Show when=move || reacting.get()>
                 <div class="panel reactions-panel">
                     {REACTIONS.map(|emoji| view! {
-                        <button type="button" class="control" on:click=move |_| call.wish(Wish::React(emoji))>{emoji}</button>
+                        <button type="button" class="control" on:click=move |_| call.dispatch(CallIntent::React(emoji))>{emoji}</button>
                     })}
                 </div>
             </Show>
             <Show when=move || help.get()>
                 <div class="panel more-panel">
                     <DevicePickers call/>
-                    <button type="button" on:click=move |_| call.wish(Wish::Details(!state.details.get_untracked()))>
+                    <button type="button" on:click=move |_| call.dispatch(CallIntent::Details(!state.details.get_untracked()))>
                         {move || if state.details.get() { td_string!(i18n.get(), hide_details) } else { td_string!(i18n.get(), show_details) }}
                     </button>
-                    <h3>{say!(i18n, shortcuts)}</h3>
+                    <h3>{t!(i18n, keyboard_shortcuts)}</h3>
+                    <label class="choice">
+                        <input
+                            type="checkbox" prop:checked=move || shortcuts.are_on()
+                            on:change=move |event| shortcuts.turn(event_target_checked(&event))
+                        />
+                        {t!(i18n, use_shortcuts)}
+                    </label>
                     <dl class="keys">
-                        <dt><kbd>"M"</kbd></dt><dd>{say!(i18n, key_mute)}</dd>
-                        <dt><kbd>"V"</kbd></dt><dd>{say!(i18n, key_camera)}</dd>
-                        <dt><kbd>"S"</kbd></dt><dd>{say!(i18n, key_screen)}</dd>
-                        <dt><kbd>{say!(i18n, key_space_name)}</kbd></dt><dd>{say!(i18n, key_space)}</dd>
-                        <dt><kbd>"?"</kbd></dt><dd>{say!(i18n, key_help)}</dd>
+                        <dt><kbd>"M"</kbd></dt><dd>{t!(i18n, key_mute)}</dd>
+                        <dt><kbd>"V"</kbd></dt><dd>{t!(i18n, key_camera)}</dd>
+                        <dt><kbd>"S"</kbd></dt><dd>{t!(i18n, key_screen)}</dd>
+                        <dt><kbd>{t!(i18n, key_space_name)}</kbd></dt><dd>{t!(i18n, key_space)}</dd>
+                        <dt><kbd>"?"</kbd></dt><dd>{t!(i18n, key_help)}</dd>
                     </dl>
                 </div>
             </Show>

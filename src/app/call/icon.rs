@@ -1,8 +1,8 @@
-//! The pictures on buttons. Each says nothing that the button's label does not.
+//! The icons on buttons. Decorative: each button has a label.
 
 use leptos::prelude::*;
 
-/// Outlines on a field of 24 by 24.
+/// Outlines in a view box of 24 by 24.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Icon {
     Microphone,
@@ -39,7 +39,6 @@ impl Icon {
         }
     }
 
-    /// The picture.
     pub(super) fn draw(self) -> impl IntoView {
         view! {
             <svg class="icon" viewBox="0 0 24 24" aria-hidden="true"><path d=self.path()></path></svg>

@@ -1,53 +1,87 @@
-//! Somebody in the call: their picture, their sound, their name and how they are.
+//! The tile of a participant: picture, sound, name and state.
+
+mod tools;
 
 use std::time::Duration;
 
-use js_sys::{Function, Promise, Reflect};
 use leptos::either::Either;
-use leptos::ev;
-use leptos::html::{self, Audio, Video};
+use leptos::html::{Audio, Li, Video};
 use leptos::prelude::*;
 use leptos_i18n::td_string;
-use wasm_bindgen::{JsCast, JsValue};
-use web_sys::{HtmlVideoElement, MediaStream};
+use web_sys::MediaStream;
 
-use super::InCall;
+use super::context::CallContext;
 use super::icon::Icon;
-use super::stage::Spot;
-use crate::app::locale::{Language, say};
-use crate::app::room::face;
-use crate::client::call::meeting::Link;
+use super::spotlight::{Spotlight, TileOwner};
+use crate::app::locale::{Language, t};
+use crate::app::room_context::RoomContext;
+use crate::app::user::avatar;
+use crate::client::call::peer::PeerState;
 use crate::client::call::quality::Quality;
 use crate::client::call::state::Tile;
-use crate::protocol::PeerId;
+use crate::protocol::User;
 
-/// An emoji floats this long.
-const FLOATS: Duration = Duration::from_secs(3);
+use tools::Tools;
 
-/// One tile. `large`: whose tile is; `spot`: what decides it.
+/// Time for which a reaction floats over the tile, as in `call-stage.css`.
+const REACTION_SHOWN: Duration = Duration::from_secs(3);
+
 #[component]
-pub(super) fn TileView(
-    call: InCall,
+pub(super) fn TileView(call: CallContext, tile: Tile, spotlight: Spotlight) -> impl IntoView {
+    let is_own = tile.peer.is_none();
+    let owner = TileOwner::of(&tile);
+    let is_large = Memo::new(move |_| spotlight.is_on_tile_of(owner));
+    let name = current_name(call.room, tile.user.get_value());
+    let video = NodeRef::<Video>::new();
+    let has_picture = Memo::new(move |_| {
+        let media = tile.media.get();
+        (media.video || media.screen) && tile.video.with(Option::is_some)
+    });
+    let frame = NodeRef::<Li>::new();
+
+    view! {
+        <li
+            class="tile" node_ref=frame class:speaking=move || tile.speaking.get() class:large=move || is_large.get()
+            class:shares=move || tile.media.get().screen
+        >
+            <Picture call tile name video has_picture is_large on_press=move || spotlight.toggle(owner)/>
+            <For each=move || tile.audio.get() key=MediaStream::id let:stream>
+                <Sound call tile stream/>
+            </For>
+            <NameLine tile name/>
+            {(!is_own).then(|| view! { <PeerStatus call tile/> })}
+            <Reactions tile/>
+            <Tools tile name video has_picture frame/>
+            {move || tile.quality.get().map(|quality| view! { <QualityDetails quality/> })}
+        </li>
+    }
+}
+
+/// The user's nickname in the room, or the last known one after they left the room.
+fn current_name(room: RoomContext, user: User) -> Memo<String> {
+    let User { id, nickname } = user;
+    Memo::new(move |_| {
+        let current = room
+            .state
+            .members
+            .with(|members| members.iter().find(|member| member.id == id).map(|member| member.nickname.clone()));
+        current.unwrap_or_else(|| nickname.clone())
+    })
+}
+
+/// The video, or the avatar while there is none. A button that moves the tile into the spotlight.
+#[component]
+fn Picture(
+    call: CallContext,
     tile: Tile,
-    large: Memo<Option<Option<PeerId>>>,
-    spot: RwSignal<Spot>,
+    name: Memo<String>,
+    video: NodeRef<Video>,
+    has_picture: Memo<bool>,
+    is_large: Memo<bool>,
+    on_press: impl Fn() + Send + 'static,
 ) -> impl IntoView {
     let i18n = Language::current();
     let is_own = tile.peer.is_none();
-    let user = tile.user.get_value();
-    let id = user.id;
-    let name = {
-        let at_first = user.nickname.clone();
-        Memo::new(move |_| {
-            let now =
-                call.here.room.members.with(|members| {
-                    members.iter().find(|member| member.id == id).map(|member| member.nickname.clone())
-                });
-            now.unwrap_or_else(|| at_first.clone())
-        })
-    };
-    let is_large = Memo::new(move |_| large.get() == Some(tile.peer));
-    let enlarge = move |_| spot.set(if is_large.get_untracked() { Spot::Nobody } else { Spot::On(tile.peer) });
     let label = move || {
         if is_large.get() {
             td_string!(i18n.get(), tile_reduce).to_owned()
@@ -55,71 +89,59 @@ pub(super) fn TileView(
             td_string!(i18n.get(), tile_enlarge, name = name.get())
         }
     };
-    let video = NodeRef::<Video>::new();
-    let seen = Memo::new(move |_| {
-        let media = tile.media.get();
-        (media.video || media.screen) && tile.video.with(Option::is_some)
-    });
     Effect::new(move |_| {
         if let Some(video) = video.get() {
-            video.set_src_object(tile.video.get().as_ref());
+            let stream = tile.video.get();
+            video.set_src_object(stream.as_ref());
+            if stream.is_some() {
+                call.playback.play(&video);
+            }
         }
     });
-    let frame = NodeRef::<html::Li>::new();
-
     view! {
-        <li
-            class="tile" node_ref=frame class:speaking=move || tile.speaking.get() class:large=move || is_large.get()
-            class:shares=move || tile.media.get().screen
+        <button
+            type="button" class="picture" aria-label=label aria-pressed=move || is_large.get().to_string()
+            on:click=move |_| on_press()
         >
-            <button type="button" class="face-of" aria-label=label aria-pressed=move || is_large.get().to_string() on:click=enlarge>
-                <video
-                    node_ref=video autoplay playsinline prop:muted=true class:hidden=move || !seen.get()
-                    class:mirrored=move || is_own && !tile.media.get().screen
-                ></video>
-                {
-                    let user = user.clone();
-                    view! { <Show when=move || !seen.get()>{face(&user)}</Show> }
-                }
-            </button>
-            <For each=move || tile.audio.get() key=MediaStream::id let:stream>
-                <Sound tile stream/>
-            </For>
-            <p class="name">
-                <Show when=move || !tile.media.get().audio>
-                    <span class="muted" role="img" aria-label=say!(i18n, tile_muted)>{Icon::MicrophoneOff.draw()}</span>
-                </Show>
-                <Show when=move || tile.hand.get()>
-                    <span role="img" aria-label=say!(i18n, hand_raised)>"✋"</span>
-                </Show>
-                <bdi>{move || name.get()}</bdi>
-                {is_own.then(|| view! { <span class="you">{say!(i18n, you)}</span> })}
-            </p>
-            {(!is_own).then(|| view! { <LinkState call tile/> })}
-            <Reactions tile/>
-            <div class="tools">
-                {(!is_own).then(|| view! { <Volume tile name/> })}
-                <PictureInPicture video seen/>
-                <button
-                    type="button" class="control small" aria-label=say!(i18n, full_screen)
-                    title=say!(i18n, full_screen) on:click=move |_| toggle_full_screen(frame)
-                >
-                    {Icon::FullScreen.draw()}
-                </button>
-            </div>
-            {move || tile.quality.get().map(|quality| view! { <Details quality/> })}
-        </li>
+            <video
+                node_ref=video autoplay playsinline prop:muted=true class:hidden=move || !has_picture.get()
+                class:mirrored=move || is_own && !tile.media.get().screen
+            ></video>
+            <Show when=move || !has_picture.get()>{tile.user.with_value(avatar)}</Show>
+        </button>
     }
 }
 
-/// A sound that comes in: the picture is played without.
+/// The name, with signs for a muted microphone and a raised hand.
 #[component]
-fn Sound(tile: Tile, stream: MediaStream) -> impl IntoView {
+fn NameLine(tile: Tile, name: Memo<String>) -> impl IntoView {
+    let i18n = Language::current();
+    let is_own = tile.peer.is_none();
+    view! {
+        <p class="name">
+            <Show when=move || !tile.media.get().audio>
+                <span class="muted" role="img" aria-label=t!(i18n, tile_muted)>{Icon::MicrophoneOff.draw()}</span>
+            </Show>
+            <Show when=move || tile.hand.get()>
+                <span role="img" aria-label=t!(i18n, hand_raised)>"✋"</span>
+            </Show>
+            <bdi>{move || name.get()}</bdi>
+            {is_own.then(|| view! { <span class="you">{t!(i18n, you)}</span> })}
+        </p>
+    }
+}
+
+/// Plays a received sound. The video element is muted, so each audio stream has an element of its own.
+#[component]
+fn Sound(call: CallContext, tile: Tile, stream: MediaStream) -> impl IntoView {
     let audio = NodeRef::<Audio>::new();
     let stream = StoredValue::new_local(stream);
     Effect::new(move |_| {
         if let Some(audio) = audio.get() {
-            stream.with_value(|stream| audio.set_src_object(Some(stream)));
+            if audio.src_object().is_none() {
+                stream.with_value(|stream| audio.set_src_object(Some(stream)));
+            }
+            call.playback.play(&audio);
         }
     });
     Effect::new(move |_| {
@@ -131,18 +153,20 @@ fn Sound(tile: Tile, stream: MediaStream) -> impl IntoView {
     view! { <audio node_ref=audio autoplay></audio> }
 }
 
-/// How the connection stands, while it does not simply work.
+/// The state of the peer connection; empty while it is connected.
 #[component]
-fn LinkState(call: InCall, tile: Tile) -> impl IntoView {
+fn PeerStatus(call: CallContext, tile: Tile) -> impl IntoView {
     let i18n = Language::current();
-    let words = move || match tile.link.get() {
-        Link::Connected => None,
-        Link::Connecting => Some(td_string!(i18n.get(), link_connecting)),
-        Link::Interrupted => Some(td_string!(i18n.get(), link_interrupted)),
-        Link::Unreachable if call.meeting.state.has_relay.get() => Some(td_string!(i18n.get(), link_unreachable_relay)),
-        Link::Unreachable => Some(td_string!(i18n.get(), link_unreachable)),
+    let text = move || match tile.connection.get() {
+        PeerState::Connected => None,
+        PeerState::Connecting => Some(td_string!(i18n.get(), peer_connecting)),
+        PeerState::Interrupted => Some(td_string!(i18n.get(), peer_interrupted)),
+        PeerState::Unreachable if call.meeting.state.has_relay.get() => {
+            Some(td_string!(i18n.get(), peer_unreachable_relay))
+        }
+        PeerState::Unreachable => Some(td_string!(i18n.get(), peer_unreachable)),
     };
-    view! { <p class="link" role="status">{words}</p> }
+    view! { <p class="peer-state" role="status">{text}</p> }
 }
 
 #[component]
@@ -151,7 +175,7 @@ fn Reactions(tile: Tile) -> impl IntoView {
         <div class="reactions" aria-live="polite">
             <For each=move || tile.reactions.get() key=|(number, _)| *number let((number, emoji))>
                 {
-                    set_timeout(move || tile.forget_reaction(number), FLOATS);
+                    set_timeout(move || tile.remove_reaction(number), REACTION_SHOWN);
                     view! { <span class=format!("reaction at-{}", number % 5)>{emoji}</span> }
                 }
             </For>
@@ -159,89 +183,27 @@ fn Reactions(tile: Tile) -> impl IntoView {
     }
 }
 
+/// The quality of the peer connection, in numbers.
 #[component]
-fn Volume(tile: Tile, name: Memo<String>) -> impl IntoView {
-    let i18n = Language::current();
-    let change = move |event: ev::Event| {
-        if let Ok(percent) = event_target_value(&event).parse::<f64>() {
-            tile.set_volume(percent / 100.0);
-        }
-    };
-    view! {
-        <input
-            type="range" min="0" max="100" step="5" aria-label=move || td_string!(i18n.get(), tile_volume, name = name.get())
-            prop:value=move || (tile.volume.get() * 100.0).round().to_string() on:input=change
-        />
-    }
-}
-
-#[component]
-fn PictureInPicture(video: NodeRef<Video>, seen: Memo<bool>) -> impl IntoView {
-    let i18n = Language::current();
-    let possible =
-        Reflect::get(&document(), &"pictureInPictureEnabled".into()).is_ok_and(|enabled| enabled.is_truthy());
-    let toggle = move |_| {
-        let Some(video) = video.get_untracked() else { return };
-        let open = Reflect::get(&document(), &"pictureInPictureElement".into()).unwrap_or_default();
-        // Whoever closes the small window, or has none, needs no words.
-        if &open == <HtmlVideoElement as AsRef<JsValue>>::as_ref(&video) {
-            ask(&document(), "exitPictureInPicture");
-        } else {
-            ask(&video, "requestPictureInPicture");
-        }
-    };
-    view! {
-        <Show when=move || possible && seen.get()>
-            <button
-                type="button" class="control small" aria-label=say!(i18n, picture_in_picture)
-                title=say!(i18n, picture_in_picture) on:click=toggle
-            >
-                {Icon::PictureInPicture.draw()}
-            </button>
-        </Show>
-    }
-}
-
-/// How well the connection works.
-#[component]
-fn Details(quality: Quality) -> impl IntoView {
+fn QualityDetails(quality: Quality) -> impl IntoView {
     let i18n = Language::current();
     let Quality { round_trip_ms, lost_percent, size, frame_rate, relayed } = quality;
     let round_trip = match round_trip_ms {
         Some(ms) => Either::Left(format!("{ms} ms")),
-        None => Either::Right(say!(i18n, quality_unknown)),
+        None => Either::Right(t!(i18n, quality_unknown)),
     };
-    let picture = match size.zip(frame_rate) {
+    let video = match size.zip(frame_rate) {
         Some(((width, height), rate)) => Either::Left(format!("{width} × {height}, {rate}/s")),
-        None => Either::Right(say!(i18n, quality_unknown)),
+        None => Either::Right(t!(i18n, quality_unknown)),
     };
-    let way =
+    let route =
         move || if relayed { td_string!(i18n.get(), quality_relayed) } else { td_string!(i18n.get(), quality_direct) };
     view! {
         <dl class="quality">
-            <dt>{say!(i18n, quality_round_trip)}</dt><dd>{round_trip}</dd>
-            <dt>{say!(i18n, quality_loss)}</dt><dd>{format!("{lost_percent:.1} %")}</dd>
-            <dt>{say!(i18n, quality_picture)}</dt><dd>{picture}</dd>
-            <dt>{say!(i18n, quality_way)}</dt><dd>{way}</dd>
+            <dt>{t!(i18n, quality_round_trip)}</dt><dd>{round_trip}</dd>
+            <dt>{t!(i18n, quality_loss)}</dt><dd>{format!("{lost_percent:.1} %")}</dd>
+            <dt>{t!(i18n, quality_video)}</dt><dd>{video}</dd>
+            <dt>{t!(i18n, quality_route)}</dt><dd>{route}</dd>
         </dl>
-    }
-}
-
-fn toggle_full_screen(frame: NodeRef<html::Li>) {
-    let document = document();
-    if document.fullscreen_element().is_some() {
-        document.exit_fullscreen();
-    } else if let Some(frame) = frame.get_untracked() {
-        ask(&frame, "requestFullscreen");
-    }
-}
-
-/// Calls a method that answers with a promise, whose refusal needs no words.
-fn ask(target: &JsValue, method: &str) {
-    let Ok(Ok(method)) = Reflect::get(target, &method.into()).map(JsCast::dyn_into::<Function>) else { return };
-    if let Ok(Ok(promise)) = method.call0(target).map(JsCast::dyn_into::<Promise>) {
-        leptos::task::spawn_local(async move {
-            let _ = wasm_bindgen_futures::JsFuture::from(promise).await;
-        });
     }
 }

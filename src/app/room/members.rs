@@ -1,67 +1,76 @@
-//! Who is in the room: beside the talk where there is space, behind a button where there is not.
+//! The members of the room: a column on wide screens, a menu on narrow ones.
 
+use leptos::either::Either;
 use leptos::prelude::*;
+use leptos_i18n::td;
 
-use super::{Here, named};
-use crate::app::lobby::people;
-use crate::app::locale::{Language, say};
-use crate::app::name_form::{LanguageForm, NameForm};
+use super::export::Export;
+use crate::app::language_form::LanguageForm;
+use crate::app::locale::{Language, t};
+use crate::app::room_context::RoomContext;
+use crate::app::user::{user_count, user_name};
+use crate::client::state::MoreMembers;
 
-/// The list, with the forms for one's name and language below.
+/// The list of members, with the export links and the language form below.
 #[component]
-pub(super) fn Members(here: Here, back: String) -> impl IntoView {
+pub(super) fn Members(room: RoomContext, back: String) -> impl IntoView {
     let i18n = Language::current();
-    let members = here.room.members;
+    let members = room.state.members;
     view! {
-        <h2>{say!(i18n, who_is_here)}</h2>
+        <h2>{t!(i18n, members)}</h2>
         <Show when=move || members.with(Vec::is_empty)>
-            <p class="empty">{say!(i18n, nobody_here)}</p>
+            <p class="empty">{t!(i18n, no_members)}</p>
         </Show>
         <ul class="members">
             <For each=move || members.get() key=|user| (user.id, user.nickname.clone()) let:user>
-                <li>{named(here, &user)}</li>
+                <li>{user_name(room.me, &user)}</li>
             </For>
         </ul>
+        <More room/>
+        <Export page=back.clone()/>
         <LanguageForm back/>
     }
 }
 
-/// The same behind a button, for narrow screens.
+/// The number of members that are not in the list, and a button that loads them.
 #[component]
-pub(super) fn MembersMenu(here: Here, back: String) -> impl IntoView {
+fn More(room: RoomContext) -> impl IntoView {
     let i18n = Language::current();
-    let count = move || here.room.members.with(Vec::len) as u64;
+    let RoomContext { client, state, .. } = room;
+    let hidden = Memo::new(move |_| state.count.get().saturating_sub(state.members.with(Vec::len) as u64));
+    let is_out_of_date =
+        Memo::new(move |_| matches!(state.more_members.get(), MoreMembers::After(0) | MoreMembers::Loading(0)));
+    let is_loading = move || matches!(state.more_members.get(), MoreMembers::Loading(_));
     view! {
-        <details class="menu">
-            <summary>{move || people(i18n, count())}</summary>
-            <div class="panel"><Members here back/></div>
-        </details>
+        <Show when=move || state.more_members.get() != MoreMembers::None>
+            <div class="more-members">
+                <Show when=move || hidden.get() != 0>
+                    <p>{move || td!(i18n.get(), members_more, count = hidden.get())}</p>
+                </Show>
+                <button
+                    type="button" class="needs-script" aria-disabled=move || is_loading().to_string()
+                    on:click=move |_| client.load_members(state)
+                >
+                    {move || if is_out_of_date.get() {
+                        Either::Left(t!(i18n, refresh_members))
+                    } else {
+                        Either::Right(t!(i18n, show_more_members))
+                    }}
+                </button>
+            </div>
+        </Show>
     }
 }
 
-/// Asks a guest for a name, until there is one.
+/// [`Members`] behind a button.
 #[component]
-pub(super) fn NameYourself(here: Here, back: String) -> impl IntoView {
+pub(super) fn MembersMenu(room: RoomContext, back: String) -> impl IntoView {
     let i18n = Language::current();
-    let nickname = Signal::derive(move || here.me.get().nickname);
-    let is_guest = Memo::new(move |_| crate::protocol::name::is_guest_name(&nickname.get()));
-    let blocked = move || here.room.refusal.get();
-    let wanted = Memo::new(move |_| is_guest.get() || blocked().is_some());
+    let count = room.state.count;
     view! {
-        <Show when=move || wanted.get()>
-            <section class="name-yourself">
-                <p>
-                    {move || match blocked() {
-                        Some(code) => crate::app::text::refusal(i18n, code),
-                        None => leptos_i18n::td_string!(i18n.get(), name_yourself),
-                    }}
-                </p>
-                {
-                    let back = back.clone();
-                    let may_help = move || blocked().is_none_or(|code| code.as_str().starts_with("NICK_"));
-                    view! { <Show when=may_help><NameForm nickname back=back.clone()/></Show> }
-                }
-            </section>
-        </Show>
+        <details class="menu">
+            <summary>{move || user_count(i18n, count.get())}</summary>
+            <div class="panel"><Members room back/></div>
+        </details>
     }
 }

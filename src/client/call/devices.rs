@@ -1,47 +1,51 @@
-//! Microphones, cameras and screens.
+//! Capture devices: microphones, cameras and screens (W3C Media Capture and Streams, Screen Capture).
 
-use js_sys::{Array, Object, Reflect};
+use js_sys::{Array, Function, Promise, Reflect};
 use leptos::prelude::window;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{MediaDeviceInfo, MediaDeviceKind, MediaDevices, MediaStream, MediaStreamConstraints, MediaStreamTrack};
 
-/// What one can be heard or seen with.
+use super::js::{object, set};
+use crate::client::event_listener::EventListener;
+use crate::client::storage::Storage;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Kind {
-    /// A microphone.
+pub(crate) enum DeviceKind {
     Microphone,
-    /// A camera.
     Camera,
 }
 
-/// Why there is no picture or sound of oneself.
+/// The reason why a device cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Problem {
-    /// Browsers give devices to secure pages only (W3C Secure Contexts).
+pub(crate) enum DeviceError {
+    /// The page was not loaded over HTTPS (W3C Secure Contexts).
     Insecure,
-    /// Somebody, or a policy, said no.
+    /// The user or a policy has denied permission.
     Denied,
-    /// There is none.
+    /// There is no such device.
     Missing,
-    /// Something else uses it.
+    /// Another program uses it.
     Busy,
-    /// Another reason.
+    /// It was in use and has ended: it was unplugged, for example.
+    Lost,
+    /// The browser has not answered for a while: it may still ask for permission, or the driver hangs.
+    Unresponsive,
+    /// Any other reason.
     Failed,
 }
 
-/// A device to choose.
+/// A device that the user can choose.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Device {
-    /// What it is.
-    pub kind: Kind,
-    /// Names it to the browser.
-    pub id: String,
-    /// Names it to people; empty until the browser trusts the page.
-    pub label: String,
+pub(crate) struct Device {
+    pub(crate) kind: DeviceKind,
+    /// The browser's id of the device, for this origin.
+    pub(crate) id: String,
+    /// The name to show; empty until the user has granted permission.
+    pub(crate) label: String,
 }
 
-impl Kind {
+impl DeviceKind {
     const fn storage_key(self) -> &'static str {
         match self {
             Self::Microphone => "noom.microphone",
@@ -49,47 +53,47 @@ impl Kind {
         }
     }
 
-    /// The device that was last chosen.
-    pub fn remembered(self) -> Option<String> {
-        remembered(self.storage_key())
+    /// The id of the device that the user chose last.
+    pub(super) fn preferred(self) -> Option<String> {
+        Storage::Local.get(self.storage_key())
     }
 
-    /// Chooses a device for next time too.
-    pub fn remember(self, id: &str) {
-        remember(self.storage_key(), id);
-    }
-}
-
-/// Reads what this browser remembers; nothing where it may not.
-pub(super) fn remembered(key: &str) -> Option<String> {
-    window().local_storage().ok()??.get_item(key).ok()?
-}
-
-/// Remembers something in this browser, where it may.
-pub(super) fn remember(key: &str, value: &str) {
-    if let Ok(Some(storage)) = window().local_storage() {
-        let _ = storage.set_item(key, value);
+    /// Remembers the user's choice for later calls.
+    pub(super) fn prefer(self, id: &str) {
+        Storage::Local.set(self.storage_key(), id);
     }
 }
 
-fn all() -> Result<MediaDevices, Problem> {
-    // The property is absent from insecure pages, whatever its type says.
-    let navigator = window().navigator();
-    match Reflect::get(&navigator, &"mediaDevices".into()) {
-        Ok(devices) if !devices.is_undefined() => Ok(devices.unchecked_into()),
-        _ => Err(Problem::Insecure),
-    }
-}
-
-/// A device or a screen that is open. Dropped, it is closed, wherever it got to: its light goes off.
+/// A track of a device or screen. It stops when it is dropped, wherever that happens: the camera's light goes off.
 #[derive(Debug)]
-pub struct Captured(MediaStreamTrack);
+pub(crate) struct Captured(MediaStreamTrack);
 
 impl Captured {
-    /// What it captures: the track itself. `track.clone()` would be the browser's own method, which
-    /// makes another one, with a light and a mute of its own; clippy.toml forbids it.
-    pub fn track(&self) -> MediaStreamTrack {
+    /// The track itself. `track.clone()` would call the browser's method, which creates another track with a light and
+    /// a mute state of its own; clippy.toml forbids it.
+    pub(super) fn track(&self) -> MediaStreamTrack {
         Clone::clone(&self.0)
+    }
+
+    /// The browser's id of the device.
+    pub(super) fn device_id(&self) -> Option<String> {
+        Reflect::get(&self.0.get_settings(), &"deviceId".into()).ok()?.as_string()
+    }
+
+    /// Calls back when the track ends although it was not stopped here.
+    pub(super) fn on_ended(&self, callback: impl FnMut() + 'static) -> EventListener {
+        self.on("ended", callback)
+    }
+
+    /// Calls back with each event of the track: `ended`, `mute` or `unmute`. A track is muted by the system, not by the
+    /// page, and sends nothing meanwhile.
+    pub(super) fn on(&self, name: &'static str, mut callback: impl FnMut() + 'static) -> EventListener {
+        EventListener::new(&self.0, name, move |_| callback())
+    }
+
+    /// Returns whether the system has paused the device.
+    pub(super) fn is_paused(&self) -> bool {
+        self.0.muted()
     }
 }
 
@@ -99,23 +103,48 @@ impl Drop for Captured {
     }
 }
 
-/// Opens a device: this one if it is there, else any.
-///
-/// # Errors
-/// Why it cannot be had.
-pub async fn open(kind: Kind, id: Option<String>) -> Result<Captured, Problem> {
+/// The rule for a device that needs the user's permission.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Prompt {
+    /// The browser may ask.
+    Allowed,
+    /// The user has not asked for the device just now, so it is opened only if permission is granted already.
+    Avoided,
+}
+
+/// Opens the device with this id, or another one if it is gone.
+pub(super) async fn open(kind: DeviceKind, id: Option<String>, prompt: Prompt) -> Result<Captured, DeviceError> {
+    if prompt == Prompt::Avoided && !is_permitted(kind).await {
+        return Err(DeviceError::Denied);
+    }
     match request(kind, id.as_deref()).await {
-        // It was unplugged since it was chosen.
-        Err(Problem::Missing) if id.is_some() => request(kind, None).await,
+        // It was unplugged since the user chose it.
+        Err(DeviceError::Missing) if id.is_some() => request(kind, None).await,
         result => result,
     }
 }
 
-async fn request(kind: Kind, id: Option<&str>) -> Result<Captured, Problem> {
+/// Returns whether the permission is granted, as far as the browser tells (W3C Permissions).
+async fn is_permitted(kind: DeviceKind) -> bool {
+    let name = match kind {
+        DeviceKind::Microphone => "microphone",
+        DeviceKind::Camera => "camera",
+    };
+    let query = || -> Option<Promise> {
+        let permissions = Reflect::get(&window().navigator(), &"permissions".into()).ok()?;
+        let query: Function = Reflect::get(&permissions, &"query".into()).ok()?.dyn_into().ok()?;
+        query.call1(&permissions, &object(&[("name", name.into())])).ok()?.dyn_into().ok()
+    };
+    let Some(promise) = query() else { return true };
+    let Ok(status) = JsFuture::from(promise).await else { return true };
+    Reflect::get(&status, &"state".into()).is_ok_and(|state| state.as_string().as_deref() == Some("granted"))
+}
+
+async fn request(kind: DeviceKind, id: Option<&str>) -> Result<Captured, DeviceError> {
     let wanted = match kind {
-        Kind::Microphone => object(&[("echoCancellation", true.into()), ("noiseSuppression", true.into())]),
-        // What `quality` counts with; a camera that cannot gives what it has.
-        Kind::Camera => object(&[
+        DeviceKind::Microphone => object(&[("echoCancellation", true.into()), ("noiseSuppression", true.into())]),
+        // The resolution that `quality` assumes. A camera that does not have it uses the nearest one.
+        DeviceKind::Camera => object(&[
             ("width", object(&[("ideal", 1280.into())]).into()),
             ("height", object(&[("ideal", 720.into())]).into()),
             ("frameRate", object(&[("ideal", 30.into())]).into()),
@@ -126,90 +155,82 @@ async fn request(kind: Kind, id: Option<&str>) -> Result<Captured, Problem> {
     }
     let constraints = MediaStreamConstraints::new();
     match kind {
-        Kind::Microphone => constraints.set_audio(&wanted),
-        Kind::Camera => constraints.set_video(&wanted),
+        DeviceKind::Microphone => constraints.set_audio(&wanted),
+        DeviceKind::Camera => constraints.set_video(&wanted),
     }
-    let asked = all()?.get_user_media_with_constraints(&constraints).map_err(problem)?;
-    let stream: MediaStream = JsFuture::from(asked).await.map_err(problem)?.unchecked_into();
-    captured(&stream).into_iter().next().ok_or(Problem::Missing)
+    let promise = media_devices()?.get_user_media_with_constraints(&constraints).map_err(device_error)?;
+    let stream: MediaStream = JsFuture::from(promise).await.map_err(device_error)?.unchecked_into();
+    captured(&stream).into_iter().next().ok_or(DeviceError::Missing)
 }
 
-/// A screen, window or tab that is shared, with its sound where the browser can.
+/// A shared screen, window or tab, with its sound where the browser can capture it.
 #[derive(Debug)]
-pub struct Screen {
-    /// Its picture.
-    pub video: Captured,
-    /// Its sound.
-    pub audio: Option<Captured>,
+pub(crate) struct Screen {
+    pub(super) video: Captured,
+    pub(super) audio: Option<Captured>,
 }
 
 impl Screen {
-    /// Asks what to share.
-    ///
-    /// # Errors
-    /// Why nothing is: most often because somebody thought better of it.
-    pub async fn open() -> Result<Self, Problem> {
-        let devices = all()?;
-        // Phones have none.
+    /// Lets the user choose what to share. [`DeviceError::Denied`] most often means that the user has cancelled.
+    pub(super) async fn open() -> Result<Self, DeviceError> {
+        let devices = media_devices()?;
+        // Phones cannot share a screen.
         if !Reflect::has(&devices, &"getDisplayMedia".into()).unwrap_or(false) {
-            return Err(Problem::Missing);
+            return Err(DeviceError::Missing);
         }
         let constraints = web_sys::DisplayMediaStreamConstraints::new();
         constraints.set_video(&JsValue::TRUE);
         constraints.set_audio(&JsValue::TRUE);
-        let asked = devices.get_display_media_with_constraints(&constraints).map_err(problem)?;
-        let stream: MediaStream = JsFuture::from(asked).await.map_err(problem)?.unchecked_into();
-        let is_sound = |captured: &Captured| captured.0.kind() == "audio";
-        let (audio, video): (Vec<_>, Vec<_>) = captured(&stream).into_iter().partition(is_sound);
-        let video = video.into_iter().next().ok_or(Problem::Missing)?;
+        let promise = devices.get_display_media_with_constraints(&constraints).map_err(device_error)?;
+        let stream: MediaStream = JsFuture::from(promise).await.map_err(device_error)?.unchecked_into();
+        let is_audio = |captured: &Captured| captured.0.kind() == "audio";
+        let (audio, video): (Vec<_>, Vec<_>) = captured(&stream).into_iter().partition(is_audio);
+        let video = video.into_iter().next().ok_or(DeviceError::Missing)?;
+        // Prefer sharp text over smooth motion.
+        set(&video.0, "contentHint", &"detail".into());
         Ok(Self { video, audio: audio.into_iter().next() })
     }
 }
 
-/// The devices that there are.
-pub async fn list() -> Vec<Device> {
-    let Ok(asked) = all().and_then(|devices| devices.enumerate_devices().map_err(problem)) else { return Vec::new() };
-    let Ok(found) = JsFuture::from(asked).await else { return Vec::new() };
-    let found = Array::from(&found).to_vec().into_iter().map(JsCast::unchecked_into::<MediaDeviceInfo>);
+/// The microphones and cameras that the user can choose from.
+pub(super) async fn list() -> Vec<Device> {
+    let Ok(promise) = media_devices().and_then(|devices| devices.enumerate_devices().map_err(device_error)) else {
+        return Vec::new();
+    };
+    let Ok(infos) = JsFuture::from(promise).await else { return Vec::new() };
+    let infos = Array::from(&infos).to_vec().into_iter().map(JsCast::unchecked_into::<MediaDeviceInfo>);
     let device = |info: MediaDeviceInfo| {
         let kind = match info.kind() {
-            MediaDeviceKind::Audioinput => Kind::Microphone,
-            MediaDeviceKind::Videoinput => Kind::Camera,
+            MediaDeviceKind::Audioinput => DeviceKind::Microphone,
+            MediaDeviceKind::Videoinput => DeviceKind::Camera,
             _ => return None,
         };
-        // Without permission they have no names.
+        // Without permission the ids are empty.
         Some(Device { kind, id: info.device_id(), label: info.label() }).filter(|device| !device.id.is_empty())
     };
-    found.filter_map(device).collect()
+    infos.filter_map(device).collect()
 }
 
-/// Where the browser tells of devices that come and go.
-pub(super) fn watched() -> Option<MediaDevices> {
-    all().ok()
+/// The browser's media devices. They also send `devicechange`.
+pub(super) fn media_devices() -> Result<MediaDevices, DeviceError> {
+    // The property is missing on insecure pages, although its type says otherwise.
+    let navigator = window().navigator();
+    match Reflect::get(&navigator, &"mediaDevices".into()) {
+        Ok(devices) if !devices.is_undefined() => Ok(devices.unchecked_into()),
+        _ => Err(DeviceError::Insecure),
+    }
 }
 
 fn captured(stream: &MediaStream) -> Vec<Captured> {
     stream.get_tracks().iter().map(|track| Captured(track.unchecked_into())).collect()
 }
 
-fn problem(error: JsValue) -> Problem {
+fn device_error(error: JsValue) -> DeviceError {
     let name = Reflect::get(&error, &"name".into()).ok().and_then(|name| name.as_string()).unwrap_or_default();
     match name.as_str() {
-        "NotAllowedError" | "SecurityError" => Problem::Denied,
-        "NotFoundError" | "OverconstrainedError" => Problem::Missing,
-        "NotReadableError" | "AbortError" => Problem::Busy,
-        _ => Problem::Failed,
+        "NotAllowedError" | "SecurityError" => DeviceError::Denied,
+        "NotFoundError" | "OverconstrainedError" => DeviceError::Missing,
+        "NotReadableError" | "AbortError" => DeviceError::Busy,
+        _ => DeviceError::Failed,
     }
-}
-
-/// A JavaScript object.
-pub(super) fn object(fields: &[(&str, JsValue)]) -> Object {
-    let object = Object::new();
-    fields.iter().for_each(|(name, value)| set(&object, name, value));
-    object
-}
-
-/// Sets a field of a JavaScript object, which a plain one never refuses.
-pub(super) fn set(object: &JsValue, name: &str, value: &JsValue) {
-    let _ = Reflect::set(object, &name.into(), value);
 }

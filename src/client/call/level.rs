@@ -1,27 +1,27 @@
-//! How loud a microphone is.
+//! The level of a microphone (W3C Web Audio).
 
 use wasm_bindgen::JsValue;
 use web_sys::{AnalyserNode, AudioContext, MediaStream, MediaStreamAudioSourceNode, MediaStreamTrack};
 
-/// Samples that one look takes in: 20 ms and more.
+/// Samples per measurement: at least 20 ms.
 const SAMPLES: u32 = 1024;
-/// Louder than this is speech (root mean square, of 1).
+/// The root mean square above which a sound counts as speech; 1 is the loudest possible sound.
 const SPEECH: f64 = 0.015;
 
-/// Listens to a track.
+/// Measures the level of a track.
 #[derive(Debug)]
 pub(super) struct Meter {
     context: AudioContext,
     analyser: AnalyserNode,
-    // Kept, because the graph does not keep it in all browsers.
+    // Not all browsers keep it alive as a part of the audio graph.
     _source: MediaStreamAudioSourceNode,
     samples: Vec<f32>,
 }
 
 impl Meter {
-    /// Listens; `None` where the browser cannot.
+    /// `None` where the browser does not support it.
     pub(super) fn new(track: &MediaStreamTrack) -> Option<Self> {
-        let listen = || -> Result<Self, JsValue> {
+        let open = || -> Result<Self, JsValue> {
             let context = AudioContext::new()?;
             let stream = MediaStream::new()?;
             stream.add_track(track);
@@ -31,17 +31,17 @@ impl Meter {
             source.connect_with_audio_node(&analyser)?;
             Ok(Self { context, analyser, _source: source, samples: vec![0.0; SAMPLES as usize] })
         };
-        listen().ok()
+        open().ok()
     }
 
-    /// How loud it is now, from 0 to 1, as a person would say it; and whether that is speech.
-    pub(super) fn look(&mut self) -> (f64, bool) {
+    /// The perceived level from 0 to 1, and whether it is speech.
+    pub(super) fn measure(&mut self) -> (f64, bool) {
         self.analyser.get_float_time_domain_data(&mut self.samples);
         let power = self.samples.iter().map(|sample| f64::from(sample * sample)).sum::<f64>() / f64::from(SAMPLES);
-        let loud = power.sqrt();
+        let rms = power.sqrt();
         // From -60 dB to 0 dB.
-        let level = if loud > 0.001 { (1.0 + loud.log10() / 3.0).clamp(0.0, 1.0) } else { 0.0 };
-        (level, loud > SPEECH)
+        let level = if rms > 0.001 { (1.0 + rms.log10() / 3.0).clamp(0.0, 1.0) } else { 0.0 };
+        (level, rms > SPEECH)
     }
 }
 

@@ -1,249 +1,293 @@
-//! What a [`super::Session`] takes and gives.
+//! The inputs and outputs of a [`super::Session`]. Pure.
 
-use super::way::Via;
+use super::transport_choice::TransportKind;
 use crate::protocol::call::{CallPresence, Describe, SetMedia, Trickle};
-use crate::protocol::frame::{Post, Presence, Renamed};
+use crate::protocol::frame::{Crowd, Post, Renamed, RoomPresence};
 use crate::protocol::{
-    EnterRoomAck, HistoryAck, JoinCallAck, Message, MessageKey, PeerId, Position, Refusal, RoomList, User,
+    EnterRoomAck, HistoryAck, JoinCallAck, MembersAck, Message, MessageKey, Position, Refusal, RoomList, User,
 };
 
-/// What happens to a session.
+/// The close code of a connection that ended without a close frame (RFC 6455, 7.1.5).
+pub const ABNORMAL_CLOSE: u16 = 1006;
+
+/// An input of the session.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
-    /// The page is there: connect.
+    /// The page has loaded, or is shown again after [`Event::Suspend`]: connect.
     Start,
-    /// The connection that was asked for is open.
+    /// The requested connection is open.
     Opened,
-    /// A text frame came.
+    /// A text frame has arrived.
     Received(String),
-    /// The connection ended, or could not be made; the close code.
+    /// The connection has ended or could not be opened, with this close code (RFC 6455, 7.4), or with
+    /// [`ABNORMAL_CLOSE`].
     Closed(u16),
-    /// The probe that was asked for brought a frame.
+    /// A frame has arrived over the WebSocket that [`Action::Probe`] opened.
     Unblocked,
-    /// The time of [`Session::next_wake`] has come.
+    /// The time of [`Session::next_wake`](super::Session::next_wake) has come.
     Tick,
-    /// The browser says that there is a network again, or the page was woken up.
+    /// The browser has a network again, or the reader is back at the page.
     Awake,
-    /// The browser says that there is no network.
+    /// The page or the computer was suspended until now.
+    Slept,
+    /// The browser estimates that it has no network.
     Offline,
-    /// Somebody wants something.
-    Ask(Ask),
+    /// The page gives up its connection, because the browser has too few for all tabs. It connects again when the reader
+    /// is back.
+    Yield,
+    /// The page goes into the back/forward cache of the browser. [`Event::Start`] follows when it is shown again.
+    Suspend,
+    /// A request of the page.
+    Intent(Intent),
 }
 
-/// What the page wants.
+/// A request of the page.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Ask {
-    /// Be in a room, now and after every reconnection. `after`: what the page already shows.
+pub enum Intent {
+    /// Enter a room now, and again after each reconnect.
     Enter {
-        /// The room.
+        /// The room, in any form of its name.
         room: String,
-        /// Where to resume.
+        /// The last message that the page shows already; the session resumes after it.
         after: Option<Position>,
     },
-    /// Be in that room no more.
+    /// Leave a room.
     Leave {
-        /// The room.
+        /// The room's name as entered, or its canonical name.
         room: String,
     },
-    /// Say something: new, or failed, or kept since before the page was loaded.
+    /// Send a message: a new one, a failed one, or one that an earlier page left in storage.
     Post(Post),
-    /// Say that no more.
+    /// Give up a message that was not sent.
     Discard(MessageKey),
-    /// Somebody writes here; at each letter.
+    /// The user has pressed a key in the composer. Notifications to the server are throttled.
     Typing {
-        /// The room.
+        /// The room of the composer.
         room: String,
     },
-    /// Take a nickname.
+    /// Change the user's nickname.
     Rename {
-        /// The name wanted.
+        /// The new nickname, not yet checked by the server.
         nickname: String,
     },
-    /// Older messages.
+    /// Load older messages.
     Older {
-        /// The room.
+        /// An entered room.
         room: String,
-        /// Before this place.
+        /// Only messages with a smaller `seq` are loaded.
         before: u64,
-        /// How many.
+        /// At most this many: 1 to [`MAX_HISTORY`](crate::protocol::MAX_HISTORY).
         limit: u64,
     },
-    /// Keep the list of rooms up to date.
+    /// Load a page of the members of a room.
+    Members {
+        /// An entered room.
+        room: String,
+        /// The [`MembersAck::members_after`] of the page before; 0 for the first page.
+        after: u64,
+    },
+    /// Subscribe to the list of rooms, or unsubscribe.
     WatchRooms(bool),
-    /// Connect now rather than after the pause.
+    /// Connect now instead of after the backoff.
     ReconnectNow,
-    /// Be in the call of a room, now and after every reconnection.
+    /// Join the call of a room now, and again after each reconnect.
     JoinCall {
-        /// The room.
+        /// An entered room.
         room: String,
     },
-    /// Be in that call no more.
+    /// Leave the call of a room.
     LeaveCall {
-        /// The room.
+        /// An entered room.
         room: String,
     },
-    /// Tell something to others in a call. While there is no connection it is lost: both sides begin
-    /// anew when there is one.
+    /// Send a signal to peers in a call, in order, and again if the rate limit refuses it. Without a connection it is
+    /// dropped: both sides negotiate again after a reconnect.
     Signal(Signal),
 }
 
-/// What is told to others in a call.
+/// A signaling message between the peers of a call.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Signal {
-    /// A proposal, to one.
+    /// A session description that proposes a connection.
     Offer(Describe),
-    /// Its acceptance, to one.
+    /// The session description that accepts an offer.
     Answer(Describe),
-    /// A way to be reached, to one.
+    /// An ICE candidate.
     Ice(Trickle),
-    /// What one sends, to all.
+    /// The media that the sender sends, for all peers.
     Media(SetMedia),
 }
 
-/// What the browser must do.
+impl Signal {
+    /// The room whose call it belongs to.
+    pub fn room(&self) -> &str {
+        match self {
+            Self::Offer(signal) | Self::Answer(signal) => &signal.room,
+            Self::Ice(signal) => &signal.room,
+            Self::Media(signal) => &signal.room,
+        }
+    }
+}
+
+/// An output of the session, for its driver to carry out.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
-    /// Open a connection.
-    Connect(Via),
-    /// Beside the connection, open a WebSocket, send this over it, and say when a frame comes. A
-    /// connection that is asked for then may be this one. Earlier probes are given up.
+    /// Open a connection over this transport.
+    Connect(TransportKind),
+    /// Open a WebSocket beside the connection, send this frame over it, and report an answer as [`Event::Unblocked`].
+    /// A connection that is requested then may reuse this WebSocket. A new probe replaces an earlier one.
     Probe(String),
-    /// Drop the connection; nothing more is expected from it.
+    /// Drop the connection and any further event of it.
     Drop,
     /// Send a text frame.
     Send(String),
-    /// Keep a message where a reload of the page does not reach it, until it is stored.
-    Keep(Post),
-    /// That message needs to be kept no more.
-    Forget(MessageKey),
-    /// Show something.
-    Tell(Change),
+    /// Keep a message in storage that survives a reload of the page.
+    StoreUnsent(Post),
+    /// Remove a message from that storage.
+    RemoveUnsent(MessageKey),
+    /// Update what the page shows.
+    Emit(Update),
 }
 
-/// What the page shows.
+/// A change of what the page shows.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Change {
-    /// The connection.
-    Link(Link),
-    /// Who one is.
+pub enum Update {
+    /// The state of the connection.
+    Connection(ConnectionState),
+    /// The user of this page.
     Me(User),
-    /// The build that the server runs.
+    /// The build of the server.
     Build(String),
-    /// One is in a room; what was missed, or the latest.
+    /// Server and page do not understand each other: one of them is of another version.
+    NotUnderstood,
+    /// A room was entered, with the missed messages or the latest ones.
     Entered(EnterRoomAck),
-    /// A room that was asked for under one name has another: they are the same to the server.
+    /// A room has a canonical name that differs from the requested one. All later updates use the canonical name.
     Named {
-        /// As asked for.
-        asked: String,
-        /// Its canonical name, which all else carries.
+        /// The name in the request.
+        requested: String,
+        /// The canonical name.
         room: String,
     },
-    /// A message waits to be sent: it was said now, or its room is shown again.
+    /// A message waits to be sent. It was posted now, or a page shows its room again.
     Unsent(Post),
-    /// One cannot be in a room.
+    /// A room could not be entered.
     NotEntered {
-        /// The room.
+        /// The room's name as requested.
         room: String,
-        /// Why.
+        /// The server's answer.
         refusal: Refusal,
     },
-    /// A message, the next of its room.
+    /// The next message of a room.
     Message(Message),
-    /// Older messages.
+    /// The answer to [`Intent::Older`].
     Older {
-        /// The room.
+        /// As requested.
         room: String,
-        /// Before which place.
+        /// As requested.
         before: u64,
-        /// What was found; `None`: it could not be asked or answered.
+        /// `None`: the request could not be sent, was refused, or was lost with the connection.
         history: Option<HistoryAck>,
     },
-    /// Somebody came.
-    Welcome(Presence),
-    /// Somebody left.
-    Bye(Presence),
-    /// Who of the others is writing.
-    Typing {
-        /// The room.
+    /// A user has entered a room.
+    Welcome(RoomPresence),
+    /// A user has left a room.
+    Bye(RoomPresence),
+    /// The number of users in a crowded room has changed.
+    Crowd(Crowd),
+    /// The answer to [`Intent::Members`].
+    Members {
+        /// As requested.
         room: String,
-        /// All of them.
+        /// As requested.
+        after: u64,
+        /// `None`: the request could not be sent, was refused, or was lost with the connection.
+        page: Option<MembersAck>,
+    },
+    /// The other users who are typing in a room have changed.
+    Typing {
+        /// The room's canonical name.
+        room: String,
+        /// All users who are typing, in the order in which they started.
         users: Vec<User>,
     },
-    /// Somebody has a new name.
+    /// A user has a new nickname.
     Renamed(Renamed),
-    /// The name asked for could not be had; `None`: there is no connection to ask over.
+    /// [`Intent::Rename`] has failed; `None`: without a connection.
     NotRenamed(Option<Refusal>),
-    /// What became of a message that was posted.
+    /// A posted message is stored, or was refused.
     Posted {
-        /// Its room.
+        /// The room's canonical name.
         room: String,
-        /// Its key.
+        /// The message's key.
         key: MessageKey,
-        /// How it stands.
-        fate: Fate,
+        /// The outcome.
+        status: SendStatus,
     },
     /// The list of rooms.
     Rooms(RoomList),
-    /// Something about the call of a room.
+    /// The call of a room has changed.
     Call {
-        /// The room.
+        /// The room's canonical name.
         room: String,
-        /// What.
-        change: CallChange,
+        /// The change.
+        update: CallUpdate,
     },
 }
 
-/// What happens in a call.
+/// A change in a call.
 #[derive(Clone, Debug, PartialEq)]
-pub enum CallChange {
-    /// One is in it, for the first time or again.
+pub enum CallUpdate {
+    /// This page has joined, for the first time or again.
     Joined(JoinCallAck),
-    /// One cannot be in it.
+    /// This page could not join.
     NotJoined(Refusal),
-    /// Somebody is in it, or back in it on another connection.
-    Came(CallPresence),
-    /// Somebody is not in it any more.
-    Went(CallPresence),
-    /// What somebody tells one, or all.
+    /// Another peer has joined, or is back over a new connection.
+    PeerJoined(CallPresence),
+    /// A peer has left. If it is our own, another connection has taken the slot.
+    PeerLeft(CallPresence),
+    /// A signal of another peer.
     Signal(Signal),
-    /// What one told somebody was refused.
-    SignalRefused {
-        /// Whom.
-        peer: PeerId,
-        /// Why.
-        refusal: Refusal,
-    },
 }
 
-/// How a posted message stands.
+/// The outcome of a posted message.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Fate {
-    /// It is stored, and shown already.
+pub enum SendStatus {
+    /// It is stored and shown already.
     Shown,
-    /// It is stored at this place, and will come.
+    /// It is stored with this `seq` and will arrive as [`Update::Message`].
     Stored(u64),
-    /// It was refused.
+    /// It was refused and is not retried.
     Refused(Refusal),
 }
 
-/// How the connection stands.
+/// The state of the connection to the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Link {
-    /// Not started: the page has just loaded.
+pub enum ConnectionState {
+    /// Not started: the page has just loaded, or is suspended.
     Idle,
-    /// Trying.
+    /// Opening, or waiting for the answer to `hello`.
     Connecting,
-    /// There.
+    /// Open and greeted.
     Online,
-    /// Waiting until this time to try again.
+    /// Lost; the next attempt follows after a delay.
     Waiting {
-        /// When, in milliseconds of the session's clock.
+        /// The time of the next attempt, in milliseconds of the session's clock.
         until: u64,
-        /// Whether the server said that it restarts.
-        restarting: bool,
+        /// The reason, for the user.
+        reason: WaitReason,
     },
-    /// The browser has no network.
-    Offline,
-    /// The server sent us away with this close code.
+    /// Closed by the server with this code, which forbids to reconnect automatically.
     Refused(u16),
+}
+
+/// The reason for waiting before the next connection attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WaitReason {
+    /// The connection was lost, or could not be opened.
+    Lost,
+    /// The server has announced a restart.
+    Restart,
+    /// The browser estimates that it has no network.
+    Offline,
 }

@@ -1,78 +1,79 @@
-//! Who is writing in a room, and when one last said so oneself. Pure.
+//! Typing notifications of one room, in both directions. Pure.
 
 use crate::protocol::{User, UserId};
 
-/// Somebody who has not said so again for this long has stopped.
-const FORGOTTEN_AFTER_MS: u64 = 6_000;
-/// Whoever goes on writing says so this often.
-const SAID_EVERY_MS: u64 = 3_000;
+/// A user whose last notification is older than this has stopped typing.
+const EXPIRES_AFTER_MS: u64 = 6_000;
+/// A notification is sent at most this often while the user types: often enough that it does not expire.
+const NOTIFY_EVERY_MS: u64 = 3_000;
 
-/// The writers of one room.
+/// The other users who are typing, and the time of our own last notification.
+///
+/// The methods that change the list return whether it is different from before.
 #[derive(Debug, Default)]
-pub(super) struct Typing {
+pub(super) struct TypingUsers {
+    /// Each with the time at which the notification expires.
     others: Vec<(User, u64)>,
-    said_at: Option<u64>,
+    notified_at: Option<u64>,
 }
 
-impl Typing {
-    /// Whether it is time to say that one is writing; counted as said.
-    pub(super) fn is_due(&mut self, now: u64) -> bool {
-        let due = self.said_at.is_none_or(|at| now >= at + SAID_EVERY_MS);
+impl TypingUsers {
+    /// Returns whether a keystroke should be announced now. Throttled to one notification every 3 s.
+    pub(super) fn should_notify(&mut self, now: u64) -> bool {
+        let due = self.notified_at.is_none_or(|at| now >= at + NOTIFY_EVERY_MS);
         if due {
-            self.said_at = Some(now);
+            self.notified_at = Some(now);
         }
         due
     }
 
-    /// What one wrote is sent: the next letter is news again.
-    pub(super) fn finished(&mut self) {
-        self.said_at = None;
+    /// The text was posted: the next keystroke is announced without delay.
+    pub(super) fn posted(&mut self) {
+        self.notified_at = None;
     }
 
-    /// Somebody is writing. Whether that is news.
-    pub(super) fn heard(&mut self, user: User, now: u64) -> bool {
-        let until = now + FORGOTTEN_AFTER_MS;
+    /// A notification of another user has arrived.
+    pub(super) fn started(&mut self, user: User, now: u64) -> bool {
+        let expires_at = now + EXPIRES_AFTER_MS;
         match self.others.iter_mut().find(|(other, _)| other.id == user.id) {
             Some(known) => {
-                known.1 = until;
+                known.1 = expires_at;
                 std::mem::replace(&mut known.0, user.clone()) != user
             }
             None => {
-                self.others.push((user, until));
+                self.others.push((user, expires_at));
                 true
             }
         }
     }
 
-    /// Somebody stopped: what they wrote is here, or they left. Whether that is news.
+    /// A user has posted a message or left.
     pub(super) fn stopped(&mut self, user: UserId) -> bool {
-        self.keep(|other, _| other.id != user)
+        self.retain(|other, _| other.id != user)
     }
 
-    /// Time has passed. Whether that is news.
     pub(super) fn expire(&mut self, now: u64) -> bool {
-        self.keep(|_, until| until > now)
+        self.retain(|_, expires_at| expires_at > now)
     }
 
-    /// Nobody is known to write. Whether that is news.
     pub(super) fn clear(&mut self) -> bool {
-        self.said_at = None;
-        self.keep(|_, _| false)
+        self.notified_at = None;
+        self.retain(|_, _| false)
     }
 
-    /// When [`Typing::expire`] has something to do.
+    /// The time of the next expiry.
     pub(super) fn next_wake(&self) -> Option<u64> {
-        self.others.iter().map(|(_, until)| *until).min()
+        self.others.iter().map(|(_, expires_at)| *expires_at).min()
     }
 
-    /// Who is writing, in the order they began.
+    /// The users who are typing, in the order in which they started.
     pub(super) fn users(&self) -> Vec<User> {
         self.others.iter().map(|(user, _)| user.clone()).collect()
     }
 
-    fn keep(&mut self, stays: impl Fn(&User, u64) -> bool) -> bool {
+    fn retain(&mut self, keep: impl Fn(&User, u64) -> bool) -> bool {
         let before = self.others.len();
-        self.others.retain(|(user, until)| stays(user, *until));
+        self.others.retain(|(user, expires_at)| keep(user, *expires_at));
         self.others.len() != before
     }
 }

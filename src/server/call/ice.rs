@@ -1,7 +1,7 @@
-//! What helps peers to reach each other: STUN and TURN servers, with credentials that soon expire.
+//! ICE servers for peers: STUN and TURN addresses, with short-lived TURN credentials.
 
 use std::fmt;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use aws_lc_rs::hmac;
 use base64::Engine;
@@ -10,19 +10,19 @@ use base64::engine::general_purpose::STANDARD;
 use crate::protocol::UserId;
 use crate::protocol::call::IceServer;
 
-/// Credentials are valid no longer than this.
+/// The longest validity of credentials.
 pub const MAX_TTL: Duration = Duration::from_secs(3_600);
 
-/// The ICE servers that the host configured; none by default, so that no third party hears of a call.
+/// The configured ICE servers. None by default, so that no third party learns of a call.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct IceSettings {
     /// `stun:` addresses.
     pub stun: Vec<String>,
     /// `turn:` and `turns:` addresses.
     pub turn: Vec<String>,
-    /// What the TURN server knows as `static-auth-secret`.
+    /// The secret that is shared with the TURN server, as its `static-auth-secret`.
     pub secret: String,
-    /// How long credentials are valid.
+    /// The validity of credentials.
     pub ttl: Duration,
 }
 
@@ -34,20 +34,25 @@ impl fmt::Debug for IceSettings {
 }
 
 impl IceSettings {
-    /// What somebody who joins a call at this time is told.
-    pub fn servers(&self, user: UserId, now: SystemTime) -> Vec<IceServer> {
+    /// The ICE servers for a user who joins a call now. `now` is the time since 1970 UTC.
+    pub fn servers(&self, user: UserId, now: Duration) -> Vec<IceServer> {
         let stun = IceServer { urls: self.stun.clone(), username: None, credential: None };
         let (username, credential) = self.credentials(user, now);
         let turn = IceServer { urls: self.turn.clone(), username: Some(username), credential: Some(credential) };
         [stun, turn].into_iter().filter(|server| !server.urls.is_empty()).collect()
     }
 
-    /// Name and password by the scheme that coturn calls `use-auth-secret`
-    /// (draft-uberti-behave-turn-rest-00): the name says until when it is valid, the password signs it.
-    fn credentials(&self, user: UserId, now: SystemTime) -> (String, String) {
-        let expires = now.duration_since(UNIX_EPOCH).unwrap_or_default() + self.ttl.min(MAX_TTL);
+    /// The validity of credentials, if there are any.
+    pub fn lifetime_seconds(&self) -> Option<u64> {
+        (!self.turn.is_empty()).then(|| self.ttl.min(MAX_TTL).as_secs())
+    }
+
+    /// Username and password by the scheme that coturn calls `use-auth-secret` (draft-uberti-behave-turn-rest-00): the
+    /// username contains its expiry, the password signs it.
+    fn credentials(&self, user: UserId, now: Duration) -> (String, String) {
+        let expires = now + self.ttl.min(MAX_TTL);
         let username = format!("{}:{user}", expires.as_secs());
-        // SHA-1 is what TURN servers compute; as an HMAC it is sound.
+        // TURN servers use SHA-1. As an HMAC it is still secure.
         let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, self.secret.as_bytes());
         let credential = STANDARD.encode(hmac::sign(&key, username.as_bytes()));
         (username, credential)
@@ -68,13 +73,14 @@ mod tests {
     }
 
     #[test]
-    fn without_configuration_nobody_is_asked() {
-        assert_eq!(IceSettings::default().servers(UserId(1), SystemTime::now()), []);
+    fn default_settings_have_no_ice_servers() {
+        assert_eq!(IceSettings::default().servers(UserId(1), Duration::ZERO), []);
+        assert_eq!(IceSettings::default().lifetime_seconds(), None);
     }
 
     #[test]
-    fn credentials_are_signed_and_expire_within_the_hour() {
-        let now = UNIX_EPOCH + Duration::from_secs(1_000);
+    fn credentials_are_signed_and_expire_within_an_hour() {
+        let now = Duration::from_secs(1_000);
         let servers = settings().servers(UserId(0xc0ffee), now);
         assert_eq!((servers[0].username.as_deref(), servers[0].credential.as_deref()), (None, None));
         assert_eq!(servers[1].username.as_deref(), Some("1600:0000000000c0ffee"));
@@ -82,10 +88,11 @@ mod tests {
         assert_eq!(servers[1].credential.as_deref(), Some("Tt/QGqzuA1dOJT9eEGu5PJj7w8w="));
         let long = IceSettings { ttl: Duration::from_secs(86_400), ..settings() };
         assert_eq!(long.servers(UserId(1), now)[1].username.as_deref(), Some("4600:0000000000000001"));
+        assert_eq!((settings().lifetime_seconds(), long.lifetime_seconds()), (Some(600), Some(3_600)));
     }
 
     #[test]
-    fn the_secret_is_never_printed() {
+    fn debug_output_hides_secret() {
         assert!(!format!("{:?}", settings()).contains("north"));
     }
 }

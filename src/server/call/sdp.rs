@@ -1,18 +1,18 @@
-//! What peers tell each other is checked before it is passed on: a browser should never have to read
-//! what is no session description. The parser is Firefox's. Pure.
+//! Validation of session descriptions and ICE candidates before they are passed to another peer's browser. The parser is
+//! Firefox's. Pure.
 
 use std::panic::catch_unwind;
 
 use webrtc_sdp::attribute_type::{SdpAttribute, parse_attribute};
 use webrtc_sdp::{SdpType, parse_sdp};
 
-use crate::protocol::ErrorCode;
-use crate::protocol::call::{Candidate, Description, DescriptionKind, MAX_CANDIDATE_BYTES, MAX_SDP_BYTES};
+use crate::protocol::call::{Candidate, Description, DescriptionKind};
+use crate::protocol::{ErrorCode, MAX_CANDIDATE_BYTES, MAX_SDP_BYTES};
 
-/// Browsers offer a handful of media; more than this is no call between people.
+/// The most media sections. Browsers offer a handful.
 const MAX_MEDIA: usize = 64;
 
-/// Checks a description that is sent as an `offer` or as an `answer`.
+/// Validates a description that is sent as an `offer` or as an `answer`.
 ///
 /// # Errors
 /// `SDP_TOO_LARGE` above [`MAX_SDP_BYTES`], `SDP_INVALID`.
@@ -24,7 +24,7 @@ pub fn check_description(description: &Description, sent_as: DescriptionKind) ->
     if description.kind != sent_as || text.chars().any(|c| c.is_control() && !matches!(c, '\r' | '\n')) {
         return Err(ErrorCode::SdpInvalid);
     }
-    // A stranger's text in somebody else's parser: were it to panic, only this frame should know.
+    // Untrusted text in a third-party parser: a panic there refuses this frame only.
     let parsed = catch_unwind(|| parse_sdp(text, false));
     match parsed {
         Ok(Ok(session)) if session.media.len() <= MAX_MEDIA => Ok(()),
@@ -32,7 +32,7 @@ pub fn check_description(description: &Description, sent_as: DescriptionKind) ->
     }
 }
 
-/// Checks a candidate. An empty line says that there are no more for its part (RFC 8838).
+/// Validates a candidate. An empty line means that there are no more for its media section (RFC 8838).
 ///
 /// # Errors
 /// `SDP_TOO_LARGE` above [`MAX_CANDIDATE_BYTES`], `SDP_INVALID`.
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn only_session_descriptions_pass() {
+    fn only_valid_session_descriptions_pass() {
         let cases = [
             ("an offer", offer(OFFER), Ok(())),
             ("nothing", offer(""), Err(ErrorCode::SdpInvalid)),
@@ -94,8 +94,61 @@ mod tests {
         }
     }
 
+    /// Other stacks write these, and browsers accept them.
     #[test]
-    fn only_candidates_pass() {
+    fn unusual_but_valid_session_descriptions_pass() {
+        let changed = |from: &str, to: &str| OFFER.replace(from, to);
+        let cases = [
+            ("line feeds only", OFFER.replace('\r', "")),
+            ("no line end at the end", OFFER.trim_end().to_owned()),
+            ("unknown attributes", format!("{OFFER}a=x-vendor:1 2 3\r\na=x-flag\r\n")),
+            ("capital hash name", changed("sha-256", "SHA-256")),
+            (
+                "two fingerprints",
+                changed(
+                    "a=setup",
+                    "a=fingerprint:sha-1 AA:BB:CC:DD:EE:FF:00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD\r\na=setup",
+                ),
+            ),
+            (
+                "ICE at session level",
+                changed("a=group:BUNDLE 0\r\n", "a=ice-lite\r\na=ice-options:ice2\r\na=group:BUNDLE 0\r\n"),
+            ),
+            (
+                "the old data channel format",
+                changed("UDP/DTLS/SCTP webrtc-datachannel", "DTLS/SCTP 5000")
+                    .replace("a=sctp-port:5000", "a=sctpmap:5000 webrtc-datachannel 1024"),
+            ),
+            (
+                "a rejected section",
+                format!("{OFFER}m=audio 0 UDP/TLS/RTP/SAVPF 0\r\nc=IN IP4 0.0.0.0\r\na=inactive\r\na=mid:1\r\n"),
+            ),
+            (
+                "a bundled section",
+                format!(
+                    "{OFFER}m=audio 0 UDP/TLS/RTP/SAVPF 111\r\nc=IN IP4 0.0.0.0\r\na=bundle-only\r\na=mid:1\r\na=rtpmap:111 opus/48000/2\r\n"
+                ),
+            ),
+            (
+                "bandwidth and telephone events",
+                format!(
+                    "{OFFER}m=audio 9 UDP/TLS/RTP/SAVPF 111 101\r\nc=IN IP4 0.0.0.0\r\nb=AS:128\r\na=mid:1\r\na=rtpmap:111 opus/48000/2\r\na=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-16\r\n"
+                ),
+            ),
+            (
+                "candidates and their end",
+                format!(
+                    "{OFFER}a=candidate:1 1 udp 2122260223 192.0.2.7 50000 typ host\r\na=candidate:2 1 tcp 1518280447 2001:db8::1 9 typ host tcptype active\r\na=end-of-candidates\r\n"
+                ),
+            ),
+        ];
+        for (case, sdp) in cases {
+            assert_eq!(check_description(&offer(sdp), DescriptionKind::Offer), Ok(()), "{case}");
+        }
+    }
+
+    #[test]
+    fn only_valid_candidates_pass() {
         let valid = [
             "",
             "candidate:1 1 udp 2122260223 192.168.1.7 50000 typ host generation 0 ufrag abcd network-id 1",
@@ -115,7 +168,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_brings_the_parser_down(text in ".{0,200}", at in 0..OFFER.len(), cut: prop::sample::Index) {
+        fn no_text_panics_the_parser(text in ".{0,200}", at in 0..OFFER.len(), cut: prop::sample::Index) {
             let _ = check_description(&offer(text.clone()), DescriptionKind::Offer);
             let _ = check_candidate(&candidate(&text));
             let _ = check_candidate(&candidate(&format!("candidate:{text}")));

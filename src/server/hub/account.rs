@@ -1,103 +1,72 @@
-//! The people this process knows at the moment: their names, connections and allowances.
+//! The users that this process knows at the moment: their names, connections and rate limits.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
-use std::num::NonZeroU32;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use governor::clock::{Clock, DefaultClock};
-use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota, RateLimiter};
-
-use super::core::ConnId;
-use super::outbox::Link;
+use super::address::{Address, Networks};
+use super::outbox::Outbox;
+use super::price::Price;
+use super::rate_limit::{Budgets, Quotas, refusal};
 use crate::protocol::name::guest_name;
 use crate::protocol::{CloseCode, ErrorCode, Refusal, UserId};
 use crate::server::config::LimitSettings;
+use crate::server::environment::Environment;
+use crate::server::id::ConnId;
+use crate::server::lock::lock;
 use crate::server::name_key::Nick;
 
-/// How long somebody without a connection is remembered: as long as the longest allowance counts.
+/// The time that a user without a connection is remembered: as long as the longest rate limit counts.
 const REMEMBERED: Duration = Duration::from_secs(3_600);
 
-/// Somebody who is or was connected, or used a form, lately.
+/// A user who is or was recently connected, or has used a form.
 #[derive(Debug)]
 pub struct Account {
-    /// Who.
+    /// The user.
     pub id: UserId,
-    /// What they are called. Locked while rooms learn of it, so that a change of name and an
-    /// entering on another connection do not pass each other.
-    pub name: Mutex<Nick>,
-    /// Held for a whole change of name, from the check to the store and the rooms.
-    pub renaming: tokio::sync::Mutex<()>,
-    connections: Mutex<VecDeque<(ConnId, Link)>>,
+    /// The user's name. Locked while rooms learn of it, so that a change of name and an `enter_room` on another
+    /// connection do not miss each other.
+    pub(super) name: Mutex<Nick>,
+    /// Locked for a whole change of name: check, store, rooms.
+    pub(super) renaming: tokio::sync::Mutex<()>,
+    connections: Mutex<VecDeque<(ConnId, Arc<Outbox>)>>,
     seen: Mutex<Instant>,
-    messages: DefaultDirectRateLimiter,
-    signals: DefaultDirectRateLimiter,
-    joins: DefaultDirectRateLimiter,
-    rooms_per_minute: DefaultDirectRateLimiter,
-    rooms_per_hour: DefaultDirectRateLimiter,
-}
-
-/// What an allowance is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Allowance {
-    /// A message.
-    Message,
-    /// Any other command.
-    Signal,
-    /// Entering a room.
-    Join,
+    budgets: Budgets,
+    environment: Arc<dyn Environment>,
 }
 
 impl Account {
-    fn new(id: UserId, nickname: String, limits: &LimitSettings) -> Self {
-        let minute = |count| Quota::per_minute(at_least_one(count));
+    fn new(id: UserId, nickname: String, quotas: Arc<Quotas>, environment: &Arc<dyn Environment>) -> Self {
         Self {
             id,
             name: Mutex::new(Nick::unchecked(nickname)),
             renaming: tokio::sync::Mutex::default(),
             connections: Mutex::default(),
-            seen: Mutex::new(Instant::now()),
-            messages: RateLimiter::direct(per_second(limits.messages_per_second, limits.message_burst)),
-            signals: RateLimiter::direct(per_second(limits.signals_per_second, limits.signal_burst)),
-            joins: RateLimiter::direct(minute(limits.joins_per_minute)),
-            rooms_per_minute: RateLimiter::direct(minute(limits.rooms_per_minute)),
-            rooms_per_hour: RateLimiter::direct(Quota::per_hour(at_least_one(limits.rooms_per_hour))),
+            seen: Mutex::new(environment.now()),
+            budgets: Budgets::new(quotas),
+            environment: environment.clone(),
         }
     }
 
-    /// What they are called now.
+    /// The user's current name.
     pub fn nickname(&self) -> String {
         lock(&self.name).text.clone()
     }
 
-    /// Uses up one of an allowance.
+    /// Pays a price from the user's budgets.
     ///
     /// # Errors
-    /// `RATE_LIMITED`, with the time after which there is one again.
-    pub fn spend(&self, allowance: Allowance) -> Result<(), Refusal> {
-        *lock(&self.seen) = Instant::now();
-        let limiter = match allowance {
-            Allowance::Message => &self.messages,
-            Allowance::Signal => &self.signals,
-            Allowance::Join => &self.joins,
-        };
-        spend(limiter, ErrorCode::RateLimited)
+    /// `code`, with the time after which to retry.
+    pub(super) fn spend(&self, price: Price, code: ErrorCode) -> Result<(), Refusal> {
+        self.touch();
+        self.budgets.spend(self.environment.now(), price).map_err(|wait| refusal(code, wait))
     }
 
-    /// Uses up one new room.
-    ///
-    /// # Errors
-    /// `ROOM_QUOTA`, with the time after which another may be made.
-    pub fn spend_room(&self) -> Result<(), Refusal> {
-        spend(&self.rooms_per_minute, ErrorCode::RoomQuota)?;
-        spend(&self.rooms_per_hour, ErrorCode::RoomQuota)
-    }
-
-    /// Adds a connection. When there are too many, the oldest is closed.
-    pub fn connect(&self, conn: ConnId, link: Link, at_most: usize) {
+    /// Adds a connection. If there are too many, the oldest is closed.
+    pub fn connect(&self, conn: ConnId, outbox: Arc<Outbox>, at_most: usize) {
         let mut connections = lock(&self.connections);
-        connections.push_back((conn, link));
+        connections.push_back((conn, outbox));
         if connections.len() > at_most
             && let Some((_, oldest)) = connections.pop_front()
         {
@@ -107,8 +76,12 @@ impl Account {
 
     /// Removes a connection.
     pub fn disconnect(&self, conn: ConnId) {
-        *lock(&self.seen) = Instant::now();
+        self.touch();
         lock(&self.connections).retain(|(id, _)| *id != conn);
+    }
+
+    fn touch(&self) {
+        *lock(&self.seen) = self.environment.now();
     }
 
     fn can_be_forgotten(&self, now: Instant) -> bool {
@@ -116,75 +89,47 @@ impl Account {
     }
 }
 
-/// Everyone remembered, and what addresses may still do.
+/// All accounts in memory, and the budgets of addresses.
 #[derive(Debug)]
 pub struct Directory {
     accounts: Mutex<HashMap<UserId, Arc<Account>>>,
-    guests: DefaultKeyedRateLimiter<IpAddr>,
+    networks: Networks,
+    quotas: Arc<Quotas>,
+    environment: Arc<dyn Environment>,
 }
 
 impl Directory {
-    /// Nobody yet.
-    pub fn new(limits: &LimitSettings) -> Self {
-        let guests = RateLimiter::keyed(Quota::per_minute(at_least_one(limits.guests_per_minute)));
-        Self { accounts: Mutex::default(), guests }
+    pub(super) fn new(limits: &LimitSettings, environment: Arc<dyn Environment>) -> Self {
+        let networks = Networks::new(limits, &environment);
+        Self { accounts: Mutex::default(), networks, quotas: Arc::new(Quotas::of_user(limits)), environment }
     }
 
-    /// Somebody who is remembered.
+    /// The budgets of an address.
+    pub fn address(&self, address: IpAddr) -> Address {
+        self.networks.at(address)
+    }
+
+    /// An account in memory.
     pub fn get(&self, user: UserId) -> Option<Arc<Account>> {
         lock(&self.accounts).get(&user).cloned()
     }
 
-    /// Somebody, remembered from now on. `chosen` is the name in the store.
-    pub fn get_or_add(&self, user: UserId, chosen: Option<String>, limits: &LimitSettings) -> Arc<Account> {
-        let add = || Arc::new(Account::new(user, chosen.unwrap_or_else(|| first_guest_name(user)), limits));
+    /// The account of a user. `chosen` is the name in the store, for a new account.
+    pub(super) fn get_or_add(&self, user: UserId, chosen: Option<String>) -> Arc<Account> {
+        let nickname = || chosen.unwrap_or_else(|| first_guest_name(user));
+        let add = || Arc::new(Account::new(user, nickname(), self.quotas.clone(), &self.environment));
         lock(&self.accounts).entry(user).or_insert_with(add).clone()
     }
 
-    /// Lets an address have one more guest.
-    ///
-    /// # Errors
-    /// `RATE_LIMITED`.
-    pub fn admit_guest(&self, address: IpAddr) -> Result<(), Refusal> {
-        self.guests.check_key(&address).map_err(|not_until| refusal(ErrorCode::RateLimited, &not_until))
-    }
-
-    /// Forgets who has not been seen for an hour.
-    pub fn forget_old(&self, now: Instant) {
+    /// Forgets the users who have been away for an hour.
+    pub fn forget_old(&self) {
+        let now = self.environment.now();
         lock(&self.accounts).retain(|_, account| !account.can_be_forgotten(now));
-        self.guests.retain_recent();
+        self.networks.retain_recent();
     }
 }
 
-/// The name that a guest has until it clashes: the same on every machine and after every restart.
+/// The name of a guest until it conflicts with another: the same on every machine and after every restart.
 pub fn first_guest_name(user: UserId) -> String {
     guest_name(1_000 + (user.0 % 9_000) as u32)
-}
-
-/// A limiter for the control frames of one connection.
-pub fn control_frames(limits: &LimitSettings) -> DefaultDirectRateLimiter {
-    RateLimiter::direct(per_second(limits.signals_per_second, limits.signal_burst))
-}
-
-fn per_second(rate: u32, burst: u32) -> Quota {
-    Quota::per_second(at_least_one(rate)).allow_burst(at_least_one(burst))
-}
-
-fn at_least_one(count: u32) -> NonZeroU32 {
-    NonZeroU32::new(count).unwrap_or(NonZeroU32::MIN)
-}
-
-fn spend(limiter: &DefaultDirectRateLimiter, code: ErrorCode) -> Result<(), Refusal> {
-    limiter.check().map_err(|not_until| refusal(code, &not_until))
-}
-
-fn refusal(code: ErrorCode, not_until: &governor::NotUntil<Instant>) -> Refusal {
-    let wait = not_until.wait_time_from(DefaultClock::default().now());
-    // Rounded up: whoever waits that long is let through.
-    Refusal { retry_after_ms: Some(wait.as_millis() as u64 + 1), ..code.into() }
-}
-
-/// Nothing that holds one of these locks panics half-way through a change.
-pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,50 +1,50 @@
-//! Calls, as connections ask for them: what they send is checked, then passed on by the shard of their
-//! room.
+//! Call signalling for connections: validates what they send and hands it to the room's shard.
 
-use std::time::SystemTime;
+use std::sync::Arc;
 
-use super::account::{Account, lock};
-use super::core::ConnId;
-use super::{Hub, Registered};
+use super::account::Account;
+use super::core::SeatId;
+use super::outbox::Outbox;
+use super::{ConnectionHandle, Hub};
 use crate::protocol::call::{Candidate, Description, DescriptionKind, Media};
-use crate::protocol::{ErrorCode, PeerId, Refusal, User};
+use crate::protocol::{ErrorCode, Feature, PeerId, Refusal, User};
 use crate::server::call::sdp;
-use crate::server::call::signal::{Input, Signal};
-use crate::server::random;
-use crate::server::store::RoomRow;
+use crate::server::call::signal::{Input, Join, Signal};
+use crate::server::id::{ConnId, RoomRow};
+use crate::server::lock::lock;
 
 impl Hub {
-    /// Lets a connection into the call of a room that it is in. The answer goes to its outbox.
-    /// `wanted`: the place it had before its connection broke.
+    /// Lets a connection join the call of a room that it is in. The answer goes to the connection's outbox. `wanted`:
+    /// the slot that it had before its connection broke.
     ///
     /// # Errors
     /// `NOT_IN_ROOM`, `CALL_FULL`.
     pub fn join_call(
         &self,
         account: &Account,
-        at: &Registered,
+        conn: &ConnectionHandle,
         room: &RoomRow,
         wanted: Option<PeerId>,
         id: Option<u64>,
     ) -> Result<(), Refusal> {
-        // Held, so that a change of name does not pass by.
+        // Locked, so that a change of name at the same time is not missed.
         let name = lock(&account.name);
-        let input = Input::Join {
-            conn: at.conn,
-            link: at.outbox.clone(),
+        let join = Join {
+            conn: conn.id,
+            outbox: conn.outbox.clone(),
             user: User { id: account.id, nickname: name.text.clone() },
-            room: room.id,
-            name: room.name.clone(),
+            room: room.clone(),
             wanted,
-            fresh: PeerId(random::bits()),
+            fresh: PeerId(self.environment.random_bits()),
             id,
-            ice_servers: self.ice.servers(account.id, SystemTime::now()),
+            ice_servers: self.ice.servers(account.id, self.environment.unix_time()),
+            ice_seconds: self.ice.lifetime_seconds().filter(|_| conn.features.has(Feature::IceLifetime)),
         };
         let mut shard = self.shards.of(room.id);
-        if !shard.is_in(at.conn, room.id) {
+        if !shard.is_in(SeatId { conn: conn.id, room: room.id }) {
             return Err(ErrorCode::NotInRoom.into());
         }
-        Ok(shard.drive_call(input, self)?)
+        Ok(shard.drive(Input::Join(join), self)?)
     }
 
     /// Takes a connection out of a call.
@@ -52,10 +52,10 @@ impl Hub {
     /// # Errors
     /// `NOT_IN_CALL`.
     pub fn leave_call(&self, conn: ConnId, room: &RoomRow) -> Result<(), Refusal> {
-        self.call(room, Input::Leave { conn, room: room.id })
+        self.call(room, Input::Leave(SeatId { conn, room: room.id }))
     }
 
-    /// Passes a description to another peer of the call.
+    /// Passes a session description to another peer of the call.
     ///
     /// # Errors
     /// `SDP_TOO_LARGE`, `SDP_INVALID`, `NOT_IN_CALL`, `BAD_CALL_STATE`.
@@ -72,10 +72,10 @@ impl Hub {
             DescriptionKind::Offer => Signal::Offer(description),
             DescriptionKind::Answer => Signal::Answer(description),
         };
-        self.call(room, Input::Signal { conn, room: room.id, to, signal })
+        self.call(room, Input::Signal(SeatId { conn, room: room.id }, to, signal))
     }
 
-    /// Passes a candidate, or that there are no more, to another peer of the call.
+    /// Passes an ICE candidate to another peer of the call, or that there are no more.
     ///
     /// # Errors
     /// `SDP_TOO_LARGE`, `SDP_INVALID`, `NOT_IN_CALL`, `BAD_CALL_STATE`.
@@ -87,18 +87,18 @@ impl Hub {
         candidate: Option<Candidate>,
     ) -> Result<(), Refusal> {
         candidate.as_ref().map_or(Ok(()), sdp::check_candidate)?;
-        self.call(room, Input::Signal { conn, room: room.id, to, signal: Signal::Ice(candidate) })
+        self.call(room, Input::Signal(SeatId { conn, room: room.id }, to, Signal::Ice(candidate)))
     }
 
-    /// Tells the call what a connection sends.
+    /// Announces the media that a connection sends.
     ///
     /// # Errors
     /// `NOT_IN_CALL`.
     pub fn set_media(&self, conn: ConnId, room: &RoomRow, media: Media) -> Result<(), Refusal> {
-        self.call(room, Input::SetMedia { conn, room: room.id, media })
+        self.call(room, Input::SetMedia(SeatId { conn, room: room.id }, media))
     }
 
-    fn call(&self, room: &RoomRow, input: Input<super::outbox::Link>) -> Result<(), Refusal> {
-        Ok(self.shards.of(room.id).drive_call(input, self)?)
+    fn call(&self, room: &RoomRow, input: Input<Arc<Outbox>>) -> Result<(), Refusal> {
+        Ok(self.shards.handle(room.id, input, self)?)
     }
 }

@@ -1,273 +1,288 @@
-//! Rooms spread over cores: each [`Core`] and its calls behind a lock of their own, and what follows
-//! from their inputs carried out before the lock is let go, so that everyone hears things in one order.
+//! Rooms spread over cores: each shard has a lock, a [`Core`] and its calls. The outputs of an input are carried out
+//! before the lock is released, so that all connections see one order.
 //!
-//! Nothing here waits: carrying out means to put bytes into outboxes and writes into the store's
-//! queue. Whoever has something to tell a room does the work on its own thread; there is no task
-//! per room to wake up.
+//! Nothing here waits: carrying out an output puts a frame into an outbox or changes a map.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
-use axum::extract::ws::Utf8Bytes;
-
-use super::account::lock;
-use super::core::{ConnId, Core, History, Input, Output, RoomId};
-use super::outbox::{Link, Waits};
-use crate::protocol::{ErrorCode, Peer, ServerFrame, User, UserId};
+use super::core::{self, Core, Effect, Output, SeatId};
+use super::outbox::{Delivery, Outbox};
+use crate::protocol::{ErrorCode, MembersAck, Peer, ServerFrame, User, UserId};
 use crate::server::call::signal::{self, Calls};
+use crate::server::history::History;
+use crate::server::id::{ConnId, RoomId};
+use crate::server::lock::lock;
 use crate::server::name_key::{NameKey, Nick};
 
-/// All rooms.
+/// All shards.
 #[derive(Debug)]
 pub(super) struct Shards(Box<[Mutex<Shard>]>);
 
-/// The rooms of one core, and their calls.
-#[derive(Debug, Default)]
+/// The rooms of one shard, and their calls.
+#[derive(Debug)]
 pub(super) struct Shard {
-    core: Core<Link>,
-    calls: Calls<Link>,
+    core: Core<Arc<Outbox>>,
+    calls: Calls<Arc<Outbox>>,
 }
 
-/// What a shard's driver needs done outside of it.
-pub(super) trait Effects {
-    /// Carries out [`Output::Append`], [`Output::Answer`] and [`Output::Count`]. An append that is
-    /// not taken comes back as the input that says so.
-    fn carry_out(&self, output: Output<Link>) -> Option<Input<Link>>;
+/// An input for one of a shard's state machines.
+pub(super) enum Input {
+    Room(core::Input<Arc<Outbox>>),
+    Call(signal::Input<Arc<Outbox>>),
+}
 
-    /// So many people are in a room's call now.
-    fn count_call(&self, room: RoomId, count: u64);
+impl From<core::Input<Arc<Outbox>>> for Input {
+    fn from(input: core::Input<Arc<Outbox>>) -> Self {
+        Self::Room(input)
+    }
+}
+
+impl From<signal::Input<Arc<Outbox>>> for Input {
+    fn from(input: signal::Input<Arc<Outbox>>) -> Self {
+        Self::Call(input)
+    }
+}
+
+/// The surroundings of a shard.
+pub(super) trait Context {
+    /// The current time.
+    fn now(&self) -> Instant;
+
+    /// Carries out an effect outside of the shard. Called with the shard locked.
+    fn carry_out(&self, effect: Effect);
 }
 
 impl Shards {
-    /// So many empty shards.
-    pub(super) fn new(count: usize) -> Self {
-        Self((0..count.max(1)).map(|_| Mutex::default()).collect())
+    /// The tails of all rooms together have at most `tail_bytes`.
+    pub(super) fn new(count: usize, tail_bytes: usize) -> Self {
+        let count = count.max(1);
+        let shard = || Shard { core: Core::with_tail_bytes(tail_bytes / count), calls: Calls::default() };
+        Self((0..count).map(|_| Mutex::new(shard())).collect())
     }
 
-    /// Gives an input to the shard of a room.
-    pub(super) fn handle(&self, room: RoomId, input: Input<Link>, effects: &impl Effects) -> Result<(), ErrorCode> {
-        self.of(room).drive(input, effects)
+    /// The index of the shard that has a room.
+    pub(super) fn index(room: RoomId, shards: usize) -> usize {
+        room.0.unsigned_abs() as usize % shards
     }
 
-    /// Lets a connection through its gate, with the history that was read for it.
-    pub(super) fn open(
+    /// The shard with this index.
+    pub(super) fn get(&self, index: usize) -> MutexGuard<'_, Shard> {
+        lock(&self.0[index])
+    }
+
+    /// The shard that has a room.
+    pub(super) fn of(&self, room: RoomId) -> MutexGuard<'_, Shard> {
+        self.get(Self::index(room, self.0.len()))
+    }
+
+    /// Gives an input to the shard that has a room.
+    pub(super) fn handle(
         &self,
-        conn: ConnId,
         room: RoomId,
-        id: Option<u64>,
-        history: History,
-        effects: &impl Effects,
+        input: impl Into<Input>,
+        context: &impl Context,
     ) -> Result<(), ErrorCode> {
-        let mut shard = self.of(room);
-        let call = shard.peers(room);
-        shard.drive(Input::Opened { conn, room, id, history, call }, effects)
+        self.of(room).drive(input, context)
     }
 
     /// Takes a connection out of a room, and of its call.
-    pub(super) fn leave(&self, conn: ConnId, room: RoomId, effects: &impl Effects) -> Result<(), ErrorCode> {
-        let mut shard = self.of(room);
-        // Most who leave are in no call.
-        let _ = shard.drive_call(signal::Input::Leave { conn, room }, effects);
-        shard.drive(Input::Leave { conn, room }, effects)
+    pub(super) fn leave(&self, seat: SeatId, context: &impl Context) -> Result<(), ErrorCode> {
+        let mut shard = self.of(seat.room);
+        // Most connections that leave are not in a call.
+        let _ = shard.drive(signal::Input::Leave(seat), context);
+        shard.drive(core::Input::Leave(seat), context)
     }
 
-    /// Tells every shard that a connection ended.
-    pub(super) fn disconnect(&self, conn: ConnId, farewell: bool, effects: &impl Effects) {
+    /// Takes a connection that has ended out of all rooms and calls.
+    pub(super) fn disconnect(&self, conn: ConnId, clean_close: bool, context: &impl Context) {
         for shard in &self.0 {
             let mut shard = lock(shard);
             // Neither is ever refused.
-            let _ = shard.drive_call(signal::Input::Disconnect { conn, farewell }, effects);
-            let _ = shard.drive(Input::Disconnect { conn }, effects);
+            let _ = shard.drive(signal::Input::Disconnect { conn, clean_close }, context);
+            let _ = shard.drive(core::Input::Disconnect(conn), context);
         }
     }
 
-    /// Tells every shard that time has passed.
-    pub(super) fn tick(&self, effects: &impl Effects) {
+    /// Lets time pass in every shard.
+    pub(super) fn tick(&self, context: &impl Context) {
         for shard in &self.0 {
             let mut shard = lock(shard);
             // Neither is ever refused.
-            let _ = shard.drive_call(signal::Input::Tick, effects);
-            let _ = shard.drive(Input::Tick, effects);
+            let _ = shard.drive(signal::Input::Tick, context);
+            let _ = shard.drive(core::Input::Tick, context);
         }
     }
 
-    /// Renames somebody in all their rooms, or in none.
-    pub(super) fn rename(
-        &self,
-        user: UserId,
-        nick: &Nick,
-        asker: Option<ConnId>,
-        effects: &impl Effects,
-    ) -> Result<(), ErrorCode> {
-        // Always in the same order, so two renames cannot wait for each other.
+    /// Renames a user in all rooms, or in none.
+    pub(super) fn rename(&self, rename: &core::Rename, context: &impl Context) -> Result<(), ErrorCode> {
+        // Always locked in the same order, so that two renames cannot deadlock.
         let mut shards: Vec<_> = self.0.iter().map(lock).collect();
+        let (user, nick) = (rename.user, &rename.nick);
         if let Some(code) = shards.iter().find_map(|shard| shard.core.name_conflict(None, user, &nick.key)) {
             return Err(code);
         }
         for shard in &mut shards {
-            let renamed = User { id: user, nickname: nick.text.clone() };
-            shard.drive_call(signal::Input::Rename { user: renamed }, effects)?;
-            shard.drive(Input::Rename { user, nick: nick.clone(), asker }, effects)?;
+            shard.drive(signal::Input::Rename(User { id: user, nickname: nick.text.clone() }), context)?;
+            shard.drive(core::Input::Rename(rename.clone()), context)?;
         }
         Ok(())
     }
 
-    /// Whether a name would clash in any room that somebody is in, or in this one.
-    pub(super) fn name_conflict(&self, room: Option<RoomId>, user: UserId, key: &NameKey) -> Option<ErrorCode> {
+    /// The conflict of a name with another user's, in this room or in any room that the user is in.
+    pub(super) fn name_conflict(&self, room: Option<RoomId>, user: UserId, nick: &Nick) -> Option<ErrorCode> {
+        let key: &NameKey = &nick.key;
         let here = room.and_then(|id| self.of(id).core.name_conflict(room, user, key));
         here.or_else(|| self.0.iter().find_map(|shard| lock(shard).core.name_conflict(None, user, key)))
-    }
-
-    /// The shard of a room.
-    pub(super) fn of(&self, room: RoomId) -> MutexGuard<'_, Shard> {
-        lock(&self.0[room.0.unsigned_abs() as usize % self.0.len()])
     }
 }
 
 impl Shard {
-    /// The people in a room, in the order they came.
-    pub(super) fn members(&self, room: RoomId) -> Vec<User> {
-        self.core.members(room)
+    /// A page of the people in a room, in the order of their arrival.
+    pub(super) fn member_page(&self, room: RoomId, after: u64, limit: u64) -> MembersAck {
+        self.core.member_page(room, after, limit)
     }
 
-    /// Who is in the room's call.
+    /// The peers in a room's call.
     pub(super) fn peers(&self, room: RoomId) -> Vec<Peer> {
         self.calls.peers(room)
     }
 
-    /// Whether this connection is in this room.
-    pub(super) fn is_in(&self, conn: ConnId, room: RoomId) -> bool {
-        self.core.is_in(conn, room)
+    /// The latest messages of a room, if they are in memory.
+    pub(super) fn recent_history(&self, room: RoomId) -> Option<History> {
+        self.core.recent_history(room)
     }
 
-    /// Gives an input to the core and carries out all that follows. A panic ends the rooms that the input is about, and
-    /// nothing else.
-    fn drive(&mut self, input: Input<Link>, effects: &impl Effects) -> Result<(), ErrorCode> {
-        let concerned = self.core.concerned(&input);
-        catch_unwind(AssertUnwindSafe(|| self.carry_through(input, effects)))
-            .unwrap_or_else(|_| self.evict(&concerned, effects))
+    /// Returns whether a connection is in a room.
+    pub(super) fn is_in(&self, seat: SeatId) -> bool {
+        self.core.is_in(seat)
     }
 
-    fn carry_through(&mut self, input: Input<Link>, effects: &impl Effects) -> Result<(), ErrorCode> {
-        let result = self.core.handle(Instant::now(), input);
-        self.carry_out(effects);
-        result
+    /// Returns whether a connection in a room waits for its history.
+    pub(super) fn is_loading(&self, seat: SeatId) -> bool {
+        self.core.is_loading(seat)
     }
 
-    fn carry_out(&mut self, effects: &impl Effects) {
-        while let Some(output) = self.core.poll_output() {
+    /// The author of a message that a connection is about to post.
+    pub(super) fn begin_post(&mut self, seat: SeatId) -> Result<User, ErrorCode> {
+        self.core.begin_post(seat)
+    }
+
+    /// Gives an input to its state machine and carries out all outputs. A panic ends the rooms that the input
+    /// concerns, and nothing else.
+    pub(super) fn drive(&mut self, input: impl Into<Input>, context: &impl Context) -> Result<(), ErrorCode> {
+        let input = input.into();
+        let rooms = match &input {
+            Input::Room(input) => self.core.rooms_of(input),
+            Input::Call(input) => self.calls.rooms_of(input),
+        };
+        let handled = catch_unwind(AssertUnwindSafe(|| {
+            let result = match input {
+                Input::Room(input) => self.core.handle(context.now(), input),
+                Input::Call(input) => self.calls.handle(context.now(), input),
+            };
+            self.carry_out(context);
+            result
+        }));
+        handled.unwrap_or_else(|_| self.evict(&rooms, context))
+    }
+
+    fn carry_out(&mut self, context: &impl Context) {
+        while let Some(output) = self.core.poll_output().or_else(|| self.calls.poll_output()) {
             match output {
-                Output::Send { to, frame } => to.push(frame.encode().into(), Waits::of(&frame)),
-                Output::Close { link, code } => link.close(code),
-                Output::Broadcast { room, except, frame } => {
-                    push_to_all(self.core.audience(room, except, &frame), &frame);
+                Output::Send(outbox, frame) => outbox.send(&frame),
+                Output::Entered(outbox, mut entered) => {
+                    entered.call = self.calls.peers(entered.room.id);
+                    outbox.push_deferred(entered.estimated_bytes(), move || entered.into_frame().encode());
                 }
-                other => {
-                    if let Some(input) = effects.carry_out(other) {
-                        // Stored is never refused.
-                        let _ = self.core.handle(Instant::now(), input);
-                    }
+                Output::Broadcast(broadcast) => {
+                    push_to_all(self.core.audience(broadcast.room, broadcast.audience), &broadcast.frame);
                 }
+                Output::Deliver(room, message) => {
+                    let seq = message.seq;
+                    let frame = ServerFrame::NewMessage(Arc::unwrap_or_clone(message));
+                    push_to_all(self.core.receivers(room, seq), &frame);
+                }
+                Output::Close(outbox, code) => outbox.close(code),
+                Output::Effect(effect) => context.carry_out(effect),
             }
         }
     }
 
-    /// Ends rooms in which something panicked. Whoever asked is closed with all the others there.
-    fn evict(&mut self, rooms: &[RoomId], effects: &impl Effects) -> Result<(), ErrorCode> {
-        // What waits to be carried out may be what panicked; then the next to come carries out the rest.
+    /// Ends rooms in which something panicked, and closes their connections.
+    fn evict(&mut self, rooms: &[RoomId], context: &impl Context) -> Result<(), ErrorCode> {
+        // A remaining output may be what panicked; then the next input carries out the others.
         let evicted = catch_unwind(AssertUnwindSafe(|| {
             for room in rooms {
                 self.core.evict(*room);
                 self.calls.evict(*room);
             }
-            self.carry_out(effects);
-            self.carry_out_calls(effects);
+            self.carry_out(context);
         }));
         drop(evicted);
         Err(ErrorCode::StoreUnavailable)
     }
-
-    /// Gives an input to the calls and carries out all that follows.
-    pub(super) fn drive_call(&mut self, input: signal::Input<Link>, effects: &impl Effects) -> Result<(), ErrorCode> {
-        let concerned = self.calls.concerned(&input);
-        let handled = catch_unwind(AssertUnwindSafe(|| {
-            let result = self.calls.handle(Instant::now(), input);
-            self.carry_out_calls(effects);
-            result
-        }));
-        handled.unwrap_or_else(|_| self.evict(&concerned, effects))
-    }
-
-    fn carry_out_calls(&mut self, effects: &impl Effects) {
-        while let Some(output) = self.calls.poll_output() {
-            match output {
-                signal::Output::Send { to, frame } => to.push(frame.encode().into(), Waits::of(&frame)),
-                signal::Output::Tell { room, except, frame } => {
-                    push_to_all(self.core.everyone(room, except), &frame);
-                }
-                signal::Output::Count { room, count } => effects.count_call(room, count),
-            }
-        }
-    }
 }
 
-/// Encodes a frame once for however many.
-pub(super) fn push_to_all<'a>(links: impl Iterator<Item = &'a Link>, frame: &ServerFrame) {
-    let (bytes, waits) = (Utf8Bytes::from(frame.encode()), Waits::of(frame));
-    links.for_each(|link| link.push(bytes.clone(), waits));
+/// Encodes a frame once, for many outboxes.
+pub(super) fn push_to_all<'a>(outboxes: impl Iterator<Item = &'a Arc<Outbox>>, frame: &ServerFrame) {
+    let mut outboxes = outboxes.peekable();
+    let Some(first) = outboxes.peek() else { return };
+    // All outboxes have the same budget.
+    let (bytes, delivery) = (first.budget().frame(frame.encode()), Delivery::of(frame));
+    outboxes.for_each(|outbox| outbox.push(bytes.clone(), delivery));
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
-    use crate::protocol::{CloseCode, MessageKey};
-    use crate::server::hub::outbox::{Outbox, OutboxLimits};
+    use crate::protocol::{CloseCode, Features, UserId};
+    use crate::server::hub::core::Enter;
+    use crate::server::hub::outbox::OutboxLimits;
+    use crate::server::id::RoomRow;
 
-    /// A store that panics at one text.
+    /// Surroundings that panic when the third user enters a room.
     struct Trap;
 
-    impl Effects for Trap {
-        fn carry_out(&self, output: Output<Link>) -> Option<Input<Link>> {
-            assert!(!matches!(output, Output::Append { text, .. } if text == "boom"), "boom");
-            None
+    impl Context for Trap {
+        fn now(&self) -> Instant {
+            Instant::now()
         }
 
-        fn count_call(&self, _: RoomId, _: u64) {}
+        fn carry_out(&self, effect: Effect) {
+            assert!(!matches!(effect, Effect::MemberCount(_, 3)), "boom");
+        }
     }
 
-    fn seat(shards: &Shards, conn: u64, room: i64) -> Link {
+    fn enter(shards: &Shards, conn: u64, room: i64) -> (Arc<Outbox>, Result<(), ErrorCode>) {
         let outbox = Outbox::new(OutboxLimits { frames: 100, bytes: 100_000 });
-        let nick = Nick::unchecked(format!("n{conn}"));
-        let (conn, user, id) = (ConnId(conn), UserId(conn), RoomId(room));
-        let enter = Input::Enter { conn, link: outbox.clone(), user, nick, room: id, name: Arc::from("r") };
-        shards.handle(id, enter, &Trap).unwrap();
-        shards.open(conn, id, Some(1), History::default(), &Trap).unwrap();
-        outbox
-    }
-
-    fn post(shards: &Shards, conn: u64, room: i64, text: &str) -> Result<(), ErrorCode> {
-        let (conn, room) = (ConnId(conn), RoomId(room));
-        shards.handle(room, Input::Post { conn, room, id: None, key: MessageKey(1), text: text.into() }, &Trap)
+        let (nick, room) = (Nick::unchecked(format!("n{conn}")), RoomRow { id: RoomId(room), name: "r".into() });
+        let (conn, user, id) = (ConnId(conn), UserId(conn), room.id);
+        let features = Features::default();
+        let enter = Enter { conn, outbox: outbox.clone(), features, user, nick, room, id: Some(1), after: None };
+        let loaded = core::Input::HistoryLoaded(SeatId { conn, room: id }, History::default());
+        let entered = shards.handle(id, core::Input::Enter(enter), &Trap);
+        (outbox, entered.and_then(|()| shards.handle(id, loaded, &Trap)))
     }
 
     #[test]
-    fn a_room_that_panics_ends_alone_and_begins_anew() {
-        let shards = Shards::new(1);
-        let (ann, bob, cat) = (seat(&shards, 1, 1), seat(&shards, 2, 1), seat(&shards, 3, 2));
-        assert!(post(&shards, 1, 1, "boom").is_err());
-        for outbox in [&ann, &bob] {
+    fn panicking_room_is_evicted_alone_and_recreated() {
+        let shards = Shards::new(1, usize::MAX);
+        let (ann, bob, cat) = (enter(&shards, 1, 1), enter(&shards, 2, 1), enter(&shards, 3, 2));
+        assert_eq!((ann.1, bob.1, cat.1), (Ok(()), Ok(()), Ok(())));
+        assert!(enter(&shards, 4, 1).1.is_err());
+        for outbox in [&ann.0, &bob.0] {
             assert_eq!(outbox.take().close, Some(CloseCode::Internal));
         }
-        assert_eq!(cat.take().close, None);
-        assert_eq!(post(&shards, 3, 2, "still here"), Ok(()), "the shard's other rooms go on");
-        assert_eq!(post(&shards, 1, 1, "hello"), Err(ErrorCode::NotInRoom));
-        // What they say when they go changes nothing any more; then they are back.
+        assert_eq!(cat.0.take().close, None, "the shard's other rooms go on");
+        let typing = |conn, room| core::Input::Typing(SeatId { conn: ConnId(conn), room: RoomId(room) });
+        assert_eq!(shards.handle(RoomId(2), typing(3, 2), &Trap), Ok(()));
+        assert_eq!(shards.handle(RoomId(1), typing(1, 1), &Trap), Err(ErrorCode::NotInRoom));
+        // The end of its connections changes nothing any more. The room is created again.
         shards.disconnect(ConnId(1), false, &Trap);
-        let back = seat(&shards, 4, 1);
-        assert_eq!((post(&shards, 4, 1, "hello"), back.take().close), (Ok(()), None));
-        assert_eq!(shards.of(RoomId(1)).members(RoomId(1)).len(), 1);
+        let (back, entered) = enter(&shards, 5, 1);
+        assert_eq!((entered, back.take().close), (Ok(()), None));
+        assert_eq!(shards.of(RoomId(1)).member_page(RoomId(1), 0, 9).count, 1);
     }
 }

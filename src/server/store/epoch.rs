@@ -1,17 +1,18 @@
-//! Which history positions count in, and when it must be a new one.
+//! The epoch of the database: the history that positions refer to.
 //!
-//! A position is an epoch and a `seq`. It holds as long as the database only goes on from where it
-//! was. Who puts back an older copy takes messages back, and their numbers will be given again: from
-//! then on positions must count in another epoch.
+//! A position is an epoch and a `seq`. It stays valid as long as the database only grows. Restoring
+//! an older copy removes messages, and their numbers will be assigned again. Positions from before
+//! the restore are then ambiguous, so the database must get a new epoch.
 //!
-//! So a small file beside the database, the *mark*, says in which epoch how many messages are
-//! surely there. It is written after a commit and before anyone hears of it, so whatever was told is
-//! marked. A database that has fewer, or another epoch, or no mark that speaks for it, cannot prove
-//! that it is what it was. The mark is written in place, within one sector: it is there before or
-//! after, and an older one claims less, which is true as well.
+//! To detect this, a small file beside the database (`noom.mark`) holds a *watermark*: the epoch, and
+//! how many messages are durable in it. It is advanced after each commit and before the commit is
+//! acknowledged, so every message that a client has seen is covered. A database gets a new epoch when
+//! it has fewer messages than the watermark, when it has another epoch, or when there is no readable
+//! watermark. The watermark is written in place and fits into one disk sector, so a write of it is
+//! atomic. After a loss of power the file may hold an older watermark, which is a valid lower bound.
 //!
-//! A copy of the whole folder has a mark that agrees with its database. It gives itself away by the
-//! moment its file was made, where the file system knows that.
+//! A copy of the whole data folder has a watermark that agrees with its database. It is detected by
+//! the creation time of the file, on file systems that record it.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -21,41 +22,44 @@ use std::time::UNIX_EPOCH;
 
 use rusqlite::{Connection, OptionalExtension};
 
-/// The version of the database up to which there was no mark.
+/// The last schema version without a watermark.
 const UNMARKED_VERSION: i64 = 1;
 
-/// The file beside the database that says how far it was.
+/// The open watermark file, `noom.mark`.
 #[derive(Debug)]
-pub(super) struct Mark {
+pub(super) struct Watermark {
     file: File,
     epoch: String,
-    /// When the file was made, in nanoseconds since 1970; 0 where that is not known.
-    born: u64,
+    /// Creation time of the file in nanoseconds since 1970; 0 if the file system does not record it.
+    created_at: u64,
 }
 
-/// What a mark said when it was opened.
+/// The content of a watermark file.
 #[derive(Debug, PartialEq, Eq)]
-struct Claim {
+struct Record {
     epoch: String,
+    /// A lower bound of the number of messages in the database.
     stored: u64,
-    born: u64,
+    created_at: u64,
 }
 
-/// Why the epoch is not known.
+/// The epoch could not be resolved.
 #[derive(Debug)]
 pub(super) enum EpochError {
     Database(rusqlite::Error),
-    Mark(io::Error),
+    Watermark(io::Error),
 }
 
 impl std::fmt::Display for EpochError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Database(error) => error.fmt(f),
-            Self::Mark(error) => write!(f, "noom.mark: {error}"),
+            Self::Watermark(error) => write!(f, "noom.mark: {error}"),
         }
     }
 }
+
+impl std::error::Error for EpochError {}
 
 impl From<rusqlite::Error> for EpochError {
     fn from(error: rusqlite::Error) -> Self {
@@ -65,90 +69,99 @@ impl From<rusqlite::Error> for EpochError {
 
 impl From<io::Error> for EpochError {
     fn from(error: io::Error) -> Self {
-        Self::Mark(error)
+        Self::Watermark(error)
     }
 }
 
-impl Mark {
-    /// Opens the file, making it as needed, for a history that is settled later.
-    fn open(folder: &Path) -> io::Result<(File, u64, Option<Claim>)> {
+impl Watermark {
+    /// Opens the file, creating it if necessary, before the epoch is known. Returns it with its
+    /// creation time and its content, if that is valid.
+    fn open(folder: &Path) -> io::Result<(File, u64, Option<Record>)> {
         let mut file =
             File::options().create(true).truncate(false).read(true).write(true).open(folder.join("noom.mark"))?;
         let mut text = Vec::new();
         file.read_to_end(&mut text)?;
-        let made = file.metadata()?.created().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
-        let claim = std::str::from_utf8(&text).ok().and_then(Claim::parse);
-        Ok((file, made.map_or(0, |since| since.as_nanos() as u64), claim))
+        let created = file.metadata()?.created().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+        let record = std::str::from_utf8(&text).ok().and_then(Record::parse);
+        Ok((file, created.map_or(0, |since| since.as_nanos() as u64), record))
     }
 
-    /// The first claim of a process, which survives a loss of power too.
-    fn begin(folder: &Path, file: File, born: u64, epoch: String, stored: u64) -> io::Result<Self> {
-        let mark = Self { file, epoch, born };
-        mark.claim(stored)?;
-        mark.sync()?;
+    /// Writes the first watermark of a process and syncs the file and its folder.
+    fn begin(folder: &Path, file: File, created_at: u64, epoch: String, stored: u64) -> io::Result<Self> {
+        let watermark = Self { file, epoch, created_at };
+        watermark.advance(stored)?;
+        watermark.sync()?;
         File::open(folder)?.sync_all()?;
-        Ok(mark)
+        Ok(watermark)
     }
 
-    /// The epoch that it speaks of.
     pub(super) fn epoch(&self) -> &str {
         &self.epoch
     }
 
-    /// Says that so many messages are surely stored.
-    pub(super) fn claim(&self, stored: u64) -> io::Result<()> {
-        // Of one length, whatever the numbers: a shorter text would leave a rest of the longer.
-        self.file.write_all_at(format!("{} {stored:020} {:020}\n", self.epoch, self.born).as_bytes(), 0)
+    /// Records that at least `stored` messages are durable.
+    pub(super) fn advance(&self, stored: u64) -> io::Result<()> {
+        // Zero-padded: a shorter text would leave the end of a longer one in the file.
+        self.file.write_all_at(format!("{} {stored:020} {:020}\n", self.epoch, self.created_at).as_bytes(), 0)
     }
 
-    /// Makes the latest claim survive a loss of power.
+    /// Makes the latest watermark survive a loss of power.
     pub(super) fn sync(&self) -> io::Result<()> {
         self.file.sync_data()
     }
 }
 
-impl Claim {
+impl Record {
     fn parse(text: &str) -> Option<Self> {
         let mut words = text.strip_suffix('\n')?.split(' ');
-        let claim = Self {
+        let record = Self {
             epoch: words.next()?.to_owned(),
             stored: words.next()?.parse().ok()?,
-            born: words.next()?.parse().ok()?,
+            created_at: words.next()?.parse().ok()?,
         };
-        words.next().is_none().then_some(claim)
+        words.next().is_none().then_some(record)
     }
 }
 
-/// Gives a database from before there were marks its first one, so that an upgrade does not look
-/// like a copy. To be called before the database is migrated: a crash in between changes nothing.
-pub(super) fn believe_once(connection: &Connection, folder: &Path) -> Result<(), EpochError> {
+/// Writes the first watermark for a database of a version that had none, so that an upgrade keeps
+/// its epoch. Must be called before the database is migrated, so that it is repeated after a crash in
+/// between.
+pub(super) fn adopt_legacy(connection: &Connection, folder: &Path) -> Result<(), EpochError> {
     let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     if version != UNMARKED_VERSION {
         return Ok(());
     }
-    if let ((file, born, None), Some(epoch)) = (Mark::open(folder)?, find_epoch(connection)?) {
-        Mark::begin(folder, file, born, epoch, 0)?;
+    if let ((file, created_at, None), Some(epoch)) = (Watermark::open(folder)?, find_epoch(connection)?) {
+        Watermark::begin(folder, file, created_at, epoch, 0)?;
     }
     Ok(())
 }
 
-/// Finds the epoch of the database, or gives it `fresh` when it cannot prove to be what it was.
-/// Returns the mark for what comes, and how many messages are stored.
-pub(super) fn settle(connection: &Connection, folder: &Path, fresh: &str) -> Result<(Mark, u64), EpochError> {
-    // Messages are numbered without gaps, and none is ever taken back.
+/// Returns the watermark and the number of stored messages. The database keeps its epoch if the
+/// watermark proves that it has not gone back. Otherwise `fresh` becomes its epoch.
+pub(super) fn resolve_epoch(
+    connection: &Connection,
+    folder: &Path,
+    fresh: &str,
+) -> Result<(Watermark, u64), EpochError> {
+    // Messages are numbered without gaps and never removed, so the sum of the heads is their number.
     let stored = connection.query_row("SELECT COALESCE(SUM(head), 0) FROM rooms", [], |row| row.get::<_, i64>(0))?;
     let stored = stored as u64;
-    let (file, born, claim) = Mark::open(folder)?;
+    let (file, created_at, record) = Watermark::open(folder)?;
     let proves = |epoch: &String| {
-        claim.is_some_and(|claim| claim.epoch == *epoch && claim.stored <= stored && claim.born == born)
+        record
+            .is_some_and(|record| record.epoch == *epoch && record.stored <= stored && record.created_at == created_at)
     };
     let epoch = match find_epoch(connection)?.filter(proves) {
         Some(epoch) => epoch,
         None => {
             if stored > 0 {
-                tracing::warn!("the database may be an older copy: positions from before do not count any more");
+                tracing::warn!(
+                    "the database may be an older copy: it starts a new epoch, earlier positions are invalid"
+                );
             }
-            // Should a crash come before the mark: nobody has heard of this epoch, another will do.
+            // After a crash before the watermark is written, the next start draws another epoch. No
+            // client has seen this one.
             let transaction = connection.unchecked_transaction()?;
             transaction.execute("DELETE FROM history", [])?;
             transaction.execute("INSERT INTO history (epoch) VALUES (?1)", [fresh])?;
@@ -156,7 +169,7 @@ pub(super) fn settle(connection: &Connection, folder: &Path, fresh: &str) -> Res
             fresh.to_owned()
         }
     };
-    Ok((Mark::begin(folder, file, born, epoch, stored)?, stored))
+    Ok((Watermark::begin(folder, file, created_at, epoch, stored)?, stored))
 }
 
 fn find_epoch(connection: &Connection) -> rusqlite::Result<Option<String>> {
@@ -167,10 +180,11 @@ fn find_epoch(connection: &Connection) -> rusqlite::Result<Option<String>> {
 mod tests {
     use rusqlite_migration::Migrations;
 
-    use super::super::{MIGRATIONS, open_connection};
+    use super::super::migration::MIGRATIONS;
+    use super::super::open_connection;
     use super::*;
 
-    /// A data folder, and what a server would do with it.
+    /// A data folder, with the operations of a server on it.
     struct Data(tempfile::TempDir);
 
     impl Data {
@@ -186,18 +200,18 @@ mod tests {
             open_connection(&self.path("noom.sqlite3"), rusqlite::OpenFlags::default()).unwrap()
         }
 
-        /// Starts, stores so many messages, and is killed. Returns the epoch that was told.
+        /// Starts a server, stores `messages` messages and kills it. Returns the epoch that clients saw.
         fn run(&self, fresh: &str, messages: u64) -> String {
             let mut connection = self.connect();
-            believe_once(&connection, self.0.path()).unwrap();
+            adopt_legacy(&connection, self.0.path()).unwrap();
             Migrations::from_slice(MIGRATIONS).to_latest(&mut connection).unwrap();
-            let (mark, stored) = settle(&connection, self.0.path(), fresh).unwrap();
+            let (watermark, stored) = resolve_epoch(&connection, self.0.path(), fresh).unwrap();
             commit(&connection, messages);
-            mark.claim(stored + messages).unwrap();
-            mark.epoch().to_owned()
+            watermark.advance(stored + messages).unwrap();
+            watermark.epoch().to_owned()
         }
 
-        /// Puts the database of another moment here.
+        /// Replaces the database by an earlier or later copy of it.
         fn restore(&self, copy: &[u8]) {
             std::fs::write(self.path("noom.sqlite3"), copy).unwrap();
         }
@@ -214,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn it_stays_over_restarts_and_kills() {
+    fn epoch_survives_restart_and_kill() {
         let data = Data::new();
         for fresh in ["a", "b", "c"] {
             assert_eq!(data.run(fresh, 3), "a");
@@ -222,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn it_stays_when_the_end_comes_between_commit_and_mark() {
+    fn epoch_survives_crash_between_commit_and_watermark() {
         let data = Data::new();
         data.run("a", 3);
         commit(&data.connect(), 2);
@@ -230,17 +244,17 @@ mod tests {
     }
 
     #[test]
-    fn it_stays_when_the_loss_of_power_takes_the_latest_marks() {
+    fn epoch_survives_power_loss_that_reverts_the_watermark() {
         let data = Data::new();
         data.run("a", 3);
-        let mark = std::fs::read(data.path("noom.mark")).unwrap();
+        let watermark = std::fs::read(data.path("noom.mark")).unwrap();
         data.run("b", 4);
-        std::fs::write(data.path("noom.mark"), mark).unwrap();
+        std::fs::write(data.path("noom.mark"), watermark).unwrap();
         assert_eq!(data.run("c", 0), "a");
     }
 
     #[test]
-    fn an_older_copy_changes_it_once() {
+    fn restoring_older_copy_changes_epoch_once() {
         let data = Data::new();
         data.run("a", 3);
         let earlier = data.copy();
@@ -251,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_from_before_a_copy_was_put_back_changes_it_however_long_it_is() {
+    fn restoring_longer_copy_of_a_former_epoch_changes_epoch() {
         let data = Data::new();
         data.run("a", 3);
         let short = data.copy();
@@ -264,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_before_the_mark_of_a_new_epoch_costs_only_an_epoch_that_nobody_heard_of() {
+    fn crash_before_watermark_of_new_epoch_draws_another_epoch() {
         let data = Data::new();
         data.run("a", 3);
         data.connect().execute("UPDATE history SET epoch = 'b'", []).unwrap();
@@ -273,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_mark_that_can_be_read_it_changes() {
+    fn missing_or_unreadable_watermark_changes_epoch() {
         let data = Data::new();
         data.run("a", 3);
         std::fs::remove_file(data.path("noom.mark")).unwrap();
@@ -287,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn another_folder_changes_it_where_the_file_system_knows_when_a_file_was_made() {
+    fn copied_folder_changes_epoch_if_creation_times_are_known() {
         let (data, copy) = (Data::new(), Data::new());
         data.run("a", 3);
         for name in ["noom.sqlite3", "noom.mark"] {
@@ -297,7 +311,7 @@ mod tests {
         assert_eq!(copy.run("b", 0), if known { "b" } else { "a" });
     }
 
-    /// A database as versions before marks left it.
+    /// A database as a version without watermarks left it.
     fn unmarked() -> Data {
         let data = Data::new();
         let mut connection = data.connect();
@@ -308,20 +322,20 @@ mod tests {
     }
 
     #[test]
-    fn an_upgrade_from_before_there_were_marks_keeps_it() {
+    fn upgrade_from_version_without_watermark_keeps_epoch() {
         assert_eq!(unmarked().run("b", 0), "a");
 
         let data = unmarked();
-        believe_once(&data.connect(), data.0.path()).unwrap();
-        assert_eq!(data.run("b", 0), "a", "the end came before the migration");
+        adopt_legacy(&data.connect(), data.0.path()).unwrap();
+        assert_eq!(data.run("b", 0), "a", "crash before the migration");
 
         let data = unmarked();
         std::fs::write(data.path("noom.mark"), "").unwrap();
-        assert_eq!(data.run("b", 0), "a", "the end came before the mark was written");
+        assert_eq!(data.run("b", 0), "a", "crash before the watermark was written");
     }
 
     #[test]
-    fn an_old_database_that_is_put_back_after_the_upgrade_changes_it() {
+    fn restoring_legacy_database_after_upgrade_changes_epoch() {
         let data = unmarked();
         let old = data.copy();
         data.run("b", 1);

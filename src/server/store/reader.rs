@@ -1,61 +1,111 @@
-//! Reading: a few connections, each used by one blocking task at a time.
+//! Reading: a pool of connections, each used by one blocking task at a time.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
-use super::{RoomRow, StoreError, message, open_connection};
-use crate::protocol::{
-    MAX_HISTORY_BYTES, MAX_REPLAY, MAX_REPLAY_BYTES, Message, Position, RECENT_MESSAGES, Unrecovered, UserId,
-};
-use crate::server::hub::core::{History, RoomId};
+use super::connection::open_connection;
+use super::row::message;
+use super::{RoomRow, StoreError};
+use crate::protocol::{MAX_HISTORY_BYTES, MAX_REPLAY_BYTES, Message, Position, RECENT_MESSAGES, Unrecovered, UserId};
+use crate::server::history::{History, check_position, encoded_bytes};
+use crate::server::id::RoomId;
+use crate::server::lock::lock;
 
 const CONNECTIONS: usize = 4;
+/// The most messages, and bytes of them, in a page of [`between`].
+const PAGE_MESSAGES: usize = 100;
+const PAGE_BYTES: usize = 64 * 1024;
+/// The instructions of SQLite's virtual machine between two looks at the clock.
+const LOOK_EVERY: i32 = 1_000;
+
+/// The deadlines of a read. Together they are shorter than the time after which a client gives up its connection, which
+/// is not written to while a command waits.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Deadlines {
+    /// For its turn. Reads take turns in the order of their arrival, and a connection has one at a time.
+    pub(super) turn: Duration,
+    /// For the read itself.
+    pub(super) read: Duration,
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        Self { turn: Duration::from_secs(3), read: Duration::from_secs(4) }
+    }
+}
 
 #[derive(Debug)]
 pub(super) struct Readers {
     idle: Arc<Mutex<Vec<Connection>>>,
     free: Arc<Semaphore>,
+    results: Semaphore,
+    deadlines: Deadlines,
 }
 
 impl Readers {
-    pub(super) fn open(path: &Path) -> rusqlite::Result<Self> {
+    /// `results`: the reads whose results have not been taken yet, each of at most [`MAX_REPLAY_BYTES`].
+    pub(super) fn open(path: &Path, results: usize, deadlines: Deadlines) -> rusqlite::Result<Self> {
         // Not read-only: a reader of a WAL database takes part in its shared memory file.
         let open = || open_connection(path, OpenFlags::SQLITE_OPEN_READ_WRITE);
         let idle = (0..CONNECTIONS).map(|_| open()).collect::<Result<Vec<_>, _>>()?;
-        Ok(Self { idle: Arc::new(Mutex::new(idle)), free: Arc::new(Semaphore::new(CONNECTIONS)) })
+        let (free, results) = (Arc::new(Semaphore::new(CONNECTIONS)), Semaphore::new(results));
+        Ok(Self { idle: Arc::new(Mutex::new(idle)), free, results, deadlines })
     }
 
-    /// Runs `read` on a thread that may block, inside one read transaction.
+    /// Runs `read` on a blocking thread, in one read transaction.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] if it did not get its turn in time, [`StoreError::Unavailable`] if it failed or took too
+    /// long.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         read: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let permit = self.free.clone().acquire_owned().await.map_err(|_| StoreError::Unavailable)?;
-        let idle = self.idle.clone();
-        let result = tokio::task::spawn_blocking(move || {
+        let turn = async {
+            // Held until the caller has the result.
+            let place = self.results.acquire().await.map_err(|_| StoreError::Unavailable)?;
+            let permit = self.free.clone().acquire_owned().await.map_err(|_| StoreError::Unavailable)?;
+            Ok((place, permit))
+        };
+        let (_place, permit) = timeout(self.deadlines.turn, turn).await.unwrap_or(Err(StoreError::Busy))?;
+        let (idle, deadline) = (self.idle.clone(), self.deadlines.read);
+        let result = spawn_blocking(move || {
             let _permit = permit;
-            let take = || idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let take = || lock(&idle).pop();
             let mut connection = take().ok_or(StoreError::Unavailable)?;
-            // A connection that was lost with a panic would be missed by all who come later.
-            let result = catch_unwind(AssertUnwindSafe(|| {
-                let transaction = connection.transaction();
-                transaction.and_then(|transaction| read(&transaction))
-            }));
-            let result = result.map_err(|_| StoreError::Unavailable).and_then(|result| {
-                result.map_err(|error| {
-                    tracing::error!(%error, "cannot read from the database");
-                    StoreError::Unavailable
-                })
-            });
-            idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+            let result = read_within(&mut connection, deadline, read);
+            lock(&idle).push(connection);
             result
         });
-        result.await.unwrap_or(Err(StoreError::Unavailable))
+        // A read that waits for the disk cannot be interrupted. It keeps its connection, but not its caller.
+        let result = timeout(self.deadlines.read * 5 / 4, result).await;
+        result.unwrap_or(Ok(Err(StoreError::Unavailable))).unwrap_or(Err(StoreError::Unavailable))
     }
+}
+
+/// Runs `read` in a transaction, and interrupts it at the deadline.
+fn read_within<T>(
+    connection: &mut Connection,
+    deadline: Duration,
+    read: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+) -> Result<T, StoreError> {
+    let until = Instant::now() + deadline;
+    // Without catching it, a panic would remove the connection from the pool.
+    let result = catch_unwind(AssertUnwindSafe(|| {
+        connection.progress_handler(LOOK_EVERY, Some(move || Instant::now() >= until))?;
+        read(&*connection.transaction()?)
+    }));
+    result.map_err(|_| StoreError::Unavailable)?.map_err(|error| {
+        tracing::error!(%error, "cannot read from the database");
+        StoreError::Unavailable
+    })
 }
 
 pub(super) fn nickname(connection: &Connection, user: UserId) -> rusqlite::Result<Option<String>> {
@@ -69,14 +119,18 @@ pub(super) fn room(connection: &Connection, folded: &str) -> rusqlite::Result<Op
     statement.query_row([folded], row).optional()
 }
 
+pub(super) fn head(connection: &Connection, room: &RoomRow) -> rusqlite::Result<u64> {
+    let mut statement = connection.prepare_cached("SELECT head FROM rooms WHERE id = ?1")?;
+    Ok(statement.query_row([room.id.0], |row| row.get::<_, i64>(0))? as u64)
+}
+
 pub(super) fn history_for(
     connection: &Connection,
     room: &RoomRow,
     epoch: &str,
     after: Option<Position>,
 ) -> rusqlite::Result<History> {
-    let mut statement = connection.prepare_cached("SELECT head FROM rooms WHERE id = ?1")?;
-    let head = statement.query_row([room.id.0], |row| row.get::<_, i64>(0))? as u64;
+    let head = head(connection, room)?;
     let mut history = History { epoch: epoch.to_owned(), head, ..History::default() };
 
     match after.map(|after| replay(connection, room, epoch, head, &after)).transpose()? {
@@ -92,30 +146,32 @@ pub(super) fn history_for(
     Ok(history)
 }
 
-/// All messages since a position, or why they cannot be had.
+/// All messages after a position, or the reason why they cannot be replayed.
 fn replay(
     connection: &Connection,
     room: &RoomRow,
     epoch: &str,
     head: u64,
     after: &Position,
-) -> rusqlite::Result<Result<Vec<Message>, Unrecovered>> {
-    if after.epoch != epoch {
-        return Ok(Err(Unrecovered::EpochChanged));
-    }
-    if after.seq > head {
-        return Ok(Err(Unrecovered::PositionAhead));
-    }
-    if head - after.seq > MAX_REPLAY {
-        return Ok(Err(Unrecovered::GapTooLarge));
+) -> rusqlite::Result<Result<Vec<Arc<Message>>, Unrecovered>> {
+    if let Err(reason) = check_position(after, epoch, head) {
+        return Ok(Err(reason));
     }
     let mut statement = connection.prepare_cached(
         "SELECT seq, user, key, nickname, text, at FROM messages WHERE room = ?1 AND seq > ?2 ORDER BY seq",
     )?;
-    let rows = statement.query_map(params![room.id.0, after.seq as i64], |row| message(&room.name, row))?;
-    let messages = rows.collect::<Result<Vec<_>, _>>()?;
-    let bytes: usize = messages.iter().map(encoded_bytes).sum();
-    Ok(if bytes > MAX_REPLAY_BYTES { Err(Unrecovered::GapTooLarge) } else { Ok(messages) })
+    let mut rows = statement.query(params![room.id.0, after.seq as i64])?;
+    let (mut messages, mut bytes) = (Vec::new(), 0);
+    while let Some(row) = rows.next()? {
+        let message = message(&room.name, row)?;
+        bytes += encoded_bytes(&message);
+        // At once: the gap can be many times as large.
+        if bytes > MAX_REPLAY_BYTES {
+            return Ok(Err(Unrecovered::GapTooLarge));
+        }
+        messages.push(Arc::new(message));
+    }
+    Ok(Ok(messages))
 }
 
 pub(super) fn before(
@@ -123,7 +179,7 @@ pub(super) fn before(
     room: &RoomRow,
     before: u64,
     limit: u64,
-) -> rusqlite::Result<(Vec<Message>, bool)> {
+) -> rusqlite::Result<(Vec<Arc<Message>>, bool)> {
     let mut statement = connection.prepare_cached(
         "SELECT seq, user, key, nickname, text, at FROM messages WHERE room = ?1 AND seq < ?2 ORDER BY seq DESC LIMIT ?3",
     )?;
@@ -132,20 +188,109 @@ pub(super) fn before(
     while let Some(row) = rows.next()? {
         let message = message(&room.name, row)?;
         bytes += encoded_bytes(&message);
-        // One message always fits: its text is bounded.
+        // One message always fits, because its text is bounded.
         if bytes > MAX_HISTORY_BYTES {
             break;
         }
-        messages.push(message);
+        messages.push(Arc::new(message));
     }
     messages.reverse();
     let more = messages.first().is_some_and(|oldest| oldest.seq > 1);
     Ok((messages, more))
 }
 
-/// At most what a message takes in a frame, without encoding it: JSON escapes a byte to at most
-/// six, but only controls and few others; doubling covers what people write.
-fn encoded_bytes(message: &Message) -> usize {
-    let escaped = |text: &str| text.len() + text.bytes().filter(|b| matches!(b, b'"' | b'\\' | 0..=0x1f)).count() * 5;
-    160 + escaped(&message.room) + escaped(&message.user.nickname) + escaped(&message.text)
+/// Messages with a `seq` above `after` and at most `up_to`, oldest first: a page, which has at least one if there is one.
+pub(super) fn between(
+    connection: &Connection,
+    room: &RoomRow,
+    after: u64,
+    up_to: u64,
+) -> rusqlite::Result<Vec<Message>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT seq, user, key, nickname, text, at FROM messages WHERE room = ?1 AND seq > ?2 AND seq <= ?3 ORDER BY seq",
+    )?;
+    let mut rows = statement.query(params![room.id.0, after as i64, up_to as i64])?;
+    let (mut messages, mut bytes) = (Vec::new(), 0);
+    while messages.len() < PAGE_MESSAGES
+        && bytes < PAGE_BYTES
+        && let Some(row) = rows.next()?
+    {
+        let message = message(&room.name, row)?;
+        bytes += encoded_bytes(&message);
+        messages.push(message);
+    }
+    Ok(messages)
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+
+    const ENDLESS: &str = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT SUM(i) FROM n";
+
+    const RESULTS: usize = 16;
+    const SHORT: Duration = Duration::from_millis(50);
+    const LONG: Duration = Duration::from_secs(60);
+
+    fn readers(folder: &Path, turn: Duration, read: Duration) -> Readers {
+        let path = folder.join("noom.sqlite3");
+        open_connection(&path, OpenFlags::default()).unwrap();
+        Readers::open(&path, RESULTS, Deadlines { turn, read }).unwrap()
+    }
+
+    fn number(connection: &Connection, query: &str) -> rusqlite::Result<i64> {
+        connection.query_row(query, [], |row| row.get(0))
+    }
+
+    #[tokio::test]
+    async fn endless_read_is_interrupted_and_its_connection_is_used_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut readers = readers(folder.path(), LONG, SHORT);
+        for _ in 0..2 {
+            let endless = (0..CONNECTIONS).map(|_| readers.run(|connection| number(connection, ENDLESS)));
+            let results = futures::future::join_all(endless).await;
+            assert!(results.iter().all(|result| *result == Err(StoreError::Unavailable)), "{results:?}");
+        }
+        readers.deadlines.read = LONG;
+        assert_eq!(readers.run(|connection| number(connection, "SELECT 7")).await, Ok(7));
+    }
+
+    #[tokio::test]
+    async fn read_that_does_not_get_its_turn_is_refused_as_busy() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut readers = readers(folder.path(), SHORT, LONG);
+        let taken = readers.free.acquire_many(CONNECTIONS as u32).await.unwrap();
+        assert_eq!(readers.run(|connection| number(connection, "SELECT 7")).await, Err(StoreError::Busy));
+        drop(taken);
+        readers.deadlines.turn = LONG;
+        assert_eq!(readers.run(|connection| number(connection, "SELECT 7")).await, Ok(7));
+    }
+
+    #[tokio::test]
+    async fn results_that_nobody_takes_are_bounded() {
+        let folder = tempfile::tempdir().unwrap();
+        let readers = readers(folder.path(), LONG, LONG);
+        let read = || Box::pin(readers.run(|connection| number(connection, "SELECT 7")));
+        let taken = readers.free.acquire_many(CONNECTIONS as u32).await.unwrap();
+        let mut waiting: Vec<_> = (0..RESULTS + 4).map(|_| read()).collect();
+        // Each begins, and is not polled again.
+        assert!(waiting.iter_mut().all(|read| read.as_mut().now_or_never().is_none()));
+        assert_eq!(readers.results.available_permits(), 0);
+        drop(waiting.split_off(2));
+        drop(taken);
+        assert_eq!(read().await, Ok(7), "a caller that gave up leaves its place");
+    }
+
+    #[tokio::test]
+    async fn panic_in_a_read_keeps_the_connection() {
+        let folder = tempfile::tempdir().unwrap();
+        let readers = readers(folder.path(), LONG, LONG);
+        for _ in 0..=CONNECTIONS {
+            let read = readers.run(|_| -> rusqlite::Result<i64> { panic!("boom") });
+            assert_eq!(read.await, Err(StoreError::Unavailable));
+        }
+        assert_eq!(readers.run(|connection| number(connection, "SELECT 7")).await, Ok(7));
+    }
 }

@@ -1,9 +1,13 @@
-//! Frames where WebSocket is blocked: down as server-sent events, up as the bodies of POSTs.
+//! The fallback transport for networks that block WebSocket: frames to the client as server-sent events, frames from
+//! it as the bodies of POSTs.
+//!
+//! It does not use axum's `Sse`, which makes a body frame of each event: here all waiting frames are written as one.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::ws::Utf8Bytes;
@@ -13,43 +17,19 @@ use futures::StreamExt;
 use futures::stream::poll_fn;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, StatusCode};
+use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::SendError;
-use tokio::sync::{Mutex as Turns, mpsc};
 use tokio::time::timeout;
+use tokio_util::bytes::BytesMut;
 
-use super::{Admitted, Gone, Received, Wire, patience, serve};
-use crate::protocol::{CloseCode, MAX_FRAME_BYTES, UserId};
-use crate::server::hub::account::lock;
-use crate::server::origin::{check_form, check_stream};
+use super::{Admitted, Disconnected, End, Received, Transport, close_timeout, serve};
+use crate::protocol::{CloseCode, MAX_FRAME_BYTES};
 use crate::server::{Server, random};
 
-/// Where POSTs find the connection that they belong to.
-#[derive(Debug, Default)]
-pub(in crate::server) struct Doors(Mutex<HashMap<String, Arc<Door>>>);
+/// The frames that are copied into one write, in bytes.
+const MAX_COPIED: usize = 16 * 1024;
 
-/// Where the frames of one connection come in.
-#[derive(Debug)]
-struct Door {
-    /// Whose connection it is. A token that somebody else got hold of opens nothing.
-    user: Option<UserId>,
-    /// One POST at a time, in the order they came.
-    turns: Turns<mpsc::Sender<Received>>,
-}
-
-impl Doors {
-    fn open(&self, token: String, user: Option<UserId>) -> mpsc::Receiver<Received> {
-        // What is not taken yet holds up the POST that brought it.
-        let (sender, receiver) = mpsc::channel(1);
-        lock(&self.0).insert(token, Arc::new(Door { user, turns: Turns::new(sender) }));
-        receiver
-    }
-
-    fn find(&self, token: &str, user: Option<UserId>) -> Option<Arc<Door>> {
-        lock(&self.0).get(token).filter(|door| door.user == user).cloned()
-    }
-}
-
-/// The two directions of a connection.
+/// A connection over events.
 struct Events {
     server: Arc<Server>,
     token: String,
@@ -63,55 +43,66 @@ pub(in crate::server) async fn open(
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     headers: HeaderMap,
 ) -> Response {
-    if let Err(rejected) = check_stream(&headers, server.config.public_url.as_ref()) {
-        return rejected.answer().into_response();
+    if let Err(refused) = server.own_address.check_stream(&headers) {
+        return refused.into_response();
     }
-    let admitted = match Admitted::admit(&server, peer, &headers) {
+    let mut admitted = match Admitted::admit(&server, peer, &headers) {
         Ok(admitted) => admitted,
-        Err(refused) => return refused.into_response(),
+        Err(response) => return response.into_response(),
     };
     let token = format!("{:016x}{:016x}", random::bits(), random::bits());
-    let up = server.doors.open(token.clone(), admitted.visitor.user);
+    let up = server.post_inboxes.open(token.clone(), admitted.visitor.cookie);
     let (down, mut written) = mpsc::channel(1);
-    // There is room for one.
-    let _ = down.try_send(event("token", &token));
+    down.try_send(event("token", &token)).expect("a new channel has capacity for one event");
+    let renewal = admitted.take_renewal();
     let events = Events { server: server.clone(), token, down, up };
     server.connections.spawn(serve(server.clone(), events, admitted));
     let stream = poll_fn(move |context| written.poll_recv(context)).map(Ok::<_, Infallible>);
     let headers = [
         (CONTENT_TYPE.as_str(), "text/event-stream"),
-        (CACHE_CONTROL.as_str(), "no-store"),
-        // Asks proxies not to gather.
+        // A proxy that compresses would delay events.
+        (CACHE_CONTROL.as_str(), "no-store, no-transform"),
+        // Asks nginx and compatible proxies not to buffer.
         ("x-accel-buffering", "no"),
     ];
-    (headers, Body::from_stream(stream)).into_response()
+    (headers, renewal, Body::from_stream(stream)).into_response()
 }
 
-/// `POST /events/{token}`: frames, one a line; nothing at all is a sign of life.
+/// `POST /events/{token}`: one frame per line. An empty body is a sign of life.
 pub(in crate::server) async fn post(
     State(server): State<Arc<Server>>,
     Path(token): Path<String>,
     request: Request,
 ) -> Response {
-    if let Err(rejected) = check_form(request.headers(), server.config.public_url.as_ref()) {
-        return rejected.answer().into_response();
+    if let Err(refused) = server.own_address.check_form(request.headers()) {
+        return refused.into_response();
     }
+    let now = server.hub.environment().unix_time();
+    let cookie = server.identity.from_cookie(request.headers(), now).map(|found| found.credential);
     let gone = || (StatusCode::NOT_FOUND, "there is no such connection\n").into_response();
-    let Some(door) = server.doors.find(&token, server.identity.visitor(request.headers())) else { return gone() };
-    let turn = door.turns.lock().await;
-    let taken = match Bytes::from_request(request, &()).await {
-        Ok(body) => take(&turn, &body).await,
-        Err(rejection) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => fault(&turn, CloseCode::TooBig).await,
-        // One that broke off is as if it had never come.
+    let Some(inbox) = server.post_inboxes.find(&token, cookie) else {
+        return gone();
+    };
+    let sender = inbox.sender.lock().await;
+    let request_timeout = Duration::from_secs(server.config.limits.request_seconds);
+    let Ok(body) = timeout(request_timeout, Bytes::from_request(request, &())).await else {
+        return (StatusCode::REQUEST_TIMEOUT, "the body took too long\n").into_response();
+    };
+    let delivered = match body {
+        Ok(body) => deliver(&sender, &body).await,
+        Err(rejection) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+            fault(&sender, CloseCode::TooBig).await
+        }
+        // An incomplete body is ignored: none of its frames is delivered.
         Err(rejection) => return rejection.into_response(),
     };
-    taken.map_or_else(|_| gone(), IntoResponse::into_response)
+    delivered.map_or_else(|_| gone(), IntoResponse::into_response)
 }
 
-type Taken = Result<StatusCode, SendError<Received>>;
+type Delivered = Result<StatusCode, SendError<Received>>;
 
-/// Hands a body over, line by line. Returns when the conversation has taken all of it.
-async fn take(up: &mpsc::Sender<Received>, body: &[u8]) -> Taken {
+/// Delivers a body line by line. Returns when the connection has received all of it.
+async fn deliver(up: &mpsc::Sender<Received>, body: &[u8]) -> Delivered {
     if body.is_empty() {
         up.send(Received::Control).await?;
     }
@@ -125,49 +116,65 @@ async fn take(up: &mpsc::Sender<Received>, body: &[u8]) -> Taken {
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// What ends a WebSocket ends these connections too.
-async fn fault(up: &mpsc::Sender<Received>, code: CloseCode) -> Taken {
+/// Closes the connection, as the same violation over a WebSocket does.
+async fn fault(up: &mpsc::Sender<Received>, code: CloseCode) -> Delivered {
     up.send(Received::Fault(code)).await?;
     Ok(if code == CloseCode::TooBig { StatusCode::PAYLOAD_TOO_LARGE } else { StatusCode::BAD_REQUEST })
 }
 
-/// An event with a name.
+/// A named event. `data` must be one line.
 fn event(name: &str, data: &str) -> Bytes {
     format!("event: {name}\ndata: {data}\n\n").into()
 }
 
-impl Wire for Events {
+impl Events {
+    async fn send(&self, bytes: Bytes) -> Result<(), Disconnected> {
+        self.down.send(bytes).await.map_err(|_| Disconnected)
+    }
+}
+
+impl Transport for Events {
     async fn receive(&mut self) -> Received {
         tokio::select! {
-            () = self.down.closed() => Received::Gone,
-            received = self.up.recv() => received.unwrap_or(Received::Gone),
+            () = self.down.closed() => Received::Disconnected,
+            received = self.up.recv() => received.unwrap_or(Received::Disconnected),
         }
     }
 
-    async fn write(&mut self, frames: VecDeque<Utf8Bytes>) -> Result<(), Gone> {
-        const AROUND: usize = "data: \n\n".len();
-        let mut text = String::with_capacity(frames.iter().map(|frame| frame.len() + AROUND).sum());
+    async fn write(&mut self, frames: VecDeque<Utf8Bytes>) -> Result<(), Disconnected> {
+        let mut text = BytesMut::new();
         // A frame is one line: JSON escapes what would break it.
-        for frame in &frames {
-            text.extend(["data: ", frame.as_str(), "\n\n"]);
+        for frame in frames {
+            text.extend_from_slice(b"data: ");
+            if frame.len() > MAX_COPIED {
+                // Not copied, so that the frame is in memory once.
+                self.send(text.split().freeze()).await?;
+                self.send(frame.into()).await?;
+            } else {
+                text.extend_from_slice(frame.as_bytes());
+            }
+            text.extend_from_slice(b"\n\n");
+            if text.len() > MAX_COPIED {
+                self.send(text.split().freeze()).await?;
+            }
         }
-        self.down.send(text.into()).await.map_err(|_| Gone)
+        self.send(text.freeze()).await
     }
 
-    async fn ping(&mut self) -> Result<(), Gone> {
-        self.down.send(event("ping", "")).await.map_err(|_| Gone)
+    async fn ping(&mut self) -> Result<(), Disconnected> {
+        self.down.send(event("ping", "")).await.map_err(|_| Disconnected)
     }
 
-    async fn end(self, code: Option<CloseCode>) {
-        if let Some(code) = code {
-            let said = self.down.send(event("close", &code.number().to_string()));
-            let _ = timeout(patience(code), said).await;
+    async fn close(self, end: End) {
+        if let End::Close(code) = end {
+            let sent = self.down.send(event("close", &code.number().to_string()));
+            let _ = timeout(close_timeout(code), sent).await;
         }
     }
 }
 
 impl Drop for Events {
     fn drop(&mut self) {
-        lock(&self.server.doors.0).remove(&self.token);
+        self.server.post_inboxes.remove(&self.token);
     }
 }

@@ -1,4 +1,4 @@
-//! Frames over a WebSocket: from the upgrade to the last close frame.
+//! The WebSocket transport: from the upgrade to the closing handshake.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -12,20 +12,19 @@ use http::HeaderMap;
 use tokio::time::{sleep, timeout};
 use tokio_tungstenite::tungstenite;
 
-use super::{Admitted, Gone, LINGER, Received, Wire, patience, serve};
+use super::{Admitted, Disconnected, End, LINGER, Received, Transport, close_timeout, serve};
 use crate::protocol::{CloseCode, MAX_FRAME_BYTES};
 use crate::server::Server;
-use crate::server::hub::outbox::WriteNow;
-use crate::server::origin::check_origin;
+use crate::server::hub::outbox::DirectSocket;
 use crate::server::socket::SharedSocket;
 
-/// tungstenite keeps this much for reading for each connection; its default is 128 KiB. A message fits, a longer one
-/// is read in parts.
+/// Read buffer of each connection, in bytes. tungstenite's default is 128 KiB. A typical message fits; a longer one is
+/// read in parts.
 const READ_BUFFER: usize = 512;
-/// So many bytes are gathered before a write; everything that waits is gathered anyway.
+/// Bytes that tungstenite buffers before it writes. A flush writes them in any case.
 const WRITE_BUFFER: usize = 16 * 1024;
 
-/// A WebSocket, and the socket below it if others may write there.
+/// A WebSocket, and the TCP socket below it if other tasks may write to it: not under TLS.
 struct Socket {
     frames: WebSocket,
     shared: Option<Arc<SharedSocket>>,
@@ -39,65 +38,67 @@ pub(in crate::server) async fn upgrade(
     headers: HeaderMap,
     upgrade: WebSocketUpgrade,
 ) -> Response {
-    if let Err(rejected) = check_origin(&headers, server.config.public_url.as_ref()) {
-        return rejected.answer().into_response();
+    if let Err(refused) = server.own_address.check_origin(&headers) {
+        return refused.into_response();
     }
-    let admitted = match Admitted::admit(&server, peer, &headers) {
+    let mut admitted = match Admitted::admit(&server, peer, &headers) {
         Ok(admitted) => admitted,
-        Err(refused) => return refused.into_response(),
+        Err(response) => return response.into_response(),
     };
-    upgrade
+    let renewal = admitted.take_renewal();
+    let response = upgrade
         .read_buffer_size(READ_BUFFER)
         .write_buffer_size(WRITE_BUFFER)
         .max_message_size(MAX_FRAME_BYTES)
         .max_frame_size(MAX_FRAME_BYTES)
         .on_upgrade(move |frames| async move {
-            // In a task of its own: this one keeps room for the upgrade.
+            // In a new task: this one is larger, because it has performed the upgrade.
             server.connections.clone().spawn(serve(server, Socket { frames, shared }, admitted));
-        })
+        });
+    (renewal, response).into_response()
 }
 
-impl Wire for Socket {
+impl Transport for Socket {
     async fn receive(&mut self) -> Received {
         match self.frames.next().await {
             Some(Ok(Message::Text(text))) => Received::Frame(text),
             Some(Ok(Message::Binary(_))) => Received::Fault(CloseCode::Binary),
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => Received::Control,
-            // A page that is left says 1001, a program 1000. Whoever gives up a connection that
-            // seems dead, and is about to come back, names no code.
-            Some(Ok(Message::Close(Some(_)))) => Received::Farewell,
-            Some(Ok(Message::Close(None))) | None => Received::Gone,
-            Some(Err(error)) => close_code(error).map_or(Received::Gone, Received::Fault),
+            // A page that is closed sends 1001, a program 1000. A client that drops a seemingly dead connection in order
+            // to reconnect sends no code.
+            Some(Ok(Message::Close(Some(_)))) => Received::CleanClose,
+            Some(Ok(Message::Close(None))) | None => Received::Disconnected,
+            Some(Err(error)) => close_code(error).map_or(Received::Disconnected, Received::Fault),
         }
     }
 
-    fn line(&self) -> Option<Arc<dyn WriteNow>> {
+    fn direct_socket(&self) -> Option<Arc<dyn DirectSocket>> {
         let shared = self.shared.clone()?;
         shared.share();
         Some(shared)
     }
 
-    async fn write(&mut self, frames: VecDeque<Utf8Bytes>) -> Result<(), Gone> {
+    async fn write(&mut self, frames: VecDeque<Utf8Bytes>) -> Result<(), Disconnected> {
         for frame in frames {
-            self.frames.feed(Message::Text(frame)).await.map_err(|_| Gone)?;
+            self.frames.feed(Message::Text(frame)).await.map_err(|_| Disconnected)?;
         }
-        self.frames.flush().await.map_err(|_| Gone)
+        self.frames.flush().await.map_err(|_| Disconnected)
     }
 
-    async fn ping(&mut self) -> Result<(), Gone> {
-        self.frames.send(Message::Ping(Default::default())).await.map_err(|_| Gone)
+    async fn ping(&mut self) -> Result<(), Disconnected> {
+        self.frames.send(Message::Ping(Default::default())).await.map_err(|_| Disconnected)
     }
 
-    async fn end(mut self, code: Option<CloseCode>) {
-        match code {
-            Some(code) => close(&mut self.frames, code).await,
-            // The answer to the peer's own close may still wait to be written.
-            None => drop(timeout(LINGER, self.frames.flush()).await),
+    async fn close(mut self, end: End) {
+        match end {
+            End::Close(code) => close(&mut self.frames, code).await,
+            // The answer to the peer's close frame may still be buffered.
+            End::PeerGone => drop(timeout(LINGER, self.frames.flush()).await),
         }
     }
 }
 
-/// The close code for what the peer did wrong; `None` when the connection just broke.
+/// The close code for a violation of the protocol; `None` if the connection broke.
 fn close_code(error: axum::Error) -> Option<CloseCode> {
     use tungstenite::Error;
     match error.into_inner().downcast::<Error>().map(|error| *error) {
@@ -109,11 +110,11 @@ fn close_code(error: axum::Error) -> Option<CloseCode> {
     }
 }
 
-/// Sends a close frame and reads on until the peer has closed too, so that the code arrives: a
-/// socket closed with unread bytes resets the connection, and the peer would see 1006.
+/// Sends a close frame and keeps reading until the peer has closed, too. A socket that is closed with unread bytes
+/// resets the connection, and the peer would see 1006 instead of the code.
 async fn close(socket: &mut WebSocket, code: CloseCode) {
     let frame = CloseFrame { code: code.number(), reason: Default::default() };
-    if !matches!(timeout(patience(code), socket.send(Message::Close(Some(frame)))).await, Ok(Ok(()))) {
+    if !matches!(timeout(close_timeout(code), socket.send(Message::Close(Some(frame)))).await, Ok(Ok(()))) {
         return;
     }
     let until = sleep(LINGER);
@@ -123,11 +124,12 @@ async fn close(socket: &mut WebSocket, code: CloseCode) {
             () = &mut until => return,
             received = socket.next() => match received {
                 Some(Ok(_)) => {}
-                // A stream that failed reads nothing any more: the peer still gets its time.
+                // Nothing more can be read after an error.
                 Some(Err(_)) | None => break,
             }
         }
     }
+    // After these, the stream has failed and cannot show when the peer closes.
     if matches!(code, CloseCode::Protocol | CloseCode::TooBig | CloseCode::NotUtf8) {
         until.await;
     }

@@ -1,4 +1,4 @@
-export const metadata = { title: 'Noom' };
+export const metadata = { title: "Noom" };
 
 export default function Layout({ children }) {
   return (

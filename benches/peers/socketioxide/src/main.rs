@@ -1,4 +1,4 @@
-//! Rooms as socketioxide has them: the server says it to everyone in the room, the sender too.
+//! socketioxide rooms. The server emits to everyone in the room, including the sender.
 
 use std::future::ready;
 
@@ -20,15 +20,15 @@ struct NewMessage {
 
 #[tokio::main]
 async fn main() -> std::io::Result<()> {
-    // Its buffer of 128 packets a connection is too small to carry more than it can write at once.
+    // The default buffer of 128 packets per connection overflows under this load.
     let (layer, io) = SocketIo::builder().max_buffer_size(4_096).build_layer();
     io.ns("/", async |socket: SocketRef| {
-        socket.on("enter_room", async |socket: SocketRef, Data::<EnterRoom>(wanted), ack: AckSender| {
-            socket.join(wanted.room);
+        socket.on("enter_room", async |socket: SocketRef, Data::<EnterRoom>(request), ack: AckSender| {
+            socket.join(request.room);
             let _ = ack.send::<[(); 0]>(&[]);
         });
-        // What an async handler waits for is done in a task of its own, and messages would pass each other. So it is
-        // done before: on one machine, sending to a room never waits.
+        // An async handler runs in its own task, so messages could overtake each other. Emitting here keeps their order;
+        // `now_or_never` suffices because emitting to a room on one node never waits.
         socket.on("new_message", |socket: SocketRef, io: SocketIo, Data::<NewMessage>(message)| {
             if socket.rooms().iter().any(|room| *room == message.room) {
                 let _ = io.to(message.room.clone()).emit("new_message", &message).now_or_never();

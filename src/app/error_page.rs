@@ -1,0 +1,35 @@
+//! Pages that explain why there is nothing else to show.
+
+use leptos::prelude::*;
+use leptos_i18n::td_string;
+
+use super::locale::{Language, t};
+use super::title::LiveTitle;
+
+/// The page while the server cannot read its database.
+#[component]
+pub(super) fn Unavailable() -> impl IntoView {
+    let i18n = Language::current();
+    view! {
+        <LiveTitle text=move || td_string!(i18n.get(), app_name).to_owned()/>
+        <main class="error-page">
+            <h1 tabindex="-1">{t!(i18n, unavailable_title)}</h1>
+            <p>{t!(i18n, unavailable)}</p>
+            <a class="button" href="/" rel="external">{t!(i18n, go_home)}</a>
+        </main>
+    }
+}
+
+/// The page at an address that is not a valid room name.
+#[component]
+pub(super) fn InvalidRoom() -> impl IntoView {
+    let i18n = Language::current();
+    view! {
+        <LiveTitle text=move || td_string!(i18n.get(), room_invalid_title).to_owned()/>
+        <main class="error-page">
+            <h1 tabindex="-1">{t!(i18n, room_invalid_title)}</h1>
+            <p>{t!(i18n, error_room_name)}</p>
+            <a class="button" href="/">{t!(i18n, go_home)}</a>
+        </main>
+    }
+}

@@ -1,0 +1,90 @@
+//! The views of Markdown. Each is built from the tree of the text, never from HTML.
+
+use leptos::prelude::*;
+
+use super::code_block::CodeBlock;
+use crate::app::linkify::link;
+use crate::app::markdown::{Element, Event};
+
+/// The views of the blocks of a text.
+pub(super) fn markup(text: &str, events: Vec<Event>) -> impl IntoView + use<> {
+    Tree { text, events: events.into_iter() }.children()
+}
+
+/// The rest of the tree of a text.
+struct Tree<'a> {
+    text: &'a str,
+    events: std::vec::IntoIter<Event>,
+}
+
+impl Tree<'_> {
+    /// The children of the element that has begun.
+    fn children(&mut self) -> Vec<AnyView> {
+        let (mut views, mut plain) = (Vec::new(), String::new());
+        loop {
+            let view = match self.events.next() {
+                Some(Event::Text(range)) => {
+                    plain.push_str(&self.text[range]);
+                    None
+                }
+                Some(Event::Start(element)) => Some(self.element(element)),
+                Some(Event::Code(range)) => {
+                    let code = self.text[range].to_owned();
+                    Some(view! { <code dir="auto" translate="no">{code}</code> }.into_any())
+                }
+                Some(Event::Link(range, href)) => Some(link(self.text[range].to_owned(), href).into_any()),
+                Some(Event::Marker(range)) => Some(marker(&self.text[range]).into_any()),
+                // `code_block` takes it.
+                Some(Event::Language(_)) => None,
+                Some(Event::End) | None => {
+                    push_text(&mut views, plain);
+                    return views;
+                }
+            };
+            if let Some(view) = view {
+                push_text(&mut views, std::mem::take(&mut plain));
+                views.push(view);
+            }
+        }
+    }
+
+    fn element(&mut self, element: Element) -> AnyView {
+        match element {
+            Element::CodeBlock => self.code_block(),
+            Element::Paragraph => view! { <p>{self.children()}</p> }.into_any(),
+            Element::Quote => view! { <blockquote>{self.children()}</blockquote> }.into_any(),
+            // Safari ignores lists that are styled without markers.
+            Element::BulletList => view! { <ul role="list">{self.children()}</ul> }.into_any(),
+            Element::NumberedList => view! { <ol role="list">{self.children()}</ol> }.into_any(),
+            Element::Item => view! { <li>{self.children()}</li> }.into_any(),
+            Element::Strong => view! { <strong>{self.children()}</strong> }.into_any(),
+            Element::Emphasis => view! { <em>{self.children()}</em> }.into_any(),
+            Element::Strikethrough => view! { <s>{self.children()}</s> }.into_any(),
+        }
+    }
+
+    fn code_block(&mut self) -> AnyView {
+        let (mut language, mut code) = (String::new(), String::new());
+        loop {
+            match self.events.next() {
+                Some(Event::Language(range)) => language.push_str(&self.text[range]),
+                Some(Event::Text(range)) => code.push_str(&self.text[range]),
+                Some(Event::Start(_) | Event::Code(_) | Event::Link(..) | Event::Marker(_)) => {}
+                Some(Event::End) | None => return view! { <CodeBlock language code/> }.into_any(),
+            }
+        }
+    }
+}
+
+/// An empty text is not a node in the document.
+fn push_text(views: &mut Vec<AnyView>, text: String) {
+    if !text.is_empty() {
+        views.push(text.into_any());
+    }
+}
+
+/// The number or bullet of a list item, as text, so that it is also in copied text.
+fn marker(marker: &str) -> impl IntoView + use<> {
+    let marker = if marker.ends_with('.') { format!("{marker} ") } else { "• ".to_owned() };
+    view! { <span class="marker">{marker}</span> }
+}

@@ -1,0 +1,136 @@
+//! The rows of the log: messages and notices.
+
+use leptos::either::{Either, EitherOf5};
+use leptos::prelude::*;
+use leptos_i18n::td;
+
+use super::text::Text;
+use crate::app::locale::{Language, t, tag};
+use crate::app::refusal;
+use crate::app::room_context::RoomContext;
+use crate::app::time::{Parts, long_date, rfc3339};
+use crate::app::user::avatar;
+use crate::client::state::Pending;
+use crate::client::timeline::{Clock, Entry, Gap, People, Presence, Row};
+use crate::protocol::Message;
+
+/// A row of the timeline.
+#[component]
+pub(super) fn RowView(room: RoomContext, row: Row) -> impl IntoView {
+    let i18n = Language::current();
+    match row.entry {
+        Entry::Message(message) => EitherOf5::A(
+            view! { <MessageView room id=row.id message=(*message).clone() starts_day=row.starts_day starts_group=row.starts_group/> },
+        ),
+        Entry::Presence(presence) => EitherOf5::B(view! { <PresenceView presence/> }),
+        Entry::Unreadable(_) => EitherOf5::E(view! { <li data-row=row.id class="event">{t!(i18n, unreadable)}</li> }),
+        Entry::Gap(gap) => EitherOf5::C(view! { <GapView room id=row.id gap/> }),
+        Entry::OtherHistory => EitherOf5::D(view! { <li class="event gap">{t!(i18n, history_restored)}</li> }),
+    }
+}
+
+/// The most names in a notice about arrivals or departures.
+const MOST_NAMES: usize = 3;
+
+/// Consecutive arrivals and departures.
+#[component]
+fn PresenceView(presence: Presence) -> impl IntoView {
+    let i18n = Language::current();
+    let Presence { joined, left } = presence;
+    let separator = (!joined.is_empty() && !left.is_empty()).then_some(" · ");
+    let joined = people(joined, move |more| match more {
+        0 => Either::Left(t!(i18n, joined)),
+        count => Either::Right(td!(i18n.get(), joined_more, count)),
+    });
+    let left = people(left, move |more| match more {
+        0 => Either::Left(t!(i18n, left)),
+        count => Either::Right(td!(i18n.get(), left_more, count)),
+    });
+    view! { <li class="event" aria-live="off">{joined}{separator}{left}</li> }
+}
+
+/// The first names, and a verb for them and the others.
+fn people<V: IntoView + 'static>(people: People, verb: impl Fn(u64) -> V) -> impl IntoView {
+    if people.is_empty() {
+        return None;
+    }
+    let more = people.others + people.named.len().saturating_sub(MOST_NAMES) as u64;
+    let names = people.named.into_iter().take(MOST_NAMES).enumerate();
+    let names =
+        names.map(|(index, user)| view! { {(index > 0).then_some(", ")}<bdi translate="no">{user.nickname}</bdi> });
+    Some(view! { {names.collect_view()}" "{verb(more)} })
+}
+
+/// Missing messages. They load when the reader comes near, or at a click on the button.
+#[component]
+fn GapView(room: RoomContext, id: u64, gap: Gap) -> impl IntoView {
+    let i18n = Language::current();
+    let (after, before) = room.state.timeline.around_gap(id).unwrap_or_default();
+    let load = move |_| room.client.load_missing(room.state, before);
+    let automatic = |seq: u64| (gap == Gap::Open).then(|| seq.to_string());
+    view! {
+        <li class="event gap" data-missing-after=automatic(after) data-missing-before=automatic(before)>
+            {t!(i18n, gap)}
+            <button type="button" on:click=load>{t!(i18n, load_missing)}</button>
+        </li>
+    }
+}
+
+#[component]
+fn MessageView(room: RoomContext, id: u64, message: Message, starts_day: bool, starts_group: bool) -> impl IntoView {
+    let i18n = Language::current();
+    let timeline = room.state.timeline;
+    let Message { user, text, at, .. } = message;
+    let (author, nickname) = (user.id, user.nickname.clone());
+    let own = move || room.me.with(|me| me.id == author);
+    let full = move || Parts::of(at, timeline.clock()).full();
+    let day = starts_day.then(|| {
+        let date = move || match timeline.clock() {
+            Clock::Utc => Parts::of(at, Clock::Utc).date(),
+            Clock::Local => long_date(at, tag(i18n.get())),
+        };
+        view! { <div class="day" translate="no"><span>{date}</span></div> }
+    });
+    let byline = if starts_group {
+        Either::Left(view! {
+            {avatar(&user)}
+            <div class="byline" translate="no">
+                <bdi class="author">{nickname}</bdi>
+                <time datetime=rfc3339(at) title=full>{move || Parts::of(at, timeline.clock()).short()}</time>
+            </div>
+        })
+    } else {
+        Either::Right(view! { <span class="visually-hidden" translate="no">{nickname}": "</span> })
+    };
+    view! {
+        <li data-row=id class="message" class:own=own class:starts-group=starts_group>
+            {day}
+            {byline}
+            <Text text title=full/>
+        </li>
+    }
+}
+
+/// A message of the user that is not stored yet.
+#[component]
+pub(super) fn PendingView(room: RoomContext, pending: Pending) -> impl IntoView {
+    let i18n = Language::current();
+    let Pending { post, failed, .. } = pending;
+    let key = post.key;
+    let status = match failed {
+        None => Either::Left(view! { <span class="send-status">{t!(i18n, sending)}</span> }),
+        Some(refusal) => Either::Right(view! {
+            <span class="send-status failed" role="alert">
+                {t!(i18n, not_sent)}": "{move || refusal::explanation(i18n, &refusal)}
+            </span>
+            <button type="button" on:click=move |_| room.client.retry(room.state, key)>{t!(i18n, retry)}</button>
+            <button type="button" on:click=move |_| room.client.discard(room.state, key)>{t!(i18n, discard)}</button>
+        }),
+    };
+    view! {
+        <li class="message own waiting">
+            <Text text=post.text title=String::new/>
+            <div class="byline" translate="no">{status}</div>
+        </li>
+    }
+}

@@ -1,0 +1,278 @@
+//! The room that a page shows.
+
+use std::collections::BTreeSet;
+
+use leptos::prelude::*;
+
+use crate::client::session::{CallUpdate, SendStatus};
+use crate::client::timeline::{Entry, Gap, Timeline};
+use crate::protocol::call::CallPresence;
+use crate::protocol::frame::Post;
+use crate::protocol::{
+    EnterRoomAck, HistoryAck, Media, MembersAck, Message, MessageKey, Peer, Position, Refusal, User,
+};
+
+/// The room that a page shows. Copies are handles to the same room.
+#[derive(Clone, Copy, Debug)]
+pub struct Room {
+    /// The canonical name, once the server has answered.
+    pub name: StoredValue<String>,
+    /// The history to which the positions of messages belong.
+    epoch: StoredValue<String>,
+    /// The members that are loaded, in the order in which they entered.
+    pub members: RwSignal<Vec<User>>,
+    /// The number of members.
+    pub count: RwSignal<u64>,
+    /// The members that are not loaded.
+    pub more_members: RwSignal<MoreMembers>,
+    /// The messages and notices.
+    pub timeline: Timeline,
+    /// The user's messages that the timeline does not show yet.
+    pub pending: RwSignal<Vec<Pending>>,
+    /// The availability of messages older than the oldest one shown.
+    pub older: RwSignal<Older>,
+    /// The chunk of the timeline in view; `None` while the reader follows the newest message.
+    pub reading: StoredValue<Option<u64>>,
+    /// The positions before which messages of a gap are being loaded.
+    filling: RwSignal<BTreeSet<u64>>,
+    /// The reason why the room could not be entered.
+    pub refusal: RwSignal<Option<Refusal>>,
+    /// The number of messages of others that have arrived.
+    pub arrived: RwSignal<u64>,
+    /// The peers in the room's call.
+    pub call: RwSignal<Vec<Peer>>,
+    /// The other users who are typing.
+    pub typing: RwSignal<Vec<User>>,
+}
+
+/// The availability of messages older than the oldest one shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Older {
+    /// There are none.
+    None,
+    /// There are more.
+    More,
+    /// They are being loaded.
+    Loading,
+    /// They could not be loaded. Scrolling or clicking tries again.
+    Failed,
+}
+
+impl Older {
+    fn when(more: bool) -> Self {
+        if more { Self::More } else { Self::None }
+    }
+}
+
+/// The members that the list does not show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MoreMembers {
+    /// There are none.
+    None,
+    /// There are more after this position. 0: the room is crowded, and the list, as it was when it was loaded, may be
+    /// out of date.
+    After(u64),
+    /// Those after this position are being loaded.
+    Loading(u64),
+}
+
+impl MoreMembers {
+    /// The members after a page of the list.
+    pub(super) fn after(position: Option<u64>, crowded: Option<bool>) -> Self {
+        match position {
+            Some(position) => Self::After(position),
+            None if crowded == Some(true) => Self::After(0),
+            None => Self::None,
+        }
+    }
+}
+
+/// A message of the user that the timeline does not show yet.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pending {
+    /// The message as posted.
+    pub post: Post,
+    /// Its position, once it is stored.
+    pub seq: Option<u64>,
+    /// The refusal, if it was refused.
+    pub failed: Option<Refusal>,
+}
+
+impl Room {
+    /// Creates a room as the server has rendered it.
+    pub fn new(ack: EnterRoomAck) -> Self {
+        Self {
+            name: StoredValue::new(ack.room),
+            epoch: StoredValue::new(ack.epoch),
+            members: RwSignal::new(ack.members),
+            count: RwSignal::new(ack.count),
+            more_members: RwSignal::new(MoreMembers::after(ack.members_after, ack.crowded)),
+            timeline: Timeline::new(ack.messages),
+            pending: RwSignal::new(Vec::new()),
+            older: RwSignal::new(Older::when(ack.more)),
+            reading: StoredValue::new(None),
+            filling: RwSignal::new(BTreeSet::new()),
+            refusal: RwSignal::new(None),
+            arrived: RwSignal::new(0),
+            call: RwSignal::new(ack.call.unwrap_or_default()),
+            typing: RwSignal::new(Vec::new()),
+        }
+    }
+
+    /// The position of the newest message shown, to resume from.
+    pub fn position(self) -> Position {
+        Position { epoch: self.epoch.get_value(), seq: self.timeline.newest_seq().unwrap_or(0) }
+    }
+
+    /// Marks a failed message as waiting again, and returns it.
+    pub fn retry(self, key: MessageKey) -> Option<Post> {
+        self.pending.try_update(|pending| {
+            let failed = pending.iter_mut().find(|pending| pending.post.key == key)?;
+            failed.failed = None;
+            Some(failed.post.clone())
+        })?
+    }
+
+    /// Removes a failed message.
+    pub fn discard(self, key: MessageKey) {
+        self.settle(|pending| pending.post.key == key && pending.failed.is_some());
+    }
+
+    /// Marks the gap before a position as being loaded. Returns whether it was not already.
+    pub(crate) fn start_filling(self, before: u64) -> bool {
+        self.filling.try_update(|filling| filling.insert(before)) == Some(true)
+    }
+
+    /// Returns whether messages are being loaded that are not new.
+    pub fn loads_history(self) -> bool {
+        self.older.get() == Older::Loading || self.filling.with(|filling| !filling.is_empty())
+    }
+
+    /// The server has told the room's canonical name. Pending messages move with it, so that a retry finds the room.
+    pub(super) fn named(self, name: String) {
+        self.pending.update(|pending| {
+            pending.iter_mut().for_each(|pending| pending.post.room.clone_from(&name));
+        });
+        self.name.set_value(name);
+    }
+
+    /// A message waits to be sent.
+    pub(super) fn unsent(self, post: Post) {
+        let key = post.key;
+        let is_pending = self.pending.with_untracked(|pending| pending.iter().any(|other| other.post.key == key));
+        // It may be stored and shown already, if only its `ack` was lost.
+        if !is_pending && !self.timeline.has(key) {
+            self.pending.update(|pending| pending.push(Pending { post, seq: None, failed: None }));
+        }
+    }
+
+    pub(super) fn message(self, message: Message, is_own: bool) {
+        self.settle(|pending| is_own && pending.post.key == message.key);
+        self.append(vec![message.into()]);
+        if !is_own {
+            self.arrived.update(|count| *count += 1);
+        }
+    }
+
+    /// A request for messages before a position was answered, or has failed.
+    pub(super) fn loaded(self, before: u64, history: Option<HistoryAck>) {
+        self.filling.try_update(|filling| filling.remove(&before));
+        let oldest = self.timeline.oldest_seq();
+        if oldest.is_some_and(|oldest| before > oldest) {
+            self.timeline.fill(before, history.map(|history| history.messages));
+            self.let_go();
+        } else if oldest == Some(before) {
+            match history {
+                Some(history) => {
+                    self.timeline.prepend(history.messages);
+                    self.older.set(Older::when(history.more));
+                    self.let_go();
+                }
+                None => self.older.set(Older::Failed),
+            }
+        }
+        // Otherwise the request belongs to an earlier page of the room.
+    }
+
+    pub(super) fn entered(self, ack: EnterRoomAck) {
+        let newest = self.timeline.newest_seq().unwrap_or(0);
+        let other_history =
+            self.epoch.try_update_value(|epoch| std::mem::replace(epoch, ack.epoch.clone()) != ack.epoch);
+        self.settle(|pending| {
+            let is_stored = pending.seq.is_some_and(|seq| seq <= ack.head);
+            is_stored || ack.messages.iter().any(|message| message.key == pending.post.key)
+        });
+        if other_history == Some(true) || newest > ack.head {
+            self.older.set(Older::when(ack.more));
+            self.reading.set_value(None);
+            self.timeline.replace(ack.messages);
+            if newest > 0 {
+                self.timeline.append(vec![Entry::OtherHistory]);
+            }
+        } else {
+            if newest == 0 {
+                self.older.set(Older::when(ack.more));
+            } else if self.older.get_untracked() == Older::Failed {
+                self.older.set(Older::More);
+            }
+            self.append_missed(newest, ack.recovered, ack.messages);
+        }
+        self.refusal.set(None);
+        let EnterRoomAck { count, members, members_after, crowded, you, call, .. } = ack;
+        self.members_known(MembersAck { count, members, members_after, crowded }, you);
+        self.call.set(call.unwrap_or_default());
+    }
+
+    /// Appends the messages that are not shown yet, after a gap if they do not continue the timeline.
+    fn append_missed(self, newest: u64, recovered: bool, messages: Vec<Message>) {
+        let missed: Vec<_> = messages.into_iter().filter(|message| message.seq > newest).collect();
+        let continues = recovered || missed.first().is_none_or(|message| message.seq == newest + 1);
+        let gap = (!continues && newest > 0).then_some(Entry::Gap(Gap::Open));
+        let entries = missed.into_iter().map(Entry::from);
+        self.append(gap.into_iter().chain(entries).collect());
+    }
+
+    fn append(self, entries: Vec<Entry>) {
+        self.timeline.append(entries);
+        self.let_go();
+    }
+
+    /// Keeps the timeline small. What it drops can be loaded again.
+    fn let_go(self) {
+        if self.timeline.trim(self.reading.try_get_value().flatten()) {
+            self.older.set(Older::More);
+        }
+    }
+
+    pub(super) fn posted(self, key: MessageKey, status: SendStatus) {
+        match status {
+            SendStatus::Shown => self.settle(|pending| pending.post.key == key),
+            SendStatus::Stored(seq) => self.with_pending(key, |pending| pending.seq = Some(seq)),
+            SendStatus::Refused(refusal) => self.with_pending(key, |pending| pending.failed = Some(refusal)),
+        }
+    }
+
+    fn with_pending(self, key: MessageKey, change: impl FnOnce(&mut Pending)) {
+        self.pending.try_update(|pending| pending.iter_mut().find(|pending| pending.post.key == key).map(change));
+    }
+
+    /// Removes pending messages. Notifies readers of the signal only if there are any.
+    fn settle(self, settled: impl Fn(&Pending) -> bool) {
+        if self.pending.try_with_untracked(|pending| pending.iter().any(&settled)) == Some(true) {
+            self.pending.update(|pending| pending.retain(|pending| !settled(pending)));
+        }
+    }
+
+    pub(super) fn update_call(self, update: &CallUpdate) {
+        self.call.try_update(|call| match update {
+            CallUpdate::PeerJoined(CallPresence { peer, user, .. }) => {
+                if !call.iter().any(|known| known.peer == *peer) {
+                    call.push(Peer { peer: *peer, user: user.clone(), media: Media::default() });
+                }
+            }
+            CallUpdate::Joined(ack) => call.clone_from(&ack.peers),
+            CallUpdate::PeerLeft(left) => call.retain(|peer| peer.peer != left.peer),
+            CallUpdate::NotJoined(_) | CallUpdate::Signal(_) => {}
+        });
+    }
+}

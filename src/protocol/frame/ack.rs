@@ -1,0 +1,59 @@
+//! Answers to commands.
+
+use serde::Serialize;
+
+use super::envelope::Empty;
+use crate::protocol::call::JoinCallAck;
+use crate::protocol::chat::{EnterRoomAck, HelloAck, HistoryAck, MembersAck, NicknameAck, PostAck, RoomList};
+use crate::protocol::codec::{DecodeError, FromJson, Json, Reading};
+
+/// Declares [`Ack`] and [`AckKind`], one answer per line.
+macro_rules! acks {
+    ($($(#[$meta:meta])* $Variant:ident($Payload:ty),)*) => {
+        /// The payload of an `ack`. Its type is not on the wire: it follows from the command that is answered
+        /// ([`Command::ack_kind`](super::Command::ack_kind)).
+        #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+        #[serde(untagged)]
+        pub enum Ack {
+            $($(#[$meta])* $Variant($Payload),)*
+        }
+
+        /// The kind of an [`Ack`], needed to decode it.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum AckKind {
+            $($(#[$meta])* $Variant,)*
+        }
+
+        impl AckKind {
+            /// Every kind.
+            pub const ALL: &[Self] = &[$(Self::$Variant,)*];
+        }
+
+        impl Ack {
+            pub(super) fn decode(kind: AckKind, payload: Json<'_>, reading: Reading) -> Result<Self, DecodeError> {
+                match kind { $(AckKind::$Variant => <$Payload>::from_json(payload, reading).map(Self::$Variant),)* }
+            }
+        }
+    };
+}
+
+acks! {
+    /// To `hello`.
+    Hello(HelloAck),
+    /// To commands whose answer carries nothing.
+    Empty(Empty),
+    /// To `nickname`.
+    Nickname(NicknameAck),
+    /// To `enter_room`.
+    EnterRoom(EnterRoomAck),
+    /// To `members`.
+    Members(MembersAck),
+    /// To `new_message`.
+    NewMessage(PostAck),
+    /// To `history`.
+    History(HistoryAck),
+    /// To `watch_rooms`.
+    Rooms(RoomList),
+    /// To `join_call`.
+    JoinCall(JoinCallAck),
+}

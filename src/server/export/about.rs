@@ -1,0 +1,20 @@
+//! The facts about an export, which every format tells in its own way.
+
+use std::sync::Arc;
+
+use crate::i18n::Locale;
+
+/// The facts about an export.
+#[derive(Clone, Debug)]
+pub(in crate::server) struct About {
+    /// The room's canonical name.
+    pub(in crate::server) room: Arc<str>,
+    /// The epoch that `head` counts in. A backup has none until a server uses it.
+    pub(in crate::server) epoch: Option<String>,
+    /// The `seq` of the room's last message at the start.
+    pub(in crate::server) head: u64,
+    /// The time of the start, in milliseconds since 1970 UTC.
+    pub(in crate::server) at: u64,
+    /// The language of the texts around the messages.
+    pub(in crate::server) locale: Locale,
+}

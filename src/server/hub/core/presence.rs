@@ -1,0 +1,217 @@
+//! Entering, leaving, changing names, typing.
+
+use std::time::Instant;
+
+use super::crowd::Presence;
+use super::room::Room;
+use super::{Audience, Core, Effect, Enter, Entered, Except, GRACE, Output, Rename, SeatId, TYPING_EVERY};
+use crate::protocol::frame::Typing;
+use crate::protocol::{CloseCode, ErrorCode, Feature, MAX_MEMBERS, MembersAck, ServerFrame, User, UserId};
+use crate::server::history::History;
+use crate::server::id::{ConnId, RoomId};
+use crate::server::name_key::Nick;
+
+impl<O: Clone> Core<O> {
+    pub(super) fn enter(&mut self, now: Instant, enter: Enter<O>) -> Result<(), ErrorCode> {
+        let (seat, user) = (SeatId { conn: enter.conn, room: enter.room.id }, enter.user);
+        if let Some(code) = self.conflict_in(seat.room, user, &enter.nick.key) {
+            return Err(code);
+        }
+        let room = self.rooms.entry(seat.room).or_insert_with(|| Room::new(enter.room.clone()));
+        let history = room.recent_history(enter.after.as_ref());
+        if room.seats.get(seat.conn).is_none() {
+            self.conns.entry(seat.conn).or_default().push(seat.room);
+        }
+        if room.take_seat(enter) {
+            self.users.entry(user).or_default().push(seat.room);
+        }
+        if let Some(history) = history {
+            self.admit(now, seat, history);
+            self.used_tail(seat.room);
+        }
+        Ok(())
+    }
+
+    pub(super) fn history_loaded(&mut self, now: Instant, seat: SeatId, history: History) {
+        if let Some(room) = self.rooms.get_mut(&seat.room) {
+            room.seed(&history);
+            self.admit(now, seat, history);
+            self.used_tail(seat.room);
+        }
+    }
+
+    /// Answers a connection that waits for its history, and sends it every message after that. The connection waits
+    /// on if the tail does not reach back to this history: then too much was posted while it was read.
+    fn admit(&mut self, now: Instant, SeatId { conn, room: id }: SeatId, history: History) {
+        let Some(room) = self.rooms.get_mut(&id) else { return };
+        let (head, tail) = (history.head, &room.tail);
+        let Some(seat) = room.seats.get_mut(conn) else { return };
+        let Some(loading) = seat.loading else { return };
+        // Without an id there is no answer, so its history reaches nobody.
+        let received = if loading.id.is_some() { head } else { loading.received_up_to.unwrap_or(head) };
+        let missed = if tail.head().is_some_and(|tail| received <= tail) {
+            let Some(missed) = tail.since(received) else { return };
+            missed.cloned().collect()
+        } else {
+            Vec::new()
+        };
+        seat.loading = None;
+        seat.delivered_up_to = received;
+        let (user, outbox, features) = (seat.user, seat.outbox.clone(), seat.features);
+        let arrived = !room.is_announced(user);
+        if let Some(person) = room.people.get(&user) {
+            room.announced.insert(person.arrival, user);
+        }
+        self.note_crowd(now, id);
+        let Some(room) = self.rooms.get(&id) else { return };
+        let (row, count, user) = (room.row.clone(), room.count(), room.user(user));
+        if let Some(id) = loading.id {
+            let has_pages = features.has(Feature::Crowds);
+            let people = if has_pages {
+                room.member_page(0, MAX_MEMBERS)
+            } else {
+                MembersAck { count, members: room.members(), members_after: None, crowded: None }
+            };
+            let you = user.clone().filter(|_| has_pages);
+            let entered = Entered { id, room: row.clone(), people, you, history, call: Vec::new() };
+            self.outputs.push_back(Output::Entered(outbox.clone(), Box::new(entered)));
+        }
+        for message in missed {
+            self.send(&outbox, ServerFrame::NewMessage((*message).clone()));
+        }
+        if let Some(user) = user.filter(|_| arrived) {
+            self.announce(id, user, Presence::Came(Except::Connection(conn)));
+            self.effect(Effect::MemberCount(row, count));
+        }
+    }
+
+    pub(super) fn history_failed(&mut self, now: Instant, SeatId { conn, room: id }: SeatId) {
+        let Some(room) = self.rooms.get_mut(&id) else { return };
+        let Some(seat) = room.seats.get_mut(conn) else { return };
+        let Some(loading) = seat.loading.take() else { return };
+        let Some(received) = loading.received_up_to else {
+            // It is in the room, so this is not refused.
+            let _ = self.leave(now, SeatId { conn, room: id });
+            return;
+        };
+        let outbox = seat.outbox.clone();
+        // The connection may have received messages whose delivery is still queued.
+        let is_ahead = room.tail.head().is_none_or(|head| head < received);
+        let missed = room.tail.since(received).map(|missed| missed.cloned().collect::<Vec<_>>());
+        match missed {
+            Some(missed) => {
+                for message in missed {
+                    self.send(&outbox, ServerFrame::NewMessage((*message).clone()));
+                }
+            }
+            None if is_ahead => {}
+            None => self.outputs.push_back(Output::Close(outbox, CloseCode::SlowConsumer)),
+        }
+    }
+
+    pub(super) fn leave(&mut self, now: Instant, SeatId { conn, room }: SeatId) -> Result<(), ErrorCode> {
+        let rooms = self.conns.get_mut(&conn).ok_or(ErrorCode::NotInRoom)?;
+        let index = rooms.iter().position(|id| *id == room).ok_or(ErrorCode::NotInRoom)?;
+        rooms.swap_remove(index);
+        if rooms.is_empty() {
+            self.conns.remove(&conn);
+        }
+        self.vacate(conn, room, now, None);
+        Ok(())
+    }
+
+    pub(super) fn disconnect(&mut self, now: Instant, conn: ConnId) {
+        for room in self.conns.remove(&conn).unwrap_or_default() {
+            self.vacate(conn, room, now, Some(now + GRACE));
+        }
+    }
+
+    /// Takes a connection out of a room. If it was the user's last one there, the user leaves at once or at
+    /// `leaves_at`.
+    fn vacate(&mut self, conn: ConnId, id: RoomId, now: Instant, leaves_at: Option<Instant>) {
+        let Some(room) = self.rooms.get_mut(&id) else { return };
+        let Some(user) = room.seats.remove(conn).map(|seat| seat.user) else { return };
+        let is_announced = room.is_announced(user);
+        let Some(person) = room.people.get_mut(&user) else { return };
+        person.seats -= 1;
+        if person.seats > 0 {
+            return;
+        }
+        match leaves_at.filter(|_| is_announced) {
+            Some(at) => {
+                person.leaves_at = Some(at);
+                self.departures.push_back((at, id, user));
+            }
+            None => self.depart(now, id, user),
+        }
+    }
+
+    /// Takes a user out of a room, and announces it if the others know of the user.
+    pub(super) fn depart(&mut self, now: Instant, id: RoomId, user: UserId) {
+        let Some(room) = self.rooms.get_mut(&id) else { return };
+        let Some(person) = room.people.remove(&user) else { return };
+        room.names.release(user, &person.nick.key);
+        if room.people.is_empty() {
+            room.empty_since = Some(now);
+        }
+        let was_announced = room.announced.remove(&person.arrival).is_some();
+        let (row, count) = (room.row.clone(), room.count());
+        if let Some(rooms) = self.users.get_mut(&user) {
+            rooms.retain(|room| *room != id);
+            if rooms.is_empty() {
+                self.users.remove(&user);
+            }
+        }
+        if was_announced {
+            let user = User { id: user, nickname: person.nick.text };
+            self.announce(id, user, Presence::Left);
+            self.effect(Effect::MemberCount(row, count));
+        }
+    }
+
+    pub(super) fn hold_name(&mut self, now: Instant, room: RoomId, user: UserId, nick: Nick) -> Result<(), ErrorCode> {
+        match self.conflict_in(room, user, &nick.key) {
+            Some(code) => Err(code),
+            None => {
+                self.holds.hold(now, room, user, nick.key);
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) fn rename(&mut self, Rename { user, nick, asker }: Rename) -> Result<(), ErrorCode> {
+        if let Some(code) = self.name_conflict(None, user, &nick.key) {
+            return Err(code);
+        }
+        self.holds.release(user);
+        for id in self.users.get(&user).cloned().unwrap_or_default() {
+            let Some(room) = self.rooms.get_mut(&id) else { continue };
+            let is_announced = room.is_announced(user);
+            let Some(person) = room.people.get_mut(&user) else { continue };
+            let old = std::mem::replace(&mut person.nick, nick.clone());
+            room.names.release(user, &old.key);
+            room.names.claim(user, nick.key.clone());
+            if is_announced && old.text != nick.text {
+                let user = User { id: user, nickname: nick.text.clone() };
+                self.announce_name(id, user, asker.map_or(Except::Nobody, Except::Connection));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn typing(&mut self, now: Instant, SeatId { conn, room: id }: SeatId) -> Result<(), ErrorCode> {
+        let room = self.rooms.get_mut(&id).ok_or(ErrorCode::NotInRoom)?;
+        let seat = room.seats.get_mut(conn).ok_or(ErrorCode::NotInRoom)?;
+        if seat.typed_at.is_some_and(|at| now < at + TYPING_EVERY) {
+            return Ok(());
+        }
+        seat.typed_at = Some(now);
+        let user = seat.user;
+        let user = room.user(user).ok_or(ErrorCode::NotInRoom)?;
+        let except = Except::User(user.id);
+        let audience = if room.crowd.is_some() { Audience::Each(except) } else { Audience::Loaded(except) };
+        let typing = Typing { room: room.row.name.to_string(), user };
+        self.broadcast_to(id, audience, ServerFrame::Typing(typing));
+        Ok(())
+    }
+}

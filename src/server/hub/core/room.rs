@@ -1,0 +1,167 @@
+//! One room in memory.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::super::tail::{Sequenced, Tail};
+use super::crowd::Crowd;
+use super::input::Enter;
+use super::names::Names;
+use super::seats::{Loading, Seat, Seats};
+use super::tails::TailUse;
+use crate::protocol::{
+    MAX_HISTORY_BYTES, MAX_REPLAY_BYTES, MembersAck, Message, Position, RECENT_MESSAGES, Unrecovered, User, UserId,
+};
+use crate::server::history::{History, check_position, encoded_bytes};
+use crate::server::id::RoomRow;
+use crate::server::name_key::Nick;
+
+#[derive(Debug)]
+pub(super) struct Room<O> {
+    pub(super) row: RoomRow,
+    pub(super) people: HashMap<UserId, Person>,
+    /// The people that the others know of, in the order of their arrival.
+    pub(super) announced: BTreeMap<u64, UserId>,
+    pub(super) names: Names,
+    pub(super) seats: Seats<O>,
+    pub(super) tail: Tail<Arc<Message>>,
+    pub(super) tail_use: TailUse,
+    /// The epoch that the tail counts in; empty until it is seeded.
+    epoch: String,
+    /// A gap in the tail is being read from the store.
+    pub(super) is_fetching: bool,
+    /// Set while the room is crowded.
+    pub(super) crowd: Option<Crowd>,
+    arrivals: u64,
+    pub(super) empty_since: Option<Instant>,
+}
+
+/// A user in a room, over one or more connections.
+#[derive(Debug)]
+pub(super) struct Person {
+    pub(super) nick: Nick,
+    /// Orders the list of members.
+    pub(super) arrival: u64,
+    /// The number of connections in this room.
+    pub(super) seats: usize,
+    /// The end of the grace period, after the last connection has ended.
+    pub(super) leaves_at: Option<Instant>,
+}
+
+impl Sequenced for Arc<Message> {
+    fn seq(&self) -> u64 {
+        self.seq
+    }
+
+    fn bytes(&self) -> usize {
+        encoded_bytes(self)
+    }
+}
+
+impl<O> Room<O> {
+    pub(super) fn new(row: RoomRow) -> Self {
+        Self {
+            row,
+            people: HashMap::new(),
+            announced: BTreeMap::new(),
+            names: Names::default(),
+            seats: Seats::default(),
+            tail: Tail::default(),
+            tail_use: TailUse::default(),
+            epoch: String::new(),
+            is_fetching: false,
+            crowd: None,
+            arrivals: 0,
+            empty_since: None,
+        }
+    }
+
+    /// The number of people in the room.
+    pub(super) fn count(&self) -> u64 {
+        self.announced.len() as u64
+    }
+
+    /// The people in the room, in the order of their arrival.
+    pub(super) fn members(&self) -> Vec<User> {
+        self.announced.values().filter_map(|id| self.user(*id)).collect()
+    }
+
+    /// At most `limit` people, of those who came after the arrival number `after`.
+    pub(super) fn member_page(&self, after: u64, limit: u64) -> MembersAck {
+        let mut rest = self.announced.range(after.saturating_add(1)..);
+        let page: Vec<_> = rest.by_ref().take(usize::try_from(limit).unwrap_or(usize::MAX)).collect();
+        let last = page.last().map(|(arrival, _)| **arrival);
+        let members = page.iter().filter_map(|(_, id)| self.user(**id)).collect();
+        let members_after = last.filter(|_| rest.next().is_some());
+        MembersAck { count: self.count(), members, members_after, crowded: self.crowd.is_some().then_some(true) }
+    }
+
+    pub(super) fn user(&self, id: UserId) -> Option<User> {
+        self.people.get(&id).map(|person| User { id, nickname: person.nick.text.clone() })
+    }
+
+    /// Returns whether the others know of this user.
+    pub(super) fn is_announced(&self, user: UserId) -> bool {
+        self.people.get(&user).is_some_and(|person| self.announced.contains_key(&person.arrival))
+    }
+
+    /// Gives a connection a seat whose history is loading. Returns whether its user was not in the room before.
+    pub(super) fn take_seat(&mut self, enter: Enter<O>) -> bool {
+        let Enter { conn, outbox, features, user, nick, room: _, id, after: _ } = enter;
+        self.empty_since = None;
+        let head = self.tail.head().unwrap_or_default();
+        if let Some(seat) = self.seats.get_mut(conn) {
+            let received_up_to = match seat.loading {
+                Some(loading) => loading.received_up_to,
+                None => Some(head.max(seat.delivered_up_to)),
+            };
+            seat.loading = Some(Loading { id, received_up_to });
+            return false;
+        }
+        let loading = Some(Loading { id, received_up_to: None });
+        self.seats.insert(Seat { conn, user, outbox, features, loading, delivered_up_to: 0, typed_at: None });
+        if let Some(person) = self.people.get_mut(&user) {
+            person.seats += 1;
+            person.leaves_at = None;
+            return false;
+        }
+        self.arrivals += 1;
+        self.names.claim(user, nick.key.clone());
+        self.people.insert(user, Person { nick, arrival: self.arrivals, seats: 1, leaves_at: None });
+        true
+    }
+
+    /// Lets the tail learn from a history that the store returned.
+    pub(super) fn seed(&mut self, history: &History) {
+        if self.tail.head().is_none() {
+            self.epoch.clone_from(&history.epoch);
+        }
+        if self.epoch == history.epoch {
+            self.tail.seed(history.head, &history.messages);
+        }
+    }
+
+    /// The history for a connection that enters, from the tail; `None` if only the store can answer. Equals what
+    /// [`crate::server::storage::Storage::history_for`] returns.
+    pub(super) fn recent_history(&self, after: Option<&Position>) -> Option<History> {
+        let head = self.tail.head().filter(|_| self.tail.gap().is_none())?;
+        let history = History { epoch: self.epoch.clone(), head, ..History::default() };
+        let reason = match after.map(|after| (after, check_position(after, &self.epoch, head))) {
+            None => None,
+            // The store may be ahead of the tail: deliveries are queued.
+            Some((_, Err(Unrecovered::PositionAhead))) => return None,
+            Some((_, Err(reason))) => Some(reason),
+            Some((after, Ok(()))) => {
+                let messages = self.tail.since(after.seq)?;
+                if messages.clone().map(|message| encoded_bytes(message)).sum::<usize>() <= MAX_REPLAY_BYTES {
+                    return Some(History { messages: messages.cloned().collect(), recovered: true, ..history });
+                }
+                Some(Unrecovered::GapTooLarge)
+            }
+        };
+        let messages: Vec<_> = self.tail.latest(RECENT_MESSAGES, MAX_HISTORY_BYTES)?.cloned().collect();
+        let more = messages.first().is_some_and(|oldest| oldest.seq > 1);
+        Some(History { messages, more, reason, ..history })
+    }
+}

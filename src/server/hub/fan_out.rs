@@ -1,0 +1,217 @@
+//! Fan-out: from a commit to the outboxes.
+//!
+//! The commit thread queues the outcome of each post here and goes on: it never waits for a shard or an outbox. A
+//! worker per shard takes the outcomes in order. Each becomes an [`Answered`] for the author and, if a message is new, a
+//! [`Committed`] for the room, in this order.
+//!
+//! Backpressure: the queues are bounded in bytes, but not by the commit. A post reserves its bytes before it is handed
+//! to the store, and the reservation ends after the delivery. While all bytes are reserved, new posts wait, and with
+//! them the reading of their connections.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
+
+use super::core::Input;
+use super::outbox::Outbox;
+use super::{Hub, Shards};
+use crate::protocol::{Ack, ErrorCode, Message, Position, PostAck, Refusal, ServerFrame};
+use crate::server::history::Stored;
+use crate::server::id::{RoomId, RoomRow};
+use crate::server::lock::lock;
+use crate::server::storage::AppendError;
+
+/// The bytes of all posts between their admission and their delivery. More than the store queues: if the disk is slow,
+/// the store refuses posts, and they do not wait.
+const BUDGET: usize = 16 * 1024 * 1024;
+/// The size of a post without its text, in bytes.
+const OVERHEAD: usize = 256;
+/// The number of outcomes that are delivered before the worker yields to the scheduler.
+const AT_A_TIME: usize = 32;
+
+/// The author of a post, who waits for its outcome.
+#[derive(Debug)]
+pub(super) enum Author {
+    /// A connection. Successes are only answered if the frame had an id.
+    Connection { outbox: Arc<Outbox>, id: Option<u64> },
+    /// A form.
+    Form(oneshot::Sender<Result<PostAck, Refusal>>),
+}
+
+/// The outcome of a post, as the store reports it.
+#[derive(Debug)]
+pub(super) struct PostOutcome {
+    pub(super) room: RoomId,
+    pub(super) author: Author,
+    pub(super) result: Result<Stored, AppendError>,
+    /// Released when the outcome has been delivered.
+    pub(super) _reserved: OwnedSemaphorePermit,
+}
+
+/// The answer to the author of a post.
+struct Answered {
+    author: Author,
+    result: Result<PostAck, Refusal>,
+}
+
+/// A new message for a room.
+struct Committed {
+    room: RoomId,
+    message: Arc<Message>,
+}
+
+/// The outcomes that wait for delivery, by shard.
+#[derive(Debug)]
+pub(super) struct FanOut {
+    queues: Box<[ShardQueue]>,
+    budget: Arc<Semaphore>,
+    is_closed: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct ShardQueue {
+    outcomes: Mutex<VecDeque<PostOutcome>>,
+    /// Gaps in rooms' tails that have to be read from the store: the messages after a `seq`.
+    gaps: Mutex<Vec<(RoomRow, u64)>>,
+    wake: Notify,
+}
+
+impl FanOut {
+    pub(super) fn new(shards: usize) -> Arc<Self> {
+        let queues = (0..shards).map(|_| ShardQueue::default()).collect();
+        Arc::new(Self { queues, budget: Arc::new(Semaphore::new(BUDGET)), is_closed: AtomicBool::new(false) })
+    }
+
+    /// Reserves the bytes for a post. Waits while too many posts are on their way.
+    ///
+    /// # Errors
+    /// `STORE_UNAVAILABLE` after the end.
+    pub(super) async fn reserve(&self, text: &str) -> Result<OwnedSemaphorePermit, Refusal> {
+        let bytes = (text.len() + OVERHEAD).min(BUDGET) as u32;
+        let permit = self.budget.clone().acquire_many_owned(bytes).await;
+        permit.map_err(|_| ErrorCode::StoreUnavailable.into())
+    }
+
+    /// Waits until every post that was admitted has been delivered. Posts that are admitted meanwhile wait.
+    pub(super) async fn settle(&self) {
+        // The semaphore is never closed, so this cannot fail.
+        let _ = self.budget.acquire_many(BUDGET as u32).await;
+    }
+
+    /// Queues the outcome of a post. Called by the thread that commits.
+    pub(super) fn push(&self, outcome: PostOutcome) {
+        let queue = &self.queues[Shards::index(outcome.room, self.queues.len())];
+        let mut outcomes = lock(&queue.outcomes);
+        outcomes.push_back(outcome);
+        let is_first = outcomes.len() == 1;
+        drop(outcomes);
+        if is_first {
+            queue.wake.notify_one();
+        }
+    }
+
+    /// Queues a gap that has to be read from the store.
+    pub(super) fn push_gap(&self, room: RoomRow, after: u64) {
+        let queue = &self.queues[Shards::index(room.id, self.queues.len())];
+        lock(&queue.gaps).push((room, after));
+        queue.wake.notify_one();
+    }
+
+    /// Ends the workers when all outcomes have been delivered.
+    pub(super) fn close(&self) {
+        self.is_closed.store(true, Ordering::Release);
+        self.queues.iter().for_each(|queue| queue.wake.notify_one());
+    }
+}
+
+impl PostOutcome {
+    fn split(self) -> (Answered, Option<Committed>, OwnedSemaphorePermit) {
+        let Self { room, author, result, _reserved } = self;
+        let answer = result.as_ref().map_err(|error| Refusal::from(*error)).map(|stored| PostAck {
+            room: stored.message.room.clone(),
+            key: stored.message.key,
+            seq: stored.message.seq,
+            at: stored.message.at,
+            dup: stored.dup.then_some(true),
+        });
+        // A message that was stored before has been delivered before.
+        let committed = result.ok().filter(|stored| !stored.dup);
+        let committed = committed.map(|stored| Committed { room, message: stored.message });
+        (Answered { author, result: answer }, committed, _reserved)
+    }
+}
+
+impl Answered {
+    fn deliver(self) {
+        match (self.author, self.result) {
+            (Author::Connection { outbox, id }, Ok(ack)) => outbox.acknowledge(id, Ack::NewMessage(ack)),
+            (Author::Connection { outbox, id }, Err(refusal)) => outbox.send(&ServerFrame::Error { id, refusal }),
+            // The request may have been given up.
+            (Author::Form(sender), result) => drop(sender.send(result)),
+        }
+    }
+}
+
+impl Hub {
+    /// Delivers the outcomes of one shard's posts, and reads what its rooms' tails miss. Runs until [`Hub::close`].
+    pub async fn run_fan_out(&self, shard: usize) {
+        let queue = &self.fan_out.queues[shard];
+        loop {
+            queue.wake.notified().await;
+            let mut count = 0;
+            while self.deliver_next(shard) {
+                count += 1;
+                if count % AT_A_TIME == 0 {
+                    tokio::task::yield_now().await;
+                }
+            }
+            let gaps = std::mem::take(&mut *lock(&queue.gaps));
+            for (room, after) in gaps {
+                self.fetch(room, after).await;
+            }
+            if self.fan_out.is_closed.load(Ordering::Acquire) {
+                return;
+            }
+        }
+    }
+
+    /// Delivers the outcomes that are queued now, for drivers without [`Hub::run_fan_out`].
+    pub fn deliver(&self) {
+        while self.deliver_one() {}
+    }
+
+    /// Delivers one outcome. Returns whether there was one.
+    pub fn deliver_one(&self) -> bool {
+        (0..self.fan_out.queues.len()).any(|shard| self.deliver_next(shard))
+    }
+
+    fn deliver_next(&self, shard: usize) -> bool {
+        // The shard is locked before the outcome is taken, so that two drivers cannot change the order.
+        let mut locked = self.shards.get(shard);
+        let Some(outcome) = lock(&self.fan_out.queues[shard].outcomes).pop_front() else { return false };
+        let (answered, committed, _reserved) = outcome.split();
+        let delivered = catch_unwind(AssertUnwindSafe(|| {
+            answered.deliver();
+            if let Some(Committed { room, message }) = committed {
+                // A committed message is never refused.
+                let _ = locked.drive(Input::Committed(room, message), self);
+            }
+        }));
+        if delivered.is_err() {
+            tracing::error!("a panic at the delivery of a message");
+        }
+        true
+    }
+
+    /// Reads a gap in a room's tail.
+    async fn fetch(&self, room: RoomRow, after: u64) {
+        let position = Position { epoch: self.storage.epoch().to_owned(), seq: after };
+        let read = self.storage.history_for(room.clone(), Some(position)).await;
+        let messages = read.ok().filter(|history| history.recovered).map(|history| history.messages);
+        // Never refused.
+        let _ = self.shards.handle(room.id, Input::Fetched(room.id, messages.unwrap_or_default()), self);
+    }
+}

@@ -1,0 +1,41 @@
+//! The payer of a command: a user, and the address that the user is at.
+
+use std::sync::Arc;
+
+use super::account::Account;
+use super::address::Address;
+use super::price::Price;
+use crate::protocol::{ErrorCode, Refusal};
+
+/// A user at an address.
+#[derive(Clone, Debug)]
+pub struct Payer {
+    /// The user.
+    pub account: Arc<Account>,
+    /// The address.
+    pub address: Address,
+}
+
+impl Payer {
+    /// Pays a price: the user first, so that a user who is above the limit does not use up what others at the same
+    /// address may use.
+    ///
+    /// # Errors
+    /// `RATE_LIMITED`, with the time after which to retry.
+    pub fn spend(&self, price: Price) -> Result<(), Refusal> {
+        self.spend_or(price, ErrorCode::RateLimited)
+    }
+
+    /// Pays for a new room.
+    ///
+    /// # Errors
+    /// `ROOM_QUOTA`, with the time after which to retry.
+    pub fn spend_room(&self) -> Result<(), Refusal> {
+        self.spend_or(Price::ROOM, ErrorCode::RoomQuota)
+    }
+
+    fn spend_or(&self, price: Price, code: ErrorCode) -> Result<(), Refusal> {
+        self.account.spend(price, code)?;
+        self.address.spend_or(price, code)
+    }
+}

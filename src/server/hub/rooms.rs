@@ -1,0 +1,229 @@
+//! Rooms: entering, leaving, history, snapshots for pages.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use super::account::Account;
+use super::core::{Enter, Input, SeatId};
+use super::naming::RENUMBERINGS;
+use super::payer::Payer;
+use super::{ConnectionHandle, Hub};
+use crate::protocol::{
+    CloseCode, ErrorCode, HistoryAck, MAX_HISTORY, MAX_MEMBERS, MembersAck, Message, Peer, Position, RECENT_MESSAGES,
+    Refusal,
+};
+use crate::server::history::owned;
+use crate::server::id::{ConnId, RoomRow};
+use crate::server::lock::lock;
+use crate::server::name_key::{Nick, RoomName};
+
+/// The number of reads for one `enter_room`. There is more than one only if so much is posted during a read that the
+/// room's tail does not reach back to its result.
+const MAX_READS: usize = 3;
+
+/// The rooms in memory, by their folded names.
+#[derive(Debug, Default)]
+pub(super) struct RoomCache(Mutex<HashMap<String, RoomRow>>);
+
+impl RoomCache {
+    fn find(&self, name: &RoomName) -> Option<RoomRow> {
+        lock(&self.0).get(&name.folded).cloned()
+    }
+
+    fn insert(&self, name: RoomName, room: RoomRow) {
+        lock(&self.0).entry(name.folded).or_insert(room);
+    }
+
+    /// Removes a room that has left memory.
+    pub(super) fn remove(&self, room: &RoomRow) {
+        // Canonical names are valid.
+        if let Ok(name) = RoomName::parse(&room.name) {
+            lock(&self.0).remove(&name.folded);
+        }
+    }
+}
+
+/// A room as a page shows it.
+#[derive(Debug, Default)]
+pub struct RoomSnapshot {
+    /// The canonical name.
+    pub name: Arc<str>,
+    /// The `seq` of the last message; 0 for an empty room.
+    pub head: u64,
+    /// Messages, oldest first.
+    pub messages: Vec<Message>,
+    /// There are older messages.
+    pub more: bool,
+    /// The first people in the room, in the order of their arrival.
+    pub people: MembersAck,
+    /// The peers in the room's call.
+    pub call: Vec<Peer>,
+}
+
+impl Hub {
+    /// Lets a connection enter a room. The answer to the frame with this `id` goes to the connection's outbox, in
+    /// order with the room's other frames.
+    ///
+    /// # Errors
+    /// `ROOM_QUOTA`, `NICK_TAKEN`, `NICK_CONFUSABLE`, `STORE_UNAVAILABLE`.
+    pub async fn enter(
+        &self,
+        payer: &Payer,
+        conn: &ConnectionHandle,
+        name: RoomName,
+        after: Option<Position>,
+        id: Option<u64>,
+    ) -> Result<RoomRow, Refusal> {
+        let room = self.find_or_create(payer, name.clone()).await?;
+        self.take_seat(&payer.account, conn, &room, after.clone(), id)?;
+        self.rooms.insert(name, room.clone());
+        let seat = SeatId { conn: conn.id, room: room.id };
+        for _ in 0..MAX_READS {
+            if !self.shards.of(room.id).is_loading(seat) {
+                return Ok(room);
+            }
+            match self.storage.history_for(room.clone(), after.clone()).await {
+                Ok(history) => self.shards.handle(room.id, Input::HistoryLoaded(seat, history), self)?,
+                Err(error) => {
+                    self.shards.handle(room.id, Input::HistoryFailed(seat), self)?;
+                    return Err(error.into());
+                }
+            }
+        }
+        if self.shards.of(room.id).is_loading(seat) {
+            // The reader comes back with its position.
+            conn.outbox.close(CloseCode::SlowConsumer);
+        }
+        Ok(room)
+    }
+
+    /// Takes a connection out of a room.
+    ///
+    /// # Errors
+    /// `NOT_IN_ROOM`.
+    pub fn leave(&self, conn: ConnId, room: &RoomRow) -> Result<(), Refusal> {
+        Ok(self.shards.leave(SeatId { conn, room: room.id }, self)?)
+    }
+
+    /// Tells the others in a room that a user is typing.
+    ///
+    /// # Errors
+    /// `NOT_IN_ROOM`.
+    pub fn typing(&self, conn: ConnId, room: &RoomRow) -> Result<(), Refusal> {
+        Ok(self.shards.handle(room.id, Input::Typing(SeatId { conn, room: room.id }), self)?)
+    }
+
+    /// A page of the people in a room.
+    ///
+    /// # Errors
+    /// `LIMIT_OUT_OF_RANGE`.
+    pub fn members(&self, room: &RoomRow, after: u64, limit: u64) -> Result<MembersAck, Refusal> {
+        if !(1..=MAX_MEMBERS).contains(&limit) {
+            return Err(ErrorCode::LimitOutOfRange.into());
+        }
+        Ok(self.shards.of(room.id).member_page(room.id, after, limit))
+    }
+
+    /// Older messages of a room.
+    ///
+    /// # Errors
+    /// `LIMIT_OUT_OF_RANGE`, `STORE_UNAVAILABLE`.
+    pub async fn history(&self, room: RoomRow, before: u64, limit: u64) -> Result<HistoryAck, Refusal> {
+        if !(1..=MAX_HISTORY).contains(&limit) {
+            return Err(ErrorCode::LimitOutOfRange.into());
+        }
+        let (messages, more) = self.storage.history_before(room, before, limit).await?;
+        Ok(HistoryAck { messages: owned(messages), more })
+    }
+
+    /// A room as a page shows it, if it exists: its latest messages, or those before a `seq`.
+    ///
+    /// # Errors
+    /// `STORE_UNAVAILABLE`.
+    pub async fn snapshot(&self, name: &RoomName, before: Option<u64>) -> Result<Option<RoomSnapshot>, Refusal> {
+        let Some(room) = self.find(name).await? else { return Ok(None) };
+        let recent = self.shards.of(room.id).recent_history(room.id);
+        let history = match recent {
+            Some(history) => history,
+            None => self.storage.history_for(room.clone(), None).await?,
+        };
+        let (messages, more) = match before {
+            None => (history.messages, history.more),
+            Some(before) => self.storage.history_before(room.clone(), before, RECENT_MESSAGES as u64).await?,
+        };
+        let shard = self.shards.of(room.id);
+        let (people, call) = (shard.member_page(room.id, 0, MAX_MEMBERS), shard.peers(room.id));
+        Ok(Some(RoomSnapshot { name: room.name, head: history.head, messages: owned(messages), more, people, call }))
+    }
+
+    /// A room and the `seq` of its last message, if the room exists. It is not created.
+    ///
+    /// # Errors
+    /// `STORE_UNAVAILABLE`, `RATE_LIMITED` if there are too many reads.
+    pub async fn find_with_head(&self, name: &RoomName) -> Result<Option<(RoomRow, u64)>, Refusal> {
+        let Some(room) = self.find(name).await? else { return Ok(None) };
+        let head = self.storage.head(room.clone()).await?;
+        Ok(Some((room, head)))
+    }
+
+    /// A page of messages with a `seq` above `after` and at most `up_to`, oldest first.
+    ///
+    /// # Errors
+    /// As [`Hub::find_with_head`].
+    pub async fn history_between(&self, room: RoomRow, after: u64, up_to: u64) -> Result<Vec<Message>, Refusal> {
+        Ok(self.storage.history_between(room, after, up_to).await?)
+    }
+
+    async fn find(&self, name: &RoomName) -> Result<Option<RoomRow>, Refusal> {
+        match self.rooms.find(name) {
+            Some(room) => Ok(Some(room)),
+            None => Ok(self.storage.find_room(name.clone()).await?),
+        }
+    }
+
+    pub(super) async fn find_or_create(&self, payer: &Payer, name: RoomName) -> Result<RoomRow, Refusal> {
+        if let Some(room) = self.find(&name).await? {
+            return Ok(room);
+        }
+        name.check_new()?;
+        // One at a time: of many who follow a link to a new room, only the first pays for it.
+        let _creating = self.creating_room.lock().await;
+        if let Some(room) = self.find(&name).await? {
+            return Ok(room);
+        }
+        payer.spend_room()?;
+        Ok(self.storage.create_room(name).await?)
+    }
+
+    /// Gives a connection a seat. A guest whose name is taken gets another number.
+    fn take_seat(
+        &self,
+        account: &Account,
+        conn: &ConnectionHandle,
+        room: &RoomRow,
+        after: Option<Position>,
+        id: Option<u64>,
+    ) -> Result<(), Refusal> {
+        let mut name = lock(&account.name);
+        let enter = |nick: &Nick| {
+            Input::Enter(Enter {
+                conn: conn.id,
+                outbox: conn.outbox.clone(),
+                features: conn.features,
+                user: account.id,
+                nick: nick.clone(),
+                room: room.clone(),
+                id,
+                after: after.clone(),
+            })
+        };
+        for _ in 0..RENUMBERINGS {
+            match self.shards.handle(room.id, enter(&name), self) {
+                Ok(()) => return Ok(()),
+                // Another guest may take the new number first.
+                Err(code) => *name = self.renumber(account, &name, room, code)?,
+            }
+        }
+        Err(ErrorCode::NickTaken.into())
+    }
+}

@@ -1,0 +1,108 @@
+//! From a command, which has been paid, to the call of the hub that carries it out.
+
+use super::Session;
+use crate::protocol::call::{Describe, DescriptionKind};
+use crate::protocol::frame::{Empty, EnterRoom, Post};
+use crate::protocol::{Ack, Command, ErrorCode, NicknameAck, Refusal, check_text};
+use crate::server::hub::NewPost;
+use crate::server::hub::payer::Payer;
+use crate::server::id::RoomRow;
+use crate::server::name_key::RoomName;
+
+/// The answer to a command. `None`: the hub answers later, through the outbox.
+type Answer = Result<Option<Ack>, Refusal>;
+
+/// The answer without content.
+fn done() -> Answer {
+    Ok(Some(Ack::Empty(Empty {})))
+}
+
+impl Session {
+    /// Carries out a command.
+    pub(super) async fn dispatch(&mut self, id: Option<u64>, command: Command) -> Answer {
+        if let (Command::Hello(hello), None) = (&command, &self.payer) {
+            return self.hello(hello).await.map(Some);
+        }
+        let payer = self.payer.clone().ok_or(ErrorCode::HelloFirst)?;
+        let (hub, conn) = (self.hub.clone(), self.conn.id);
+        match command {
+            Command::Hello(_) => Err(ErrorCode::AlreadyGreeted.into()),
+            Command::Ping(_) => done(),
+            Command::Nickname(wanted) => {
+                let nickname = hub.rename(&payer.account, &wanted.nickname, Some(conn)).await?;
+                Ok(Some(Ack::Nickname(NicknameAck { nickname })))
+            }
+            Command::EnterRoom(wanted) => self.enter_room(&payer, id, wanted).await,
+            Command::LeaveRoom(wanted) => self.leave_room(&wanted.room),
+            Command::NewMessage(post) => self.new_message(id, post).await,
+            Command::History(wanted) => {
+                let room = self.room(&wanted.room)?.clone();
+                Ok(Some(Ack::History(hub.history(room, wanted.before, wanted.limit).await?)))
+            }
+            Command::Members(wanted) => {
+                let page = hub.members(self.room(&wanted.room)?, wanted.after.unwrap_or(0), wanted.limit)?;
+                Ok(Some(Ack::Members(page)))
+            }
+            Command::Typing(sent) => self.in_room(&sent.room, |room| hub.typing(conn, room)),
+            Command::WatchRooms(_) => {
+                hub.watch(&self.conn, id);
+                Ok(None)
+            }
+            Command::UnwatchRooms(_) => {
+                hub.unwatch(conn);
+                done()
+            }
+            Command::JoinCall(wanted) => {
+                hub.join_call(&payer.account, &self.conn, self.room(&wanted.room)?, wanted.peer, id)?;
+                Ok(None)
+            }
+            Command::LeaveCall(wanted) => self.in_room(&wanted.room, |room| hub.leave_call(conn, room)),
+            Command::Offer(sent) => self.describe(sent, DescriptionKind::Offer),
+            Command::Answer(sent) => self.describe(sent, DescriptionKind::Answer),
+            Command::Ice(sent) => self.in_room(&sent.room, |room| hub.trickle(conn, room, sent.peer, sent.candidate)),
+            Command::Media(sent) => self.in_room(&sent.room, |room| hub.set_media(conn, room, sent.media())),
+        }
+    }
+
+    async fn enter_room(&mut self, payer: &Payer, id: Option<u64>, wanted: EnterRoom) -> Answer {
+        let name = RoomName::parse(&wanted.room)?;
+        let folded = name.folded.clone();
+        let is_new = !self.rooms.contains_key(&folded);
+        if is_new && self.rooms.len() >= self.hub.limits.rooms_per_connection {
+            return Err(ErrorCode::RoomQuota.into());
+        }
+        let room = self.hub.enter(payer, &self.conn, name, wanted.after, id).await?;
+        self.rooms.insert(folded, room);
+        Ok(None)
+    }
+
+    fn leave_room(&mut self, name: &str) -> Answer {
+        let room = self.room(name)?;
+        self.hub.leave(self.conn.id, room)?;
+        self.rooms.remove(&RoomName::parse(name)?.folded);
+        done()
+    }
+
+    async fn new_message(&self, id: Option<u64>, post: Post) -> Answer {
+        let room = self.room(&post.room)?;
+        check_text(&post.text)?;
+        self.hub.post(&self.conn, room, id, NewPost { key: post.key, text: post.text }).await?;
+        Ok(None)
+    }
+
+    fn describe(&self, sent: Describe, sent_as: DescriptionKind) -> Answer {
+        self.in_room(&sent.room, |room| self.hub.describe(self.conn.id, room, sent.peer, sent_as, sent.description))
+    }
+
+    /// Carries out an action in a room that this connection is in.
+    fn in_room(&self, name: &str, act: impl FnOnce(&RoomRow) -> Result<(), Refusal>) -> Answer {
+        act(self.room(name)?)?;
+        done()
+    }
+
+    /// A room that this connection is in, by any form of its name.
+    fn room(&self, name: &str) -> Result<&RoomRow, Refusal> {
+        let name = RoomName::parse(name)?;
+        Ok(self.rooms.get(&name.folded).ok_or(ErrorCode::NotInRoom)?)
+    }
+}

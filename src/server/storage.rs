@@ -1,0 +1,147 @@
+//! The storage that the hub needs, as a trait. [`super::store::Store`] implements it over SQLite; tests and the
+//! simulator have others.
+
+use std::fmt;
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+
+use super::history::{History, Stored};
+pub use super::id::RoomRow;
+use super::name_key::RoomName;
+use crate::protocol::{ErrorCode, Message, MessageKey, Position, Refusal, User, UserId};
+
+/// A message to store.
+pub struct Append {
+    /// The room.
+    pub room: RoomRow,
+    /// The author, with the current nickname.
+    pub user: User,
+    /// Makes the post idempotent: a key is stored once per user and room.
+    pub key: MessageKey,
+    /// The text, checked.
+    pub text: String,
+    /// Called once, after the commit or its failure. Must not block: it runs on the thread that commits.
+    pub done: Box<dyn FnOnce(Outcome) + Send>,
+}
+
+impl fmt::Debug for Append {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Message texts must not appear in logs.
+        f.debug_struct("Append").field("room", &self.room.id).field("key", &self.key).finish_non_exhaustive()
+    }
+}
+
+/// The outcome of an [`Append`].
+pub type Outcome = Result<Stored, AppendError>;
+
+/// The reason why a message was not stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AppendError {
+    /// Its key belongs to another text.
+    KeyConflict,
+    /// The store cannot write now.
+    Unavailable,
+    /// The quota of the room is used up.
+    RoomFull,
+    /// The quota of the day or the total quota is used up.
+    ServerFull {
+        /// The time until the quota of the day is renewed.
+        retry_after_ms: Option<u64>,
+    },
+}
+
+impl From<AppendError> for Refusal {
+    fn from(error: AppendError) -> Self {
+        match error {
+            AppendError::KeyConflict => ErrorCode::KeyConflict.into(),
+            AppendError::Unavailable => ErrorCode::StoreUnavailable.into(),
+            AppendError::RoomFull => ErrorCode::RoomFull.into(),
+            AppendError::ServerFull { retry_after_ms } => Self { retry_after_ms, ..ErrorCode::ServerFull.into() },
+        }
+    }
+}
+
+/// The reason why the store did not do what it was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoreError {
+    /// It failed, for example because the disk is full. The log has the details.
+    Unavailable,
+    /// The write queue is full, or there are too many reads.
+    Busy,
+    /// The total quota is used up.
+    Full,
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable => ErrorCode::StoreUnavailable.into(),
+            StoreError::Busy => Self { retry_after_ms: Some(1_000), ..ErrorCode::RateLimited.into() },
+            StoreError::Full => ErrorCode::ServerFull.into(),
+        }
+    }
+}
+
+/// The stored bytes and their quotas.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// In total.
+    pub stored_bytes: u64,
+    /// The most in total.
+    pub stored_bytes_limit: u64,
+    /// By the messages of today (UTC).
+    pub stored_bytes_today: u64,
+    /// The most by the messages of a day.
+    pub stored_bytes_per_day_limit: u64,
+}
+
+/// The result of a storage operation that takes time.
+pub type Reply<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
+
+/// Durable rooms, messages and nicknames.
+pub trait Storage: fmt::Debug + Send + Sync {
+    /// The epoch that positions count in.
+    fn epoch(&self) -> &str;
+
+    /// The nickname that a user chose, if any.
+    fn nickname(&self, user: UserId) -> Reply<'_, Option<String>>;
+
+    /// The room with this name, if it exists.
+    fn find_room(&self, name: RoomName) -> Reply<'_, Option<RoomRow>>;
+
+    /// Creates the room unless it exists, and returns it.
+    fn create_room(&self, name: RoomName) -> Reply<'_, RoomRow>;
+
+    /// The history for a connection that enters: every message after `after` if that can be recovered, else the
+    /// latest messages and the reason.
+    fn history_for(&self, room: RoomRow, after: Option<Position>) -> Reply<'_, History>;
+
+    /// At most `limit` messages with a `seq` below `before`, oldest first, and whether there are older ones.
+    fn history_before(&self, room: RoomRow, before: u64, limit: u64) -> Reply<'_, (Vec<Arc<Message>>, bool)>;
+
+    /// The `seq` of a room's last message; 0 for an empty room.
+    fn head(&self, room: RoomRow) -> Reply<'_, u64>;
+
+    /// Messages with a `seq` above `after` and at most `up_to`, oldest first: a page of at most 100, with at least one
+    /// if there is one.
+    fn history_between(&self, room: RoomRow, after: u64, up_to: u64) -> Reply<'_, Vec<Message>>;
+
+    /// Stores the nickname that a user chose; `None` removes it.
+    fn save_nickname(&self, user: UserId, nickname: Option<String>) -> Reply<'_, ()>;
+
+    /// Queues a message. [`Append::done`] is called after the commit, for the messages of a room in the order of
+    /// their `seq`.
+    ///
+    /// # Errors
+    /// The message was not taken, and `done` is never called.
+    fn append(&self, append: Append) -> Result<(), StoreError>;
+
+    /// The stored bytes, if this storage counts them.
+    fn usage(&self) -> Usage {
+        Usage::default()
+    }
+
+    /// Commits the queued writes and refuses all later ones.
+    fn close(&self);
+}

@@ -1,0 +1,87 @@
+//! Reads one room of a database that another process may use, for the command line.
+
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, OpenFlags, OptionalExtension};
+use rusqlite_migration::{Migrations, SchemaVersion};
+
+use super::connection::BUSY_TIMEOUT;
+use super::migration::MIGRATIONS;
+use super::{RoomRow, backup, reader};
+use crate::protocol::Message;
+use crate::server::name_key::RoomName;
+use crate::server::start_error::{Source, StartError};
+
+/// A room as it was when this was opened. The connection cannot write.
+#[derive(Debug)]
+pub struct RoomReader {
+    connection: Connection,
+    path: PathBuf,
+    room: RoomRow,
+    epoch: Option<String>,
+    head: u64,
+}
+
+impl RoomReader {
+    /// Opens the room with this name in the database in `folder`; `None` if there is no such room.
+    ///
+    /// # Errors
+    /// There is no database, or it cannot be read.
+    pub fn open(folder: &Path, name: &RoomName) -> Result<Option<Self>, StartError> {
+        let path = folder.join("noom.sqlite3");
+        if !path.exists() {
+            return Err(StartError::NoDatabase(folder.to_owned()));
+        }
+        let failed = |source: Source| StartError::ReadDatabase { path: path.clone(), source };
+        if backup::has_foreign_wal(&path).map_err(|error| failed(error.into()))? {
+            return Err(failed("noom.sqlite3-wal belongs to a different database".into()));
+        }
+        let read = || -> rusqlite::Result<_> {
+            let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+            let connection = Connection::open_with_flags(&path, flags)?;
+            connection.busy_timeout(BUSY_TIMEOUT)?;
+            // The first read. A file that is not a database fails here.
+            connection.query_row("SELECT COUNT(*) FROM sqlite_schema", [], |_| Ok(()))?;
+            Ok(connection)
+        };
+        let connection = read().map_err(|error| failed(error.into()))?;
+        let version = Migrations::from_slice(MIGRATIONS).current_version(&connection);
+        if let SchemaVersion::Outside(_) = version.map_err(|error| failed(error.into()))? {
+            return Err(failed("it was made by a newer version of Noom".into()));
+        }
+        let found = || -> rusqlite::Result<_> {
+            let Some(room) = reader::room(&connection, &name.folded)? else { return Ok(None) };
+            let epoch = connection.query_row("SELECT epoch FROM history", [], |row| row.get(0)).optional()?;
+            Ok(Some((reader::head(&connection, &room)?, room, epoch)))
+        };
+        let found = found().map_err(|error| failed(error.into()))?;
+        Ok(found.map(|(head, room, epoch)| Self { connection, path, room, epoch, head }))
+    }
+
+    /// The room.
+    pub fn room(&self) -> &RoomRow {
+        &self.room
+    }
+
+    /// The epoch of the database; `None` in a backup that no server has used.
+    pub fn epoch(&self) -> Option<&str> {
+        self.epoch.as_deref()
+    }
+
+    /// The `seq` of the room's last message.
+    pub fn head(&self) -> u64 {
+        self.head
+    }
+
+    /// The next messages after a `seq` below the head, oldest first: at least one.
+    ///
+    /// # Errors
+    /// The database cannot be read, or a message is missing.
+    pub fn page(&self, after: u64) -> Result<Vec<Message>, StartError> {
+        let failed = |source: Source| StartError::ReadDatabase { path: self.path.clone(), source };
+        let page = reader::between(&self.connection, &self.room, after, self.head);
+        let page = page.map_err(|error| failed(error.into()))?;
+        let is_next = page.first().is_some_and(|message| message.seq == after + 1);
+        if is_next { Ok(page) } else { Err(failed(format!("message {} is missing", after + 1).into())) }
+    }
+}

@@ -1,0 +1,66 @@
+//! The writes that wait for the writer, and their results.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use tokio::sync::oneshot;
+
+use super::{Append, AppendError, Outcome, RoomRow, StoreError};
+use crate::protocol::UserId;
+use crate::server::name_key::RoomName;
+
+type Done<T> = oneshot::Sender<Result<T, StoreError>>;
+
+#[derive(Debug)]
+pub(super) enum Write {
+    Append(Append),
+    CreateRoom { name: RoomName, done: Done<RoomRow> },
+    Nickname { user: UserId, nickname: Option<String>, done: Done<()> },
+}
+
+impl Write {
+    pub(super) fn text_bytes(&self) -> usize {
+        match self {
+            Self::Append(append) => append.text.len(),
+            Self::CreateRoom { .. } | Self::Nickname { .. } => 0,
+        }
+    }
+
+    /// Answers the caller.
+    pub(super) fn answer(self, result: Result<Written, StoreError>) {
+        // The caller may have given up waiting. The write is stored all the same.
+        match (self, result) {
+            (Write::Append(append), Ok(Written::Append(outcome))) => report_outcome(append.done, outcome),
+            (Write::Append(append), _) => report_outcome(append.done, Err(AppendError::Unavailable)),
+            (Write::CreateRoom { done, .. }, Ok(Written::Room(room))) => drop(done.send(Ok(room))),
+            (Write::CreateRoom { done, .. }, Err(error)) => drop(done.send(Err(error))),
+            (Write::CreateRoom { done, .. }, Ok(Written::Append(_) | Written::Nothing)) => {
+                drop(done.send(Err(StoreError::Unavailable)));
+            }
+            (Write::Nickname { done, .. }, result) => drop(done.send(result.map(|_| ()))),
+        }
+    }
+}
+
+/// The result of a write that did not fail.
+pub(super) enum Written {
+    Append(Outcome),
+    Room(RoomRow),
+    Nothing,
+}
+
+impl Written {
+    /// Returns whether a quota refused the write.
+    pub(super) fn is_above_quota(result: &Result<Self, StoreError>) -> bool {
+        matches!(
+            result,
+            Ok(Self::Append(Err(AppendError::RoomFull | AppendError::ServerFull { .. }))) | Err(StoreError::Full)
+        )
+    }
+}
+
+/// Reports an outcome. A panic in the callback must not end the writer.
+fn report_outcome(done: Box<dyn FnOnce(Outcome) + Send>, outcome: Outcome) {
+    if catch_unwind(AssertUnwindSafe(|| done(outcome))).is_err() {
+        tracing::error!("a callback panicked at the outcome of a write");
+    }
+}
