@@ -267,8 +267,9 @@ async fn slow_checkpoint_does_not_delay_commits() {
         store.append(append).unwrap();
         tokio::time::timeout(std::time::Duration::from_secs(30), answer).await.expect("commits go on").unwrap().unwrap()
     };
+    // The disk takes long to write to the database, which only a checkpoint does. A sync would not do: SQLite leaves it
+    // out if something is appended during the checkpoint.
     disk::hold(&database);
-    // The disk takes long to sync the database, which only a checkpoint does.
     for _ in 0..600 {
         post().await;
     }

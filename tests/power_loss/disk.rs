@@ -70,7 +70,7 @@ pub(crate) fn fail_syncs_of(ending: &str) {
     FAILING.set(ending.to_owned()).expect("called once per process");
 }
 
-/// The files whose syncs wait, each with whether one is waiting.
+/// The files whose writes and syncs wait, each with whether one is waiting.
 static HELD: Mutex<BTreeMap<PathBuf, bool>> = Mutex::new(BTreeMap::new());
 static RELEASED: Condvar = Condvar::new();
 
@@ -78,17 +78,17 @@ fn held() -> MutexGuard<'static, BTreeMap<PathBuf, bool>> {
     HELD.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Lets syncs of a file wait until [`release`].
+/// Lets writes and syncs of a file wait until [`release`].
 pub(crate) fn hold(file: &Path) {
     held().insert(file.to_owned(), false);
 }
 
-/// Returns whether a sync of a held file is waiting.
+/// Returns whether a write or sync of a held file is waiting.
 pub(crate) fn is_waiting(file: &Path) -> bool {
     held().get(file).copied().unwrap_or_default()
 }
 
-/// Lets syncs of a held file go on.
+/// Lets writes and syncs of a held file go on.
 pub(crate) fn release(file: &Path) {
     held().remove(file);
     RELEASED.notify_all();
@@ -333,6 +333,7 @@ unsafe extern "C" fn write(file: *mut ffi::sqlite3_file, from: *const c_void, am
     // SAFETY: SQLite passes a file that `open` opened, and `amount` readable bytes.
     unsafe {
         if let Some(path) = path(file) {
+            wait_for_release(path);
             let bytes = std::slice::from_raw_parts(from.cast::<u8>(), amount as usize).to_vec();
             append_event(path, Event::Write { file: path.to_owned(), at: at as usize, bytes });
         }
