@@ -130,7 +130,8 @@ impl Database {
                     page.map_err(|error| format!("{error:?}"))?.0.len()
                 }
                 Read::Missed => {
-                    let after = Position { epoch: self.store.epoch().to_owned(), seq: self.messages - MISSED };
+                    let after =
+                        Position { epoch: self.store.epoch().to_owned(), seq: self.messages - MISSED, rev: None };
                     let history = self.store.history_for(big.clone(), Some(after)).await;
                     history.map_err(|error| format!("{error:?}"))?.messages.len()
                 }

@@ -33,6 +33,8 @@ fn message(seq: u64) -> Message {
         user,
         text: TEXT.into(),
         at: 1_795_442_709_123,
+        reply_to: None,
+        state: None,
     }
 }
 
@@ -126,7 +128,7 @@ fn read_a_cold_room(bencher: Bencher) {
         let Message { key, user, text, .. } = message(seq);
         let (sender, stored) = futures::channel::oneshot::channel();
         let done = Box::new(move |outcome| drop(sender.send(outcome)));
-        let queued = store.append(Append { room: room.clone(), user, key, text, done });
+        let queued = store.append(Append { room: room.clone(), user, key, text, reply_to: None, done });
         assert!(queued.is_ok() && runtime.block_on(stored).is_ok());
     }
     bencher.bench_local(|| runtime.block_on(store.history_for(room.clone(), None)).map(|history| history.head));

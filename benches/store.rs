@@ -153,6 +153,7 @@ pub(crate) fn fill_room_with(
             user: User { id: UserId(author as u64 + 1), nickname: PEOPLE[author].into() },
             key: MessageKey(number.into()),
             text: text(number),
+            reply_to: None,
             done: Box::new(move |outcome| drop(done.send(outcome.map(|stored| stored.message)))),
         };
         store.append(append).map_err(|error| format!("{error:?}"))?;
@@ -192,6 +193,7 @@ impl BenchStore {
             user: User { id: UserId(1), nickname: "Ann".into() },
             key: MessageKey(number.into()),
             text: "the quick brown fox jumps over the lazy dog ".repeat(3)[..128].to_owned(),
+            reply_to: None,
             // The receiver is gone when the block is over; later answers are not needed.
             done: Box::new(move |_| {
                 let _ = done.send(Instant::now());

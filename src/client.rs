@@ -23,9 +23,10 @@ use leptos::ev;
 use leptos::prelude::*;
 use leptos::task::spawn_local;
 
-use crate::protocol::MessageKey;
+use crate::protocol::change::{DeleteMessage, EditMessage, React};
 use crate::protocol::frame::Post;
-use session::{Event, Intent};
+use crate::protocol::{MessageKey, MessageRef};
+use session::{Event, Intent, MessageCommand};
 use state::{Older, Room, State};
 
 /// Messages per request for older ones.
@@ -106,9 +107,30 @@ impl Client {
         }
     }
 
-    /// Posts a message: now, or when there is a connection.
-    pub fn post(&self, room: Room, text: String) {
-        self.dispatch(Intent::Post(Post { room: room.name.get_value(), key: new_key(), text }));
+    /// Posts a message: now, or when there is a connection. `reply_to`: the message that it replies to.
+    pub fn post(&self, room: Room, text: String, reply_to: Option<MessageRef>) {
+        self.dispatch(Intent::Post(Post { room: room.name.get_value(), key: new_key(), text, reply_to }));
+    }
+
+    /// Replaces the text of a message of this user. `edits`: the number of edits of the one that was changed.
+    pub fn edit(&self, room: Room, target: MessageRef, edits: u64, text: String) {
+        self.change(MessageCommand::Edit(EditMessage { room: room.name.get_value(), target, edits, text }));
+    }
+
+    /// Deletes a message of this user.
+    pub fn delete(&self, room: Room, seq: u64) {
+        let (name, target) = (room.name.get_value(), room.reference(seq));
+        self.change(MessageCommand::Delete(DeleteMessage { room: name, target }));
+    }
+
+    /// Adds a reaction to a message, or takes it back.
+    pub fn react(&self, room: Room, seq: u64, emoji: &str, on: bool) {
+        let (name, target) = (room.name.get_value(), room.reference(seq));
+        self.change(MessageCommand::React(React { room: name, target, emoji: emoji.to_owned(), on }));
+    }
+
+    fn change(&self, command: MessageCommand) {
+        self.dispatch(Intent::Change(command));
     }
 
     /// Sends a failed message again.
@@ -162,7 +184,7 @@ impl Client {
 
     fn send(&self, event: Event) {
         // Fails after the page is gone, when nothing is left to do.
-        let _ = self.events.try_with_value(|events| events.unbounded_send(event));
+        let _ = self.events.try_with_value(|events| events.unbounded_send(event).is_ok());
     }
 }
 

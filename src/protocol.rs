@@ -7,8 +7,10 @@
 //! Pure: imports std, itself and crates that do no I/O.
 
 pub mod call;
+pub mod change;
 pub mod chat;
 pub mod codec;
+mod emoji;
 pub mod error;
 pub mod feature;
 pub mod frame;
@@ -20,11 +22,13 @@ mod text;
 mod user;
 
 pub use call::{JoinCallAck, Media, Peer};
+pub use change::{ChangeAck, MessageChange, MessageRef, MessageState, Reaction};
 pub use chat::{
     EnterRoomAck, HelloAck, HistoryAck, Limits, MembersAck, Message, NicknameAck, Position, PostAck, RoomCount,
     RoomList, RoomUpdate, Unrecovered,
 };
 pub use codec::{DecodeError, FromJson, Json, Reading};
+pub use emoji::check_emoji;
 pub use error::{CloseCode, ErrorCode};
 pub use feature::{Feature, Features};
 pub use frame::{Ack, AckKind, ClientFrame, Command, Refusal, ServerFrame};

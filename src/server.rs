@@ -1,6 +1,7 @@
 //! The server: opens the data folder, serves, and drains.
 
 pub mod call;
+pub mod change;
 pub mod config;
 pub mod environment;
 pub mod export;

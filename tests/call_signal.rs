@@ -149,7 +149,11 @@ impl World {
                     sent.push(frame);
                 }
                 Output::Effect(Effect::CallCount(_, count)) => counted = Some(count),
-                other @ (Output::Entered(..) | Output::Deliver(..) | Output::Close(..) | Output::Effect(_)) => {
+                other @ (Output::Entered(..)
+                | Output::Deliver(..)
+                | Output::DeliverChange(..)
+                | Output::Close(..)
+                | Output::Effect(_)) => {
                     panic!("{other:?}")
                 }
             }

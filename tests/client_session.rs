@@ -5,17 +5,18 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use noom::client::session::{
-    ABNORMAL_CLOSE, Action, CallUpdate, ConnectionState, Event, Intent, SendStatus, Session, Signal, TransportKind,
-    Update, WaitReason,
+    ABNORMAL_CLOSE, Action, CallUpdate, ConnectionState, Event, Intent, MessageCommand, SendStatus, Session, Signal,
+    TransportKind, Update, WaitReason,
 };
 use noom::protocol::call::{
     CallPresence, Candidate, Describe, Description, DescriptionKind, JoinCallAck, SetMedia, Trickle,
 };
+use noom::protocol::change::DeleteMessage;
 use noom::protocol::frame::{Empty, EnterRoom, Members, Post, RoomPresence, Typing};
 use noom::protocol::{
-    Ack, ClientFrame, CloseCode, Command, EnterRoomAck, ErrorCode, Features, HelloAck, Limits, MembersAck, Message,
-    MessageKey, NicknameAck, PeerId, Position, PostAck, Refusal, RoomCount, RoomList, RoomUpdate, ServerFrame, User,
-    UserId,
+    Ack, ChangeAck, ClientFrame, CloseCode, Command, EnterRoomAck, ErrorCode, Features, HelloAck, Limits, MembersAck,
+    Message, MessageChange, MessageKey, MessageRef, MessageState, NicknameAck, PeerId, Position, PostAck, Refusal,
+    RoomCount, RoomList, RoomUpdate, ServerFrame, User, UserId,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -27,7 +28,7 @@ fn me() -> User {
 }
 
 fn post(key: u128, text: &str) -> Post {
-    Post { room: ROOM.into(), key: MessageKey(key), text: text.into() }
+    Post { room: ROOM.into(), key: MessageKey(key), text: text.into(), reply_to: None }
 }
 
 /// A session, the frames it sent, and the updates it emitted.
@@ -146,7 +147,7 @@ impl Page {
         page.handle(Event::Start);
         page.handle(Event::Intent(Intent::Enter {
             room: ROOM.into(),
-            after: Some(Position { epoch: "e".into(), seq: head }),
+            after: Some(Position { epoch: "e".into(), seq: head, rev: None }),
         }));
         page.greet();
         page.enter(head, vec![]);
@@ -204,12 +205,14 @@ fn entered(head: u64, messages: Vec<Message>) -> Ack {
         room: ROOM.into(),
         epoch: "e".into(),
         head,
+        rev: None,
         count: 1,
         members: vec![me()],
         members_after: None,
         crowded: None,
         you: None,
         messages,
+        changes: None,
         more: false,
         recovered: true,
         reason: None,
@@ -218,7 +221,116 @@ fn entered(head: u64, messages: Vec<Message>) -> Ack {
 }
 
 fn message(seq: u64) -> Message {
-    Message { room: ROOM.into(), seq, key: MessageKey(u128::from(seq)), user: me(), text: "t".into(), at: 0 }
+    Message {
+        room: ROOM.into(),
+        seq,
+        key: MessageKey(u128::from(seq)),
+        user: me(),
+        text: "t".into(),
+        at: 0,
+        reply_to: None,
+        state: None,
+    }
+}
+
+/// A page in a room whose server grants the feature `changes`, at this revision.
+fn page_with_changes(rev: u64) -> Page {
+    let mut page = Page::new(1);
+    page.handle(Event::Start);
+    let after = Some(Position { epoch: "e".into(), seq: 5, rev: Some(rev) });
+    page.handle(Event::Intent(Intent::Enter { room: ROOM.into(), after }));
+    greet_with_changes(&mut page);
+    enter_at(&mut page, rev);
+    page.updates.clear();
+    page
+}
+
+fn greet_with_changes(page: &mut Page) {
+    page.handle(Event::Opened);
+    let hello = page.next_sent("hello");
+    let Ack::Hello(ack) = hello_ack() else { unreachable!("an answer to hello") };
+    page.acknowledge(&hello, Ack::Hello(HelloAck { features: Some(vec!["changes".into()]), ..ack }));
+}
+
+fn enter_at(page: &mut Page, rev: u64) -> EnterRoom {
+    let enter = page.next_sent("enter_room");
+    let Ack::EnterRoom(ack) = entered(5, vec![]) else { unreachable!("an answer to enter_room") };
+    page.acknowledge(&enter, Ack::EnterRoom(EnterRoomAck { rev: Some(rev), changes: Some(vec![]), ..ack }));
+    let Command::EnterRoom(enter) = enter.command else { unreachable!("enter_room") };
+    enter
+}
+
+fn change(seq: u64, rev: u64) -> ServerFrame {
+    let state = MessageState { rev, edits: 1, edited_at: Some(1), deleted_at: None, reactions: vec![] };
+    ServerFrame::MessageChanged(MessageChange { room: ROOM.into(), seq, text: Some("new".into()), state })
+}
+
+fn changed_revs(page: &Page) -> Vec<u64> {
+    let rev = |update: &Update| if let Update::Changed(change) = update { Some(change.state.rev) } else { None };
+    page.updates.iter().filter_map(rev).collect()
+}
+
+fn delete(seq: u64) -> Event {
+    let target = MessageRef { epoch: "e".into(), seq };
+    Event::Intent(Intent::Change(MessageCommand::Delete(DeleteMessage { room: ROOM.into(), target })))
+}
+
+fn ended_changes(page: &Page) -> Vec<(u64, Result<(), Option<ErrorCode>>)> {
+    let code = |refusal: Option<Refusal>| refusal.map(|refusal| refusal.code);
+    let ended = |update: &Update| {
+        let Update::ChangeEnded { command, result } = update else { return None };
+        Some((command.target().seq, result.clone().map_err(code)))
+    };
+    page.updates.iter().filter_map(ended).collect()
+}
+
+#[test]
+fn change_is_emitted_once_and_resume_continues_after_it() {
+    let mut page = page_with_changes(3);
+    for rev in [4, 4, 3, 5] {
+        page.receive(&change(2, rev));
+    }
+    assert_eq!(changed_revs(&page), [4, 5]);
+    page.handle(Event::Closed(ABNORMAL_CLOSE));
+    page.sleep_until_wake();
+    greet_with_changes(&mut page);
+    let asked = enter_at(&mut page, 9).after.unwrap();
+    assert_eq!((asked.seq, asked.rev), (5, Some(5)));
+    page.receive(&change(2, 10));
+    assert_eq!(changed_revs(&page), [4, 5, 10]);
+}
+
+#[test]
+fn missing_change_enters_the_room_again() {
+    let mut page = page_with_changes(3);
+    page.receive(&change(2, 5));
+    assert_eq!(enter_at(&mut page, 5).after.unwrap().rev, Some(3));
+    assert_eq!(changed_revs(&page), [0; 0], "the answer to enter_room has it");
+}
+
+#[test]
+fn own_change_ends_with_its_answer_or_with_the_connection() {
+    let mut page = page_with_changes(0);
+    page.handle(delete(1));
+    let sent = page.next_sent("delete_message");
+    page.acknowledge(&sent, Ack::Change(ChangeAck { room: ROOM.into(), seq: 1, rev: 1 }));
+    page.handle(delete(2));
+    let refused = page.next_sent("delete_message");
+    page.receive(&ServerFrame::Error { id: refused.id, refusal: ErrorCode::NotYours.into() });
+    page.handle(delete(3));
+    page.handle(Event::Closed(ABNORMAL_CLOSE));
+    page.handle(delete(4));
+    let expected = [(1, Ok(())), (2, Err(Some(ErrorCode::NotYours))), (3, Err(None)), (4, Err(None))];
+    assert_eq!(ended_changes(&page), expected);
+}
+
+#[test]
+fn change_is_not_sent_to_a_server_without_the_feature() {
+    let mut page = Page::in_room(1, 5);
+    page.sent.clear();
+    page.handle(delete(1));
+    assert!(page.sent.is_empty());
+    assert_eq!(ended_changes(&page), [(1, Err(None))]);
 }
 
 #[test]
@@ -235,7 +347,7 @@ fn reconnect_resumes_after_the_last_message() {
     page.acknowledge(&hello, hello_ack());
     let enter = page.next_sent("enter_room");
     let Command::EnterRoom(asked) = &enter.command else { unreachable!() };
-    assert_eq!(asked.after, Some(Position { epoch: "e".into(), seq: 6 }));
+    assert_eq!(asked.after, Some(Position { epoch: "e".into(), seq: 6, rev: None }));
 }
 
 #[test]
@@ -848,8 +960,9 @@ fn lost_connection_fails_pending_requests_in_order() {
 #[test]
 fn stale_enter_answer_is_ignored() {
     let mut page = Page::in_room(1, 5);
-    let enter_after =
-        |seq| Event::Intent(Intent::Enter { room: ROOM.into(), after: Some(Position { epoch: "e".into(), seq }) });
+    let enter_after = |seq| {
+        Event::Intent(Intent::Enter { room: ROOM.into(), after: Some(Position { epoch: "e".into(), seq, rev: None }) })
+    };
     page.handle(enter_after(5));
     page.handle(Event::Intent(Intent::Leave { room: ROOM.into() }));
     page.handle(enter_after(7));
@@ -1068,6 +1181,9 @@ impl ModelServer {
             | Command::Ice(_)
             | Command::Media(_) => Ack::Empty(Empty {}),
             Command::Nickname(_)
+            | Command::EditMessage(_)
+            | Command::DeleteMessage(_)
+            | Command::React(_)
             | Command::History(_)
             | Command::Members(_)
             | Command::WatchRooms(_)

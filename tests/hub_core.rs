@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use noom::protocol::{
-    Ack, CROWD, CROWD_ENDS, CloseCode, ErrorCode, Feature, Features, MAX_MEMBERS, MembersAck, Message, MessageKey,
-    Position, ServerFrame, User, UserId,
+    Ack, CROWD, CROWD_ENDS, CloseCode, ErrorCode, Feature, Features, MAX_MEMBERS, MembersAck, Message, MessageChange,
+    MessageKey, MessageState, Position, ServerFrame, User, UserId,
 };
 use noom::server::call::ice::IceSettings;
 use noom::server::config::LimitSettings;
@@ -59,6 +59,10 @@ struct World {
     queue: Vec<(RoomId, Message)>,
     /// Messages that are committed and not delivered yet.
     undelivered: Vec<(RoomId, Arc<Message>)>,
+    /// The number of changes of messages, by room.
+    revs: BTreeMap<RoomId, u64>,
+    /// Changes that are committed and not delivered yet.
+    undelivered_changes: Vec<(RoomId, Arc<MessageChange>)>,
     /// Gaps that the core wants to be read.
     gaps: Vec<(RoomId, u64)>,
     next_key: u128,
@@ -74,6 +78,8 @@ impl World {
             log: BTreeMap::new(),
             queue: Vec::new(),
             undelivered: Vec::new(),
+            revs: BTreeMap::new(),
+            undelivered_changes: Vec::new(),
             gaps: Vec::new(),
             next_key: 0,
         }
@@ -92,6 +98,10 @@ impl World {
                 Output::Deliver(room, message) => {
                     let frame = ServerFrame::NewMessage((*message).clone());
                     self.core.receivers(room, message.seq).for_each(|to| to.push(frame.clone()));
+                }
+                Output::DeliverChange(room, change) => {
+                    let frame = ServerFrame::MessageChanged((*change).clone());
+                    self.core.change_receivers(room, change.state.rev).for_each(|to| to.push(frame.clone()));
                 }
                 Output::Close(outbox, code) => outbox.1.set(Some(code)),
                 Output::Effect(Effect::Fetch(room, after)) => self.gaps.push((room.id, after)),
@@ -113,7 +123,7 @@ impl World {
         let outbox = self.outbox(conn);
         let nick = Nick::unchecked(name.to_owned());
         let room = RoomRow { id: RoomId(room), name: Arc::from(format!("room {room}")) };
-        let after = after.map(|seq| Position { epoch: EPOCH.into(), seq });
+        let after = after.map(|seq| Position { epoch: EPOCH.into(), seq, rev: None });
         let (conn, user) = (ConnId(conn), UserId(user));
         let features = self.features.get(&conn).copied().unwrap_or_default();
         self.handle(Input::Enter(Enter { conn, outbox, features, user, nick, room, id: Some(1), after }))
@@ -123,7 +133,8 @@ impl World {
     fn read(&mut self, room: i64, after: u64) -> History {
         let log = self.log.entry(RoomId(room)).or_default();
         let messages = log.iter().filter(|message| message.seq > after).cloned().collect();
-        History { epoch: EPOCH.into(), head: log.len() as u64, messages, recovered: true, ..History::default() }
+        let (head, rev) = (log.len() as u64, self.revs.get(&RoomId(room)).copied().unwrap_or_default());
+        History { epoch: EPOCH.into(), head, rev, messages, recovered: true, ..History::default() }
     }
 
     /// Reads the history for a connection and hands it to the core.
@@ -143,7 +154,10 @@ impl World {
         let user = self.core.begin_post(seat(conn, room))?;
         self.next_key += 1;
         let (key, id, text) = (MessageKey(self.next_key), RoomId(room), text.to_owned());
-        self.queue.push((id, Message { room: format!("room {room}"), seq: 0, key, user, text, at: 0 }));
+        self.queue.push((
+            id,
+            Message { room: format!("room {room}"), seq: 0, key, user, text, at: 0, reply_to: None, state: None },
+        ));
         Ok(())
     }
 
@@ -154,6 +168,22 @@ impl World {
             let message = Arc::new(message);
             log.push(message.clone());
             self.undelivered.push((room, message));
+        }
+    }
+
+    /// Edits a committed message. The change is committed at once.
+    fn edit(&mut self, room: i64, seq: u64, text: &str) {
+        let rev = self.revs.entry(RoomId(room)).or_default();
+        *rev += 1;
+        let state = MessageState { rev: *rev, edits: 1, edited_at: Some(1), deleted_at: None, reactions: Vec::new() };
+        let change = MessageChange { room: format!("room {room}"), seq, text: Some(text.into()), state };
+        Arc::make_mut(&mut self.log.get_mut(&RoomId(room)).unwrap()[seq as usize - 1]).apply(&change);
+        self.undelivered_changes.push((RoomId(room), Arc::new(change)));
+    }
+
+    fn deliver_changes(&mut self) {
+        for (room, change) in std::mem::take(&mut self.undelivered_changes) {
+            self.handle(Input::Changed(room, change)).unwrap();
         }
     }
 
@@ -182,6 +212,10 @@ fn describe(frame: &ServerFrame) -> String {
     match frame {
         ServerFrame::Ack { ack: Ack::EnterRoom(ack), .. } => {
             let seqs: Vec<_> = ack.messages.iter().map(|message| message.seq).collect();
+            if let Some(rev) = ack.rev {
+                let texts: Vec<_> = ack.messages.iter().map(|message| message.text.as_str()).collect();
+                return format!("entered at rev {rev} after {texts:?}");
+            }
             format!("entered with {} after {seqs:?}", ack.members.iter().map(name).collect::<Vec<_>>().join("+"))
         }
         ServerFrame::Welcome(presence) => format!("welcome {} {}", name(&presence.user), presence.count),
@@ -192,6 +226,9 @@ fn describe(frame: &ServerFrame) -> String {
         },
         ServerFrame::Nickname(renamed) => format!("nickname {}", name(&renamed.user)),
         ServerFrame::NewMessage(message) => format!("{}: {}", message.seq, message.text),
+        ServerFrame::MessageChanged(change) => {
+            format!("{}: {} at rev {}", change.seq, change.text.as_deref().unwrap_or_default(), change.state.rev)
+        }
         ServerFrame::Typing(typing) => format!("{} is typing", name(&typing.user)),
         ServerFrame::Ack { .. }
         | ServerFrame::Error { .. }
@@ -224,6 +261,91 @@ fn message_reaches_everyone_in_its_room_after_the_commit() {
     assert_eq!(world.received(1), ["1: hi"]);
     assert_eq!(world.received(2), ["1: hi"]);
     assert!(world.received(3).is_empty(), "another room");
+}
+
+/// A room with two messages, and two connections of which the second has the feature `changes`.
+fn world_with_changes() -> World {
+    let mut world = World::new();
+    world.features.insert(ConnId(2), Features::all());
+    world.features.insert(ConnId(3), Features::all());
+    world.enter_and_load(1, 1, "ann", 1);
+    world.enter_and_load(2, 2, "bob", 1);
+    for text in ["a", "b"] {
+        world.post(1, 1, text).unwrap();
+    }
+    world.commit();
+    world.deliver();
+    (1..=2).for_each(|conn| drop(world.received(conn)));
+    world
+}
+
+#[test]
+fn change_reaches_connections_with_the_feature_once() {
+    let mut world = world_with_changes();
+    world.edit(1, 1, "A");
+    let twice = world.undelivered_changes.clone();
+    world.deliver_changes();
+    world.undelivered_changes = twice;
+    world.deliver_changes();
+    assert!(world.received(1).is_empty(), "it has not asked for changes");
+    assert_eq!(world.received(2), ["1: A at rev 1"]);
+    world.enter(3, 3, "cat", 1).unwrap();
+    assert_eq!(world.received(3), [r#"entered at rev 1 after ["A", "b"]"#], "the tail has the new text");
+}
+
+#[test]
+fn change_during_enter_is_neither_lost_nor_doubled() {
+    // The commit falls before or after the history is read, and the delivery before or after it has loaded.
+    for (committed_before_reading, delivered_before_loading) in
+        [(true, true), (true, false), (false, false), (false, true)]
+    {
+        let mut world = World::new();
+        world.log.insert(RoomId(1), Vec::new());
+        world.features.insert(ConnId(2), Features::all());
+        world.enter_and_load(1, 1, "ann", 1);
+        world.post(1, 1, "a").unwrap();
+        world.commit();
+        world.core = Core::default();
+        world.undelivered.clear();
+        world.enter(2, 2, "bob", 1).unwrap();
+        let mut history = world.read(1, 0);
+        world.edit(1, 1, "A");
+        if committed_before_reading {
+            history = world.read(1, 0);
+        }
+        if delivered_before_loading {
+            world.deliver_changes();
+        }
+        world.handle(Input::HistoryLoaded(seat(2, 1), history)).unwrap();
+        world.deliver_changes();
+        let case = format!("committed {committed_before_reading}, delivered {delivered_before_loading}");
+        let entered = world.received(2);
+        if committed_before_reading || delivered_before_loading {
+            assert_eq!(entered, [r#"entered at rev 1 after ["A"]"#], "{case}");
+        } else {
+            assert_eq!(entered, [r#"entered at rev 0 after ["a"]"#, "1: A at rev 1"], "{case}");
+        }
+        world.features.insert(ConnId(3), Features::all());
+        world.enter(3, 3, "cat", 1).unwrap();
+        assert_eq!(world.received(3), [r#"entered at rev 1 after ["A"]"#], "{case}: the tail is up to date");
+    }
+}
+
+#[test]
+fn gap_in_the_tail_is_filled_with_messages_as_they_are_now() {
+    let mut world = world_with_changes();
+    for text in ["c", "d"] {
+        world.post(1, 1, text).unwrap();
+    }
+    world.commit();
+    world.undelivered.remove(0);
+    world.deliver();
+    let read = world.read(1, 2);
+    world.edit(1, 3, "C");
+    world.deliver_changes();
+    world.handle(Input::Fetched(RoomId(1), Some(read))).unwrap();
+    assert_eq!(world.received(2), ["3: C at rev 1", "3: C", "4: d"]);
+    assert_eq!(world.received(1), ["3: C", "4: d"]);
 }
 
 #[test]
@@ -306,8 +428,8 @@ fn gap_is_read_from_the_store_before_later_messages_are_delivered() {
     world.deliver();
     assert_eq!(world.received(1), ["1: a"]);
     assert_eq!(world.gaps, [(RoomId(1), 1)]);
-    let missed = world.read(1, 1).messages;
-    world.handle(Input::Fetched(RoomId(1), missed)).unwrap();
+    let missed = world.read(1, 1);
+    world.handle(Input::Fetched(RoomId(1), Some(missed))).unwrap();
     assert_eq!(world.received(1), ["2: b", "3: c"]);
 }
 
@@ -321,7 +443,7 @@ fn gap_that_the_store_cannot_fill_closes_the_connections() {
     world.commit();
     world.undelivered.remove(0);
     world.deliver();
-    world.handle(Input::Fetched(RoomId(1), Vec::new())).unwrap();
+    world.handle(Input::Fetched(RoomId(1), None)).unwrap();
     assert_eq!(world.outbox(1).1.get(), Some(CloseCode::Internal), "the page comes back and resumes");
 }
 
@@ -770,6 +892,7 @@ fn check(world: &mut World, seats: &mut BTreeMap<(u64, i64), u64>) -> Result<(),
                     (&ack.room, ack.messages.iter().map(|message| message.seq).collect())
                 }
                 ServerFrame::Ack { .. }
+                | ServerFrame::MessageChanged(_)
                 | ServerFrame::Welcome(_)
                 | ServerFrame::Bye(_)
                 | ServerFrame::Crowd(_)
@@ -825,7 +948,7 @@ async fn compare_with_reader(sizes: &[usize], afters: &[Option<u64>]) -> Result<
     let ann = hub.register().unwrap();
     let room = hub.enter(&payer, &ann, name.clone(), None, Some(1)).await.unwrap();
     for (n, size) in sizes.iter().enumerate() {
-        let post = NewPost { key: MessageKey(n as u128), text: "\"글".repeat(size / 4 + 1) };
+        let post = NewPost { key: MessageKey(n as u128), text: "\"글".repeat(size / 4 + 1), reply_to: None };
         hub.post(&ann, &room, None, post).await.unwrap();
         ann.outbox.take();
     }
@@ -836,10 +959,10 @@ async fn compare_with_reader(sizes: &[usize], afters: &[Option<u64>]) -> Result<
     let members = vec![User { id: UserId(1), nickname: account.nickname() }];
     let people = MembersAck { count: 1, members, members_after: None, crowded: None };
     for after in afters {
-        let after = after.map(|seq| Position { epoch: EPOCH.into(), seq });
+        let after = after.map(|seq| Position { epoch: EPOCH.into(), seq, rev: None });
         let history = store.history_for(room.clone(), after.clone()).await.unwrap();
         let (room, people) = (room.clone(), people.clone());
-        let entered = Entered { id: 1, room, people, you: None, history, call: Vec::new() };
+        let entered = Entered { id: 1, room, people, you: None, history, has_changes: false, call: Vec::new() };
         let conn = hub.register().unwrap();
         hub.enter(&payer, &conn, name.clone(), after, Some(1)).await.unwrap();
         prop_assert_eq!(&*conn.outbox.take().frames[0], entered.into_frame().encode());

@@ -9,8 +9,8 @@ use noom::client::timeline::Entry;
 use noom::protocol::call::CallPresence;
 use noom::protocol::frame::{Crowd, Post, RoomPresence};
 use noom::protocol::{
-    EnterRoomAck, ErrorCode, HistoryAck, JoinCallAck, Media, MembersAck, Message, MessageKey, Peer, PeerId, User,
-    UserId,
+    EnterRoomAck, ErrorCode, HistoryAck, JoinCallAck, Media, MembersAck, Message, MessageChange, MessageKey,
+    MessageRef, MessageState, Peer, PeerId, User, UserId,
 };
 
 fn user(id: u64) -> User {
@@ -41,7 +41,7 @@ fn page(room: &str) -> (Owner, State, Room) {
 fn failed_message_is_retried_under_the_canonical_room_name() {
     let (_owner, state, room) = page("Garden");
     let key = MessageKey(1);
-    state.apply(Update::Unsent(Post { room: "Garden".into(), key, text: "hello".into() }));
+    state.apply(Update::Unsent(Post { room: "Garden".into(), key, text: "hello".into(), reply_to: None }));
     state.apply(Update::Named { requested: "Garden".into(), room: "garden".into() });
     let status = SendStatus::Refused(ErrorCode::StoreUnavailable.into());
     state.apply(Update::Posted { room: "garden".into(), key, status });
@@ -53,10 +53,21 @@ fn failed_message_is_retried_under_the_canonical_room_name() {
 #[test]
 fn unsent_message_is_shown_once_and_not_beside_its_stored_copy() {
     let (_owner, state, room) = page("garden");
-    let unsent = |key| Update::Unsent(Post { room: "garden".into(), key: MessageKey(key), text: "hello".into() });
+    let unsent = |key| {
+        Update::Unsent(Post { room: "garden".into(), key: MessageKey(key), text: "hello".into(), reply_to: None })
+    };
     let stored = |seq: u64| {
         let (key, text) = (MessageKey(u128::from(seq)), "hello".into());
-        Update::Message(Message { room: "garden".into(), seq, key, user: user(1), text, at: 0 })
+        Update::Message(Message {
+            room: "garden".into(),
+            seq,
+            key,
+            user: user(1),
+            text,
+            at: 0,
+            reply_to: None,
+            state: None,
+        })
     };
     state.apply(stored(1));
     // From the storage of an earlier page, which lost the answer.
@@ -68,6 +79,74 @@ fn unsent_message_is_shown_once_and_not_beside_its_stored_copy() {
     state.apply(Update::Me(user(1)));
     state.apply(stored(2));
     assert_eq!(waiting(), [0; 0]);
+}
+
+fn message(seq: u64, text: &str) -> Message {
+    let (room, key, text) = ("garden".into(), MessageKey(seq.into()), text.into());
+    Message { room, seq, key, user: user(1), text, at: 0, reply_to: None, state: None }
+}
+
+fn edit(seq: u64, rev: u64, text: &str) -> MessageChange {
+    let state = MessageState { rev, edits: rev, edited_at: Some(1), deleted_at: None, reactions: Vec::new() };
+    MessageChange { room: "garden".into(), seq, text: Some(text.into()), state }
+}
+
+fn entered_at(rev: u64, messages: Vec<Message>, changes: Option<Vec<MessageChange>>) -> EnterRoomAck {
+    let head = 10.max(messages.last().map_or(0, |message| message.seq));
+    EnterRoomAck { head, rev: Some(rev), messages, changes, more: true, ..entered("garden", None) }
+}
+
+fn shown_texts(room: Room) -> Vec<String> {
+    let rows = room.timeline.chunks().flat_map(|chunk| chunk.rows.get_untracked());
+    rows.filter_map(|row| Some(row.message?.get_untracked().text.clone())).collect()
+}
+
+#[test]
+fn change_is_shown_in_its_row_and_in_what_quotes_it() {
+    let (_owner, state, room) = page("garden");
+    state.apply(Update::Entered(entered_at(0, vec![message(9, "a"), message(10, "b")], None)));
+    let rows = || room.timeline.chunks().flat_map(|chunk| chunk.rows.get_untracked()).map(|row| row.id);
+    let (before, quoted) = (rows().collect::<Vec<_>>(), room.timeline.quoted(9));
+    state.apply(Update::Changed(edit(9, 1, "A")));
+    assert_eq!((shown_texts(room), rows().collect::<Vec<_>>()), (vec!["A".into(), "b".into()], before));
+    assert_eq!(quoted.get_untracked().unwrap().text, "A");
+    assert_eq!(room.position().rev, Some(1), "the next resume continues there");
+}
+
+#[test]
+fn change_that_comes_while_older_messages_are_loaded_is_applied_to_them() {
+    let (_owner, state, room) = page("garden");
+    state.apply(Update::Entered(entered_at(0, vec![message(10, "b")], None)));
+    let older = |messages| HistoryAck { messages, more: false };
+    room.older.set(Older::Loading);
+    state.apply(Update::Changed(edit(9, 1, "A")));
+    let read_before = Some(older(vec![message(8, "z"), message(9, "a")]));
+    state.apply(Update::Older { room: "garden".into(), before: 10, history: read_before });
+    assert_eq!(shown_texts(room), ["z", "A", "b"]);
+}
+
+#[test]
+fn resume_updates_what_was_changed_and_drops_what_may_be_out_of_date() {
+    let (_owner, state, room) = page("garden");
+    state.apply(Update::Entered(entered_at(0, vec![message(9, "a"), message(10, "b")], None)));
+    let changes = Some(vec![edit(9, 3, "A"), edit(1, 4, "not loaded")]);
+    state.apply(Update::Entered(EnterRoomAck { recovered: true, ..entered_at(4, vec![message(11, "c")], changes) }));
+    assert_eq!(shown_texts(room), ["A", "b", "c"]);
+    state.apply(Update::Entered(entered_at(900, vec![message(12, "d")], None)));
+    assert_eq!((shown_texts(room), room.position().rev), (vec!["d".into()], Some(900)), "too much was changed");
+}
+
+#[test]
+fn reply_to_a_message_that_is_gone_is_sent_again_without_it() {
+    let (_owner, state, room) = page("garden");
+    let reply_to = Some(MessageRef { epoch: "former".into(), seq: 1 });
+    let key = MessageKey(1);
+    state.apply(Update::Unsent(Post { room: "garden".into(), key, text: "hello".into(), reply_to }));
+    for (code, is_kept) in [(ErrorCode::StoreUnavailable, true), (ErrorCode::EpochChanged, false)] {
+        let status = SendStatus::Refused(code.into());
+        state.apply(Update::Posted { room: "garden".into(), key, status });
+        assert_eq!(room.retry(key).unwrap().reply_to.is_some(), is_kept, "{code}");
+    }
 }
 
 #[test]
@@ -127,7 +206,7 @@ fn gap_in_the_middle_is_marked_and_filled() {
     let (_owner, state, room) = page("garden");
     let message = |seq: u64| {
         let (key, text) = (MessageKey(u128::from(seq)), "hello".into());
-        Message { room: "garden".into(), seq, key, user: user(1), text, at: 0 }
+        Message { room: "garden".into(), seq, key, user: user(1), text, at: 0, reply_to: None, state: None }
     };
     (1..=3).for_each(|seq| state.apply(Update::Message(message(seq))));
     let gap = EnterRoomAck { head: 9, messages: (8..=9).map(message).collect(), more: true, ..entered("garden", None) };

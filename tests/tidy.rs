@@ -42,10 +42,11 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("server/random.rs", &[]),
     ("server/name_key.rs", &["protocol"]),
     ("server/history.rs", &["protocol", "server/id.rs"]),
+    ("server/change.rs", &["protocol"]),
     ("server/start_error.rs", &["server/call/ice.rs"]),
     // What the hub needs from outside, as traits.
     ("server/environment.rs", &["server/random.rs"]),
-    ("server/storage.rs", &["protocol", "server/history.rs", "server/id.rs", "server/name_key.rs"]),
+    ("server/storage.rs", &["protocol", "server/change.rs", "server/history.rs", "server/id.rs", "server/name_key.rs"]),
     // The pure parts of the hub.
     ("server/hub/output.rs", &["protocol", "server/history.rs", "server/id.rs"]),
     (
@@ -54,6 +55,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "protocol",
             "server/history.rs",
             "server/hub/output.rs",
+            "server/hub/recent_changes.rs",
             "server/hub/tail.rs",
             "server/id.rs",
             "server/name_key.rs",
@@ -61,12 +63,14 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
     ("server/hub/lobby.rs", &["protocol", "server/id.rs"]),
     ("server/hub/price.rs", &["protocol"]),
+    ("server/hub/recent_changes.rs", &["protocol", "server/history.rs"]),
     ("server/hub/tail.rs", &[]),
     ("server/call", &["protocol", "server/hub/core", "server/hub/output.rs", "server/id.rs"]),
     (
         "server/store",
         &[
             "protocol",
+            "server/change.rs",
             "server/history.rs",
             "server/id.rs",
             "server/lock.rs",
@@ -82,6 +86,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         &[
             "protocol",
             "server/call",
+            "server/change.rs",
             "server/config",
             "server/environment.rs",
             "server/history.rs",

@@ -192,6 +192,15 @@ impl User {
             "new_message" => {
                 format!(r#"{room},"key":"{port:08x}-0000-4000-8000-{number:012x}","text":"{}""#, "x".repeat(2_000))
             }
+            // Of another history: refused, and paid like the others.
+            "edit_message" | "delete_message" | "react" => {
+                let fields = match kind {
+                    "edit_message" => r#","edits":0,"text":"x""#,
+                    "react" => r#","emoji":"👍","on":true"#,
+                    _ => "",
+                };
+                format!(r#"{room},"target":{{"epoch":"e","seq":1}}{fields}"#)
+            }
             "history" => format!(r#"{room},"before":100000,"limit":100"#),
             "offer" | "answer" => {
                 format!(r#"{room},"peer":"{peer}","description":{{"type":"{kind}","sdp":"{sdp}"}}"#)

@@ -69,7 +69,10 @@ impl World {
                 assert_eq!(author.is_ok(), self.seen.contains_key(&(conn, room)));
                 let Ok(user) = author else { return };
                 let (key, text) = (MessageKey(self.queue.len() as u128), "text".to_owned());
-                self.queue.push((room, Message { room: room.0.to_string(), seq: 0, key, user, text, at: 0 }));
+                self.queue.push((
+                    room,
+                    Message { room: room.0.to_string(), seq: 0, key, user, text, at: 0, reply_to: None, state: None },
+                ));
             }
             6 => self.commit(),
             7 => self.deliver(start),
@@ -88,7 +91,7 @@ impl World {
         let outbox = self.outboxes.entry(conn).or_default().clone();
         let nick = Nick::unchecked(format!("n{}", user.0));
         let seq = self.seen.get(&(conn, room)).copied().unwrap_or_default();
-        let after = Some(Position { epoch: String::new(), seq });
+        let after = Some(Position { epoch: String::new(), seq, rev: None });
         let row = RoomRow { id: room, name: room.0.to_string().into() };
         let features = if conn.0 % 2 == 0 { Features::all() } else { Features::default() };
         let enter = Enter { conn, outbox, features, user, nick, room: row, id: Some(1), after };
@@ -110,6 +113,11 @@ impl World {
                 Output::Deliver(room, message) => {
                     let frame = ServerFrame::NewMessage((*message).clone());
                     self.core.receivers(room, message.seq).for_each(|to| to.0.borrow_mut().push(frame.clone()));
+                }
+                Output::DeliverChange(room, change) => {
+                    let frame = ServerFrame::MessageChanged((*change).clone());
+                    let receivers = self.core.change_receivers(room, change.state.rev);
+                    receivers.for_each(|to| to.0.borrow_mut().push(frame.clone()));
                 }
                 Output::Effect(Effect::Fetch(room, after)) => panic!("a gap in {room:?} after {after}"),
                 Output::Close(..)
@@ -167,6 +175,7 @@ impl World {
                         *seen = message.seq;
                     }
                     ServerFrame::Ack { .. }
+                    | ServerFrame::MessageChanged(_)
                     | ServerFrame::Welcome(_)
                     | ServerFrame::Bye(_)
                     | ServerFrame::Crowd(_)

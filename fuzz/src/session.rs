@@ -3,9 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use noom::client::session::{Action, Event, Intent, Session, Update};
+use noom::client::session::{Action, Event, Intent, MessageCommand, Session, Update};
+use noom::protocol::change::DeleteMessage;
 use noom::protocol::frame::Post;
-use noom::protocol::{ClientFrame, MessageKey};
+use noom::protocol::{ClientFrame, MessageKey, MessageRef};
 
 /// The connection of the browser.
 #[derive(Clone, Copy, PartialEq)]
@@ -24,14 +25,16 @@ struct Page {
     posts: u128,
     /// The position of the last message shown, by room.
     shown: BTreeMap<String, u64>,
+    /// The revision of the last change shown, by room.
+    revs: BTreeMap<String, u64>,
 }
 
-/// Whatever the server sends, a page sends only valid frames, `hello` first, shows the messages of a room without gap or
-/// repetition, and does not wake up repeatedly without reason.
+/// Whatever the server sends, a page sends only valid frames, `hello` first, shows the messages and changes of a room
+/// without gap or repetition, and does not wake up repeatedly without reason.
 pub fn session(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
-    let mut page =
-        Page { session: Session::new(1), now: 0, socket: Socket::None, sent: 0, posts: 0, shown: BTreeMap::new() };
+    let (session, shown, revs) = (Session::new(1), BTreeMap::new(), BTreeMap::new());
+    let mut page = Page { session, now: 0, socket: Socket::None, sent: 0, posts: 0, shown, revs };
     page.handle(Event::Start);
     text.lines().for_each(|line| page.line(line));
 }
@@ -69,7 +72,12 @@ impl Page {
                     room: room(),
                     key: MessageKey::from_random(self.posts),
                     text: rest.into(),
+                    reply_to: None,
                 }))
+            }
+            "delete" => {
+                let target = MessageRef { epoch: rest.into(), seq: rest.len() as u64 };
+                Event::Intent(Intent::Change(MessageCommand::Delete(DeleteMessage { room: room(), target })))
             }
             "rename" => Event::Intent(Intent::Rename { nickname: rest.into() }),
             "older" => Event::Intent(Intent::Older { room: room(), before: 100, limit: 50 }),
@@ -107,7 +115,15 @@ impl Page {
                     );
                     self.sent += 1;
                 }
-                Action::Emit(Update::Entered(ack)) => drop(self.shown.insert(ack.room, ack.head)),
+                Action::Emit(Update::Entered(ack)) => {
+                    self.revs.insert(ack.room.clone(), ack.rev.unwrap_or_default());
+                    self.shown.insert(ack.room, ack.head);
+                }
+                Action::Emit(Update::Changed(change)) => {
+                    let rev = self.revs.get_mut(&change.room).expect("changes arrive only for entered rooms");
+                    assert_eq!(change.state.rev, *rev + 1);
+                    *rev = change.state.rev;
+                }
                 Action::Emit(Update::Message(message)) => {
                     let shown = self.shown.get_mut(&message.room).expect("messages arrive only for entered rooms");
                     assert_eq!(message.seq, *shown + 1);
@@ -118,6 +134,7 @@ impl Page {
                     | Update::Me(_)
                     | Update::Build(_)
                     | Update::NotUnderstood
+                    | Update::ChangeEnded { .. }
                     | Update::Named { .. }
                     | Update::Unsent(_)
                     | Update::NotEntered { .. }

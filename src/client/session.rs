@@ -4,7 +4,8 @@
 //! [`Session::next_wake`] is the time at which [`Event::Tick`] is due. Time is in milliseconds of any steady clock, and
 //! randomness comes from a seed, so a run can be replayed.
 //!
-//! Guarantees: the messages of a room are emitted exactly once and in order, across connections. Messages posted
+//! Guarantees: the messages of a room are emitted exactly once and in order, across connections, and so are the changes
+//! of those that a page shows. Messages posted
 //! without a connection are sent exactly once when there is one: in order, one at a time, and also in rooms that no
 //! page shows any more.
 //!
@@ -47,6 +48,7 @@
 //! ```
 
 mod calls;
+mod changes;
 mod connection;
 mod deliveries;
 pub mod event;
@@ -81,7 +83,8 @@ use send_queue::SendQueue;
 use transport_choice::TransportChoice;
 
 pub use event::{
-    ABNORMAL_CLOSE, Action, CallUpdate, ConnectionState, Event, Intent, SendStatus, Signal, Update, WaitReason,
+    ABNORMAL_CLOSE, Action, CallUpdate, ConnectionState, Event, Intent, MessageCommand, SendStatus, Signal, Update,
+    WaitReason,
 };
 pub use transport_choice::TransportKind;
 
@@ -218,6 +221,7 @@ impl Session {
             Intent::Leave { room } => self.hide_room(room),
             Intent::Post(post) => self.post(post),
             Intent::Discard(key) => self.discard(key),
+            Intent::Change(command) => self.change_message(command),
             Intent::Typing { room } => self.notify_typing(now, room),
             Intent::Rename { nickname } => self.rename(nickname),
             Intent::Older { room, before, limit } => self.load_older(room, before, limit),

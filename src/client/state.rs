@@ -11,7 +11,7 @@ use super::call::channel::CallChannel;
 use super::session::{ConnectionState, Update};
 use crate::protocol::{BUILD, EnterRoomAck, ErrorCode, Message, RoomCount, User};
 
-pub use room::{MoreMembers, Older, Pending, Room};
+pub use room::{ChangeEnded, MoreMembers, Older, Pending, Room};
 
 /// The state that all pages share. Copies are handles to the same state.
 #[derive(Clone, Copy, Debug)]
@@ -114,6 +114,13 @@ impl State {
             Update::Call { room, update } => {
                 self.with_room(&room, |room| room.update_call(&update));
                 self.calls.send(update);
+            }
+            Update::Changed(change) => self.with_room(&change.room.clone(), |room| room.changed(change)),
+            Update::ChangeEnded { command, result } => {
+                let ended = |room: Room| {
+                    room.changes_ended.update(|ended| ended.push(ChangeEnded { command: command.clone(), result }))
+                };
+                self.with_room(command.room(), ended);
             }
             Update::Posted { room, key, status } => self.with_room(&room, |room| room.posted(key, status)),
         }

@@ -13,9 +13,12 @@ mod presence;
 mod row;
 mod trim;
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use leptos::prelude::*;
 
-use crate::protocol::{Message, MessageKey};
+use crate::protocol::{Message, MessageChange, MessageKey};
 use grouping::Previous;
 use row::entries;
 
@@ -31,7 +34,12 @@ pub struct Timeline {
     pub sections: RwSignal<Vec<Section>>,
     clock: RwSignal<Clock>,
     last_id: StoredValue<u64>,
+    /// The messages that others reply to, by their positions: as they are now, also after their rows were dropped.
+    quoted: StoredValue<BTreeMap<u64, Quoted>>,
 }
+
+/// A message that others reply to; `None` until it is loaded.
+pub type Quoted = ArcRwSignal<Option<Arc<Message>>>;
 
 impl Timeline {
     /// Creates a timeline of these messages, oldest first, as the server renders it.
@@ -40,6 +48,7 @@ impl Timeline {
             sections: RwSignal::new(Vec::new()),
             clock: RwSignal::new(Clock::Utc),
             last_id: StoredValue::new(0),
+            quoted: StoredValue::new(BTreeMap::new()),
         };
         this.append(entries(messages));
         this
@@ -86,6 +95,58 @@ impl Timeline {
         self.append(entries(messages));
     }
 
+    /// Changes a message, if it is loaded. Its row stays.
+    pub fn apply(self, change: &MessageChange) {
+        if let Some(quoted) = self.find_quoted(change.seq) {
+            quoted.update(|message| {
+                if let Some(message) = message {
+                    Arc::make_mut(message).apply(change);
+                }
+            });
+        }
+        let Some(chunk) = self.chunk_of(change.seq) else { return };
+        // The list of rows is the same: only the view of this message is told.
+        chunk.rows.try_update_untracked(|rows| rows.iter_mut().any(|row| row.apply(change)));
+    }
+
+    /// The message at this position, if it is loaded.
+    pub fn message(self, seq: u64) -> Option<Arc<Message>> {
+        self.row_of(seq)?.1.message().cloned()
+    }
+
+    /// The message at this position as it is now, for those that reply to it.
+    pub fn quoted(self, seq: u64) -> Quoted {
+        if let Some(quoted) = self.find_quoted(seq) {
+            return quoted;
+        }
+        let quoted = Quoted::new(self.message(seq));
+        self.quoted.try_update_value(|all| all.insert(seq, quoted.clone()));
+        quoted
+    }
+
+    fn find_quoted(self, seq: u64) -> Option<Quoted> {
+        self.quoted.try_with_value(|quoted| quoted.get(&seq).cloned())?
+    }
+
+    /// The id of the row of the message at this position, and its entry.
+    pub fn row_of(self, seq: u64) -> Option<(u64, Entry)> {
+        let find =
+            |rows: &Vec<Row>| rows.iter().find(|row| row.seq() == Some(seq)).map(|row| (row.id, row.entry.clone()));
+        self.chunk_of(seq)?.rows.try_with_untracked(find)?
+    }
+
+    /// The newest message that satisfies a condition.
+    pub fn newest(self, condition: impl Fn(&Message) -> bool) -> Option<Arc<Message>> {
+        self.find_newest(|row| row.entry.message().filter(|message| condition(message)).cloned())
+    }
+
+    /// The chunk that has this position, if it is loaded.
+    fn chunk_of(self, seq: u64) -> Option<Chunk> {
+        let last = |chunk: &Chunk| chunk.rows.try_with_untracked(|rows| rows.iter().rev().find_map(Row::seq)).flatten();
+        // Messages are in order, so the first chunk that ends at the position or later has it.
+        self.chunks().find(|chunk| last(chunk).is_some_and(|last| last >= seq))
+    }
+
     /// Returns whether the message with this key is shown.
     pub fn has(self, key: MessageKey) -> bool {
         let is_it = |row: &Row| row.entry.message().is_some_and(|message| message.key == key);
@@ -122,8 +183,13 @@ impl Timeline {
     /// Creates rows for entries that follow `previous`.
     fn rows(self, entries: Vec<Entry>, previous: &mut Previous) -> Vec<Row> {
         let clock = self.clock.try_get_untracked().unwrap_or(Clock::Utc);
-        let row = |entry| {
-            let mut row = Row { id: self.new_id(), entry, starts_day: false, starts_group: true };
+        let row = |entry: Entry| {
+            if let Some(message) = entry.message()
+                && let Some(quoted) = self.find_quoted(message.seq)
+            {
+                quoted.set(Some(message.clone()));
+            }
+            let mut row = Row::new(self.new_id(), entry);
             previous.mark(&mut row, clock);
             row
         };
@@ -136,7 +202,6 @@ mod fixture {
     //! Timelines for the tests of the child modules.
 
     use std::ops::Range;
-    use std::sync::Arc;
 
     use super::*;
     use crate::protocol::{User, UserId};
@@ -151,7 +216,8 @@ mod fixture {
     }
 
     pub(super) fn message(seq: u64, author: u64, at: u64) -> Message {
-        Message { room: "r".into(), seq, key: MessageKey(u128::from(seq)), user: user(author), text: "t".into(), at }
+        let key = MessageKey(u128::from(seq));
+        Message { room: "r".into(), seq, key, user: user(author), text: "t".into(), at, reply_to: None, state: None }
     }
 
     pub(super) fn messages(seqs: Range<u64>) -> Vec<Message> {

@@ -1,6 +1,7 @@
 //! Payloads about chat: rooms, messages, positions, and the answers that carry them.
 
 use super::call::Peer;
+use super::change::{MessageChange, MessageState};
 use super::codec::{DecodeError, FromJson, Json, Reading, wire};
 use super::id::{MessageKey, UserId};
 use super::limits::HEARTBEAT_MS;
@@ -22,6 +23,12 @@ wire! {
         pub text: String = String::new(),
         /// The time when the server stored it, in milliseconds since 1970 UTC.
         pub at: u64 = 0,
+        /// The position of the message that it replies to.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub reply_to: Option<u64>,
+        /// Its state, if it was changed after it was posted. A deleted message has no text.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub state: Option<Box<MessageState>>,
     }
 
     /// A position in a room's history, to resume from.
@@ -31,6 +38,9 @@ wire! {
         pub epoch: String,
         /// The `seq` of the last message seen; 0 for none.
         pub seq: u64,
+        /// With the feature `changes`: the revision of the last change seen; 0 for none.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub rev: Option<u64>,
     }
 
     /// A room in the list, with its number of users.
@@ -107,6 +117,9 @@ wire! {
         pub epoch: String,
         /// The `seq` of the room's last message; 0 when there is none.
         pub head: u64,
+        /// With the feature `changes`: the revision of the room's last change; 0 when there is none.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub rev: Option<u64>,
         /// The number of users in the room, including this one.
         pub count: u64 = 0,
         /// The users in the room, in the order of arrival. With the feature `crowds` the first
@@ -123,6 +136,11 @@ wire! {
         pub you: Option<User>,
         /// Oldest first. If `recovered`, all messages after the requested position; otherwise the latest.
         pub messages: Vec<Message>,
+        /// With the feature `changes`: the states of messages up to the requested position that were changed after it, in
+        /// the order of their revisions. Absent without such a position, or if there are too many: then earlier messages
+        /// may be out of date.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub changes: Option<Vec<MessageChange>>,
         /// There are older messages than these. Always false if `recovered`.
         pub more: bool = false,
         /// `messages` continues exactly at the requested position.
@@ -170,6 +188,40 @@ wire! {
         pub messages: Vec<Message>,
         /// There are older messages than these.
         pub more: bool,
+    }
+}
+
+impl Message {
+    /// The revision of the last change; 0 if there is none.
+    pub fn rev(&self) -> u64 {
+        self.state.as_ref().map_or(0, |state| state.rev)
+    }
+
+    /// The number of edits.
+    pub fn edits(&self) -> u64 {
+        self.state.as_ref().map_or(0, |state| state.edits)
+    }
+
+    /// Returns whether it was deleted.
+    pub fn is_deleted(&self) -> bool {
+        self.state.as_ref().is_some_and(|state| state.deleted_at.is_some())
+    }
+
+    /// Takes over the state after a change. Returns false if the message has that state or a later one already.
+    ///
+    /// This is the one rule by which states are updated, on the server and in pages.
+    pub fn apply(&mut self, change: &MessageChange) -> bool {
+        if change.seq != self.seq || change.state.rev <= self.rev() {
+            return false;
+        }
+        if let Some(text) = &change.text {
+            self.text.clone_from(text);
+        }
+        if change.state.deleted_at.is_some() {
+            self.text.clear();
+        }
+        self.state = Some(Box::new(change.state.clone()));
+        true
     }
 }
 

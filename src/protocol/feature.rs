@@ -23,6 +23,8 @@ macro_rules! features {
 }
 
 features! {
+    /// Edits, deletions and reactions: `message_changed`, and revisions in positions.
+    Changes = "changes",
     /// In a crowded room, lists of members come in pages, and arrivals as counts: `crowd` instead of `welcome` and `bye`.
     Crowds = "crowds",
     /// The `ack` of `join_call` tells how long its credentials are valid.

@@ -29,12 +29,26 @@ pub const MAX_HISTORY_BYTES: usize = 256 * 1024;
 pub const MAX_REPLAY: u64 = 1_000;
 /// The most encoded bytes that a resume replays; a larger gap is refused with `GAP_TOO_LARGE`.
 pub const MAX_REPLAY_BYTES: usize = 512 * 1024;
+/// The most changed messages in the answer to `enter_room`; more are refused with `GAP_TOO_LARGE`.
+pub const MAX_CHANGES: usize = 500;
+/// The most encoded bytes of them.
+pub const MAX_CHANGES_BYTES: usize = 256 * 1024;
 /// A room with more users than this is crowded.
 pub const CROWD: u64 = 100;
 /// A crowded room is crowded until it has no more users than this.
 pub const CROWD_ENDS: u64 = 80;
 /// The most members that one answer lists for a client that asked for the feature `crowds`.
 pub const MAX_MEMBERS: u64 = 100;
+/// The most different emoji in the reactions to a message.
+pub const MAX_EMOJI: usize = 20;
+/// The most different emoji of one user in them.
+pub const MAX_EMOJI_PER_USER: usize = 5;
+/// The most reactions to a message.
+pub const MAX_REACTIONS: u64 = 500;
+/// The most users that are named for each emoji.
+pub const MAX_REACTION_USERS: usize = 3;
+/// The most further users that are listed for each emoji, by their ids.
+pub const MAX_REACTION_IDS: usize = 50;
 /// The most rooms that `room_change` lists.
 pub const MAX_LISTED_ROOMS: usize = 200;
 

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::protocol::{MAX_REPLAY, Message, Position, Unrecovered};
+use crate::protocol::{
+    MAX_REPLAY, Message, MessageChange, MessageState, Position, Reaction, Unrecovered, User, UserId,
+};
 
 /// A message that the store holds.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,8 +22,13 @@ pub struct History {
     pub epoch: String,
     /// The `seq` of the room's last message when this was read; 0 for an empty room.
     pub head: u64,
+    /// The revision of the room's last change when this was read; 0 if there is none.
+    pub rev: u64,
     /// Consecutive messages up to `head`, oldest first.
     pub messages: Vec<Arc<Message>>,
+    /// If there was a position with a revision: the states of messages up to the position that were changed after it, in
+    /// the order of their revisions. `None` if they are not known or too many.
+    pub changes: Option<Vec<Arc<MessageChange>>>,
     /// There are older messages. Always `false` when `recovered`.
     pub more: bool,
     /// `messages` continues at the position that the connection resumes from.
@@ -30,14 +37,14 @@ pub struct History {
     pub reason: Option<Unrecovered>,
 }
 
-/// Decides whether a connection can resume after a position, in a room that ends at `head`.
+/// Decides whether a connection can resume after a position, in a room that ends at `head` and whose last change is `rev`.
 ///
 /// # Errors
 /// The reason why not. Too many bytes are found later: the caller has to measure the messages.
-pub fn check_position(after: &Position, epoch: &str, head: u64) -> Result<(), Unrecovered> {
+pub fn check_position(after: &Position, epoch: &str, head: u64, rev: u64) -> Result<(), Unrecovered> {
     if after.epoch != epoch {
         Err(Unrecovered::EpochChanged)
-    } else if after.seq > head {
+    } else if after.seq > head || after.rev.is_some_and(|after| after > rev) {
         Err(Unrecovered::PositionAhead)
     } else if head - after.seq > MAX_REPLAY {
         Err(Unrecovered::GapTooLarge)
@@ -49,11 +56,30 @@ pub fn check_position(after: &Position, epoch: &str, head: u64) -> Result<(), Un
 /// An estimate of a message's size in a frame, in bytes, without encoding it. JSON escapes a byte to at most six, but
 /// only control characters and few others, which are counted.
 pub fn encoded_bytes(message: &Message) -> usize {
-    let escaped = |text: &str| text.len() + text.bytes().filter(|b| matches!(b, b'"' | b'\\' | 0..=0x1f)).count() * 5;
-    160 + escaped(&message.room) + escaped(&message.user.nickname) + escaped(&message.text)
+    let state = message.state.as_ref().map_or(0, |state| state_bytes(state));
+    160 + escaped(&message.room) + escaped(&message.user.nickname) + escaped(&message.text) + state
 }
 
-/// Takes messages out of their `Arc`s, without a copy where nobody else holds them.
-pub fn owned(messages: Vec<Arc<Message>>) -> Vec<Message> {
-    messages.into_iter().map(Arc::unwrap_or_clone).collect()
+/// The same for a change.
+pub fn encoded_change_bytes(change: &MessageChange) -> usize {
+    let text = change.text.as_ref().map_or(0, |text| escaped(text));
+    80 + escaped(&change.room) + text + state_bytes(&change.state)
+}
+
+fn state_bytes(state: &MessageState) -> usize {
+    let users = |users: &[User]| users.iter().map(|user| 48 + escaped(&user.nickname)).sum::<usize>();
+    let ids = |ids: &Option<Vec<UserId>>| ids.as_ref().map_or(0, |ids| 12 + ids.len() * 19);
+    let reaction = |it: &Reaction| 48 + it.emoji.len() + users(&it.users) + ids(&it.others);
+    let reactions = state.reactions.iter().map(reaction);
+    120 + reactions.sum::<usize>()
+}
+
+/// The size of a text in JSON.
+fn escaped(text: &str) -> usize {
+    text.len() + text.bytes().filter(|b| matches!(b, b'"' | b'\\' | 0..=0x1f)).count() * 5
+}
+
+/// Takes values out of their `Arc`s, without a copy where nobody else holds them.
+pub fn owned<T: Clone>(values: Vec<Arc<T>>) -> Vec<T> {
+    values.into_iter().map(Arc::unwrap_or_clone).collect()
 }

@@ -11,9 +11,9 @@
 //! | [`price`], [`payer`], [`rate_limit`] | the cost of commands, and paying it |
 //! | [`naming`] | nicknames: choosing, conflicts, guests |
 //! | [`rooms`] | entering, leaving, history, snapshots for pages |
-//! | [`posting`] | admission of messages |
+//! | [`posting`] | admission of messages and changes |
 //! | [`fan_out`] | from a commit to the outboxes |
-//! | [`tail`] | the order and the recent entries of a room's log |
+//! | [`tail`], [`recent_changes`] | the order and the recent entries of a room's log |
 //! | [`lobby`] | the list of rooms |
 //! | [`calls`] | call signalling |
 
@@ -31,6 +31,7 @@ pub mod payer;
 mod posting;
 pub mod price;
 pub mod rate_limit;
+pub mod recent_changes;
 mod rooms;
 mod shards;
 pub mod tail;

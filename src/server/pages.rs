@@ -49,7 +49,7 @@ pub(crate) async fn room(name: &str, before: Option<u64>, form: Option<&str>) ->
             RoomSnapshot { name: requested.canonical.clone().into(), ..RoomSnapshot::default() }
         }
     };
-    let RoomSnapshot { name: canonical, head, messages, more, people, call } = snapshot;
+    let RoomSnapshot { name: canonical, head, rev, messages, more, people, call } = snapshot;
     let MembersAck { count, members, members_after, crowded } = people;
     let canonical = canonical.to_string();
     let is_redirect = canonical != name && is_page();
@@ -63,12 +63,14 @@ pub(crate) async fn room(name: &str, before: Option<u64>, form: Option<&str>) ->
         room: canonical,
         epoch,
         head,
+        rev: Some(rev),
         count,
         members,
         members_after,
         crowded,
         you: None,
         messages,
+        changes: None,
         more,
         recovered: false,
         reason: None,
@@ -131,7 +133,7 @@ pub(crate) async fn post_message(room: &str, key: &str, text: &str) -> Result<()
         payer.spend(Price::message(text.len()))?;
         let key: MessageKey = key.parse().map_err(|_| ErrorCode::KeyInvalid)?;
         check_text(text)?;
-        server.hub.post_form(&payer, name, NewPost { key, text: text.to_owned() }).await
+        server.hub.post_form(&payer, name, NewPost { key, text: text.to_owned(), reply_to: None }).await
     };
     match result.await {
         Ok(_) => return_to(&page, Vec::new()),

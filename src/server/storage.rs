@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 
+use super::change::{Change, ChangeError, Changed};
 use super::history::{History, Stored};
 pub use super::id::RoomRow;
 use super::name_key::RoomName;
@@ -21,6 +22,8 @@ pub struct Append {
     pub key: MessageKey,
     /// The text, checked.
     pub text: String,
+    /// The `seq` of the message that it replies to.
+    pub reply_to: Option<u64>,
     /// Called once, after the commit or its failure. Must not block: it runs on the thread that commits.
     pub done: Box<dyn FnOnce(Outcome) + Send>,
 }
@@ -32,6 +35,29 @@ impl fmt::Debug for Append {
     }
 }
 
+/// A change of a message to store.
+pub struct ChangeRequest {
+    /// The room.
+    pub room: RoomRow,
+    /// The user who asks for it, with the current nickname.
+    pub user: User,
+    /// The `seq` of the message.
+    pub seq: u64,
+    /// The change.
+    pub change: Change,
+    /// Called once, after the commit or its failure. Must not block: it runs on the thread that commits.
+    pub done: Box<dyn FnOnce(ChangeOutcome) + Send>,
+}
+
+impl fmt::Debug for ChangeRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChangeRequest").field("room", &self.room.id).field("seq", &self.seq).finish_non_exhaustive()
+    }
+}
+
+/// The outcome of a [`ChangeRequest`].
+pub type ChangeOutcome = Result<Changed, ChangeError>;
+
 /// The outcome of an [`Append`].
 pub type Outcome = Result<Stored, AppendError>;
 
@@ -40,6 +66,8 @@ pub type Outcome = Result<Stored, AppendError>;
 pub enum AppendError {
     /// Its key belongs to another text.
     KeyConflict,
+    /// The message that it replies to does not exist.
+    NotFound,
     /// The store cannot write now.
     Unavailable,
     /// The quota of the room is used up.
@@ -55,6 +83,7 @@ impl From<AppendError> for Refusal {
     fn from(error: AppendError) -> Self {
         match error {
             AppendError::KeyConflict => ErrorCode::KeyConflict.into(),
+            AppendError::NotFound => ErrorCode::MessageNotFound.into(),
             AppendError::Unavailable => ErrorCode::StoreUnavailable.into(),
             AppendError::RoomFull => ErrorCode::RoomFull.into(),
             AppendError::ServerFull { retry_after_ms } => Self { retry_after_ms, ..ErrorCode::ServerFull.into() },
@@ -113,8 +142,8 @@ pub trait Storage: fmt::Debug + Send + Sync {
     /// Creates the room unless it exists, and returns it.
     fn create_room(&self, name: RoomName) -> Reply<'_, RoomRow>;
 
-    /// The history for a connection that enters: every message after `after` if that can be recovered, else the
-    /// latest messages and the reason.
+    /// The history for a connection that enters: every message after `after`, and the messages that were changed since,
+    /// if that can be recovered, else the latest messages and the reason.
     fn history_for(&self, room: RoomRow, after: Option<Position>) -> Reply<'_, History>;
 
     /// At most `limit` messages with a `seq` below `before`, oldest first, and whether there are older ones.
@@ -136,6 +165,13 @@ pub trait Storage: fmt::Debug + Send + Sync {
     /// # Errors
     /// The message was not taken, and `done` is never called.
     fn append(&self, append: Append) -> Result<(), StoreError>;
+
+    /// Queues a change of a message. [`ChangeRequest::done`] is called after the commit, for the changes and messages of
+    /// a room in the order in which they were queued.
+    ///
+    /// # Errors
+    /// The change was not taken, and `done` is never called.
+    fn change(&self, request: ChangeRequest) -> Result<(), StoreError>;
 
     /// The stored bytes, if this storage counts them.
     fn usage(&self) -> Usage {

@@ -31,7 +31,7 @@ use crate::server::name_key::RoomName;
 use crate::server::start_error::{Source, StartError};
 use crate::server::storage::{Reply, Storage, Usage};
 
-pub use crate::server::storage::{Append, AppendError, Outcome, RoomRow, StoreError};
+pub use crate::server::storage::{Append, AppendError, ChangeOutcome, ChangeRequest, Outcome, RoomRow, StoreError};
 pub use backup::{BackupSummary, backup};
 use checkpoint::Checkpoints;
 use connection::open_connection;
@@ -194,6 +194,14 @@ impl Store {
         self.writer.send(Write::Append(append))
     }
 
+    /// Queues a change of a message, in order with the messages.
+    ///
+    /// # Errors
+    /// The change was not taken, and [`ChangeRequest::done`] is never called.
+    pub fn change(&self, request: ChangeRequest) -> Result<(), StoreError> {
+        self.writer.send(Write::Change(request))
+    }
+
     /// The stored bytes and their quotas.
     pub fn usage(&self) -> Usage {
         self.gauges.read(self.quotas)
@@ -253,6 +261,10 @@ impl Storage for Store {
 
     fn append(&self, append: Append) -> Result<(), StoreError> {
         Self::append(self, append)
+    }
+
+    fn change(&self, request: ChangeRequest) -> Result<(), StoreError> {
+        Self::change(self, request)
     }
 
     fn usage(&self) -> Usage {

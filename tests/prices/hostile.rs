@@ -26,14 +26,19 @@ const FRAMES: usize = 320;
 const SENDERS: usize = 20;
 const SENDING: Duration = Duration::from_millis(250);
 
-/// The payload of a command that reaches as many others as it can.
-fn payload(kind: &str, n: usize, peer: &Value) -> Value {
+/// The payload of a command that reaches as many others as it can. `target` is an own message.
+fn payload(kind: &str, n: usize, peer: &Value, target: &Value) -> Value {
     let sdp = format!("v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n{}", "a=x\r\n".repeat(200));
     match kind {
         "hello" => json!({"protocol": 1}),
         "nickname" => json!({"nickname": format!("Stranger {:x} {n}", rand())}),
         "enter_room" if n.is_multiple_of(4) => json!({"room": format!("r{}", n % 40)}),
         "new_message" => json!({"room": "r", "key": fresh_key(), "text": "x".repeat(4_000)}),
+        "edit_message" => {
+            json!({"room": "r", "target": target, "edits": n, "text": format!("{n} {}", "x".repeat(3_900))})
+        }
+        "delete_message" => json!({"room": "r", "target": target}),
+        "react" => json!({"room": "r", "target": target, "emoji": "👍", "on": n.is_multiple_of(2)}),
         "history" => json!({"room": "r", "before": 1_000, "limit": 100}),
         "offer" => json!({"room": "r", "peer": peer, "description": {"type": "offer", "sdp": sdp}}),
         "answer" => json!({"room": "r", "peer": peer, "description": {"type": "answer", "sdp": sdp}}),
@@ -54,7 +59,9 @@ async fn send_frames(own: Ipv4Addr, address: SocketAddr, kind: &'static str) {
     // Refused connections are the limit of the address.
     let Some(mut client) = Client::connect_from(own, address, "").await else { return };
     client.ask("hello", json!({"protocol": 1})).await;
-    client.answer("enter_room", json!({"room": "r"})).await;
+    let entered = client.answer("enter_room", json!({"room": "r"})).await;
+    let own = client.answer("new_message", json!({"room": "r", "key": fresh_key(), "text": "x"})).await;
+    let target = json!({"epoch": entered["payload"]["epoch"], "seq": own["payload"]["seq"]});
     let peer = client.answer("join_call", json!({"room": "r"})).await["payload"]["peers"][0]["peer"].clone();
     let before = match kind {
         "enter_room" => "leave_room",
@@ -67,7 +74,7 @@ async fn send_frames(own: Ipv4Addr, address: SocketAddr, kind: &'static str) {
     let send = async {
         for n in 0..FRAMES {
             let kind = if n % 2 == 0 { kind } else { before };
-            let frame = json!({"type": kind, "payload": payload(kind, n, &peer), "id": n + 10});
+            let frame = json!({"type": kind, "payload": payload(kind, n, &peer, &target), "id": n + 10});
             if sending.send(Message::text(frame.to_string())).await.is_err() {
                 return;
             }
@@ -149,6 +156,14 @@ fn requests(address: SocketAddr) -> Vec<String> {
     ]
 }
 
+/// A person in the room whose page shows changes of messages.
+async fn person(server: &Server) -> Client {
+    let mut client = Client::connected(server).await;
+    client.ask("hello", json!({"protocol": 1, "features": ["changes"]})).await;
+    client.ask("enter_room", json!({"room": "r"})).await;
+    client
+}
+
 /// Two people who talk until they are told to stop. Returns what each has received of the other's.
 struct Talk {
     stop: Arc<AtomicBool>,
@@ -157,7 +172,7 @@ struct Talk {
 
 impl Talk {
     async fn begin(server: &Server) -> Self {
-        let (mut ann, mut bob) = (Client::in_room(server, "r").await, Client::in_room(server, "r").await);
+        let (mut ann, mut bob) = (person(server).await, person(server).await);
         let stop = Arc::new(AtomicBool::new(false));
         let is_over = stop.clone();
         let people = tokio::spawn(async move {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use noom::client::session::{ConnectionState, Intent, SendStatus, Update};
 use noom::protocol::frame::{EnterRoom, Post};
 use noom::protocol::{
-    Ack, ClientFrame, Command, EnterRoomAck, Message, MessageKey, Position, PostAck, RoomCount, ServerFrame,
-    Unrecovered, User, UserId,
+    Ack, ClientFrame, Command, EnterRoomAck, Message, MessageChange, MessageKey, Position, PostAck, RoomCount,
+    ServerFrame, Unrecovered, User, UserId,
 };
 
 use super::history::{History, PageId, Record};
@@ -36,6 +36,8 @@ const INVENTED: &str = "a message in the log was sent by its author with its tex
 const GAPLESS: &str = "the log has no gaps";
 const CONTIGUOUS: &str = "a connection receives a room without gap or repetition";
 const SHOWN: &str = "a page shows a room without gap or repetition";
+const CHANGED: &str = "a changed message is durable, and the same for all clients";
+const UP_TO_DATE: &str = "every page shows its messages as they are at the end";
 const RESUMED: &str = "a resume returns exactly the missed messages, or the reason why not";
 const ORDERED: &str = "a message sent after an acknowledgement follows it in the log";
 const ANSWERED: &str = "every posted message is acknowledged or refused";
@@ -67,6 +69,10 @@ struct Checker {
     /// The current epoch.
     epoch: String,
     logs: BTreeMap<(String, String), Log>,
+    /// All changes of messages, by epoch and room, and the state of the log before them.
+    changes: BTreeMap<(String, String), Vec<Arc<MessageChange>>>,
+    /// The states that a message has had, by epoch, room, seq and revision.
+    states: BTreeMap<(String, String, u64, u64), Arc<Message>>,
     /// The key that was delivered at a position, by epoch, room and seq.
     delivered: BTreeMap<(String, String, u64), MessageKey>,
     /// The epoch of the server, by connection.
@@ -74,6 +80,8 @@ struct Checker {
     asked: BTreeMap<(u64, u64), Command>,
     /// The last seq that a connection received, by connection and room.
     received: BTreeMap<(u64, String), u64>,
+    /// The last revision, in the same way.
+    received_revs: BTreeMap<(u64, String), u64>,
     posts: BTreeMap<MessageKey, Posted>,
     acks: Vec<(String, String, PostAck)>,
     acked_keys: BTreeSet<MessageKey>,
@@ -112,6 +120,11 @@ struct Room {
     entered: bool,
     epoch: String,
     newest: u64,
+    rev: u64,
+    /// The messages that are loaded, by their seq.
+    messages: BTreeMap<u64, Message>,
+    /// All changes that have come. The page keeps those that messages may lack which are being loaded.
+    changes: Vec<MessageChange>,
     members: Vec<User>,
 }
 
@@ -120,6 +133,7 @@ impl Checker {
         match record {
             Record::Epoch { epoch, logs } => self.begin_epoch(epoch, logs),
             Record::Committed(message) => self.commit(message),
+            Record::Changed(change) => self.commit_change(change),
             Record::Accepted { conn, epoch } => {
                 self.conns.insert(*conn, epoch.clone());
                 Ok(())
@@ -154,7 +168,11 @@ impl Checker {
         }
         self.epoch = epoch.to_owned();
         for (room, log) in logs {
-            self.logs.insert((epoch.to_owned(), fold(room)), log.clone());
+            let id = (epoch.to_owned(), fold(room));
+            for message in log {
+                self.states.insert((id.0.clone(), id.1.clone(), message.seq, message.rev()), message.clone());
+            }
+            self.logs.insert(id, log.clone());
         }
         Ok(())
     }
@@ -180,6 +198,7 @@ impl Checker {
             return Err((DOUBLED, format!("{} in {room}", message.key)));
         }
         log.push(message.clone());
+        self.states.insert((self.epoch.clone(), room.clone(), message.seq, 0), message.clone());
         let Some(post) = self.posts.get(&message.key) else {
             return Err((INVENTED, format!("{} was never posted", message.key)));
         };
@@ -195,6 +214,31 @@ impl Checker {
         Ok(())
     }
 
+    fn commit_change(&mut self, change: &Arc<MessageChange>) -> Checked {
+        let id = (self.epoch.clone(), fold(&change.room));
+        let log = self.logs.entry(id.clone()).or_default();
+        let Some(message) = log.get_mut((change.seq as usize).wrapping_sub(1)) else {
+            return Err((CHANGED, format!("{change:?} is of no message")));
+        };
+        if message.is_deleted() || !Arc::make_mut(message).apply(change) {
+            return Err((CHANGED, format!("{change:?} follows {message:?}")));
+        }
+        self.states.insert((id.0.clone(), id.1.clone(), change.seq, change.state.rev), message.clone());
+        self.changes.entry(id).or_default().push(change.clone());
+        Ok(())
+    }
+
+    /// Checks that a delivered change is durable, and what became durable.
+    fn is_change_in_log(&self, epoch: &str, change: &MessageChange) -> Checked {
+        let id = (epoch.to_owned(), fold(&change.room));
+        let stored = self.states.get(&(id.0, id.1, change.seq, change.state.rev));
+        let is_same = stored.is_some_and(|stored| {
+            stored.state.as_deref() == Some(&change.state)
+                && change.text.as_ref().is_none_or(|text| *text == stored.text)
+        });
+        if is_same { Ok(()) } else { Err((CHANGED, format!("{change:?} was delivered for {stored:?}"))) }
+    }
+
     /// Checks that a delivered message is durable, and the same that other clients received at its position.
     fn is_in_log(&mut self, epoch: &str, message: &Message) -> Checked {
         let room = fold(&message.room);
@@ -205,8 +249,14 @@ impl Checker {
         let log = self.logs.get(&(epoch.to_owned(), room.clone()));
         match log.and_then(|log| log.get((message.seq as usize).wrapping_sub(1))) {
             None => Err((DURABLE, format!("{} in {room} is not in the log", message.seq))),
-            Some(stored) if **stored != *message => Err((AGREED, format!("{stored:?} was delivered as {message:?}"))),
-            Some(_) => Ok(()),
+            Some(_) => {
+                let stored = self.states.get(&(epoch.to_owned(), room, message.seq, message.rev()));
+                if stored.is_some_and(|stored| **stored == *message) {
+                    Ok(())
+                } else {
+                    Err((AGREED, format!("{stored:?} was delivered as {message:?}")))
+                }
+            }
         }
     }
 
@@ -244,13 +294,14 @@ impl Checker {
                 if after.is_none() {
                     // Without a position it enters like a new page.
                     (shown.epoch, shown.newest) = (String::new(), 0);
+                    shown.messages.clear();
                 }
             }
             Intent::Leave { room } => {
                 let shown = page.rooms.entry(fold(room)).or_default();
                 (shown.wanted, shown.entered) = (false, false);
             }
-            Intent::Post(Post { room, key, text }) => {
+            Intent::Post(Post { room, key, text, .. }) => {
                 let post = self.posts.entry(*key).or_insert_with(|| Posted {
                     page: id,
                     room: room.clone(),
@@ -266,6 +317,7 @@ impl Checker {
             }
             Intent::WatchRooms(watches) => page.watches = *watches,
             Intent::Discard(_)
+            | Intent::Change(_)
             | Intent::Typing { .. }
             | Intent::Rename { .. }
             | Intent::Older { .. }
@@ -305,6 +357,14 @@ impl Checker {
                 }
                 Ok(())
             }
+            ServerFrame::MessageChanged(change) => {
+                self.is_change_in_log(&epoch, change)?;
+                match self.received_revs.get_mut(&(conn, fold(&change.room))) {
+                    Some(last) if change.state.rev == *last + 1 => *last += 1,
+                    last => return Err((CONTIGUOUS, format!("rev {} follows {last:?} on {conn}", change.state.rev))),
+                }
+                Ok(())
+            }
             ServerFrame::Ack { id, ack } => match self.asked.remove(&(conn, *id)) {
                 Some(command) => self.receive_ack(page, conn, epoch, command, ack),
                 None => Err((CONTIGUOUS, format!("{id} is answered twice on {conn}"))),
@@ -331,7 +391,9 @@ impl Checker {
         match ack {
             Ack::EnterRoom(ack) => {
                 self.received.insert((conn, fold(&ack.room)), ack.head);
+                self.received_revs.insert((conn, fold(&ack.room)), ack.rev.unwrap_or_default());
                 self.are_in_log(&epoch, &ack.messages)?;
+                ack.changes.iter().flatten().try_for_each(|change| self.is_change_in_log(&epoch, change))?;
                 let Command::EnterRoom(asked) = command else {
                     return Err((ANSWERED, format!("{} is answered by {ack:?}", command.name())));
                 };
@@ -347,6 +409,10 @@ impl Checker {
                     Some(last) => Err((CONTIGUOUS, format!("history before {} ends at {}", asked.before, last.seq))),
                     None => Ok(()),
                 }
+            }
+            Ack::Change(ack) => {
+                let stored = self.states.get(&(epoch, fold(&ack.room), ack.seq, ack.rev));
+                stored.map(drop).ok_or_else(|| (DURABLE, format!("rev {} is acknowledged for {}", ack.rev, ack.seq)))
             }
             Ack::Hello(ack) => {
                 self.pages.entry(page).or_default().me = Some(ack.user.clone());
@@ -377,7 +443,8 @@ impl Checker {
     fn load(&mut self, page: PageId, room: &str, epoch: &str, messages: &[Message]) -> Checked {
         self.are_in_log(epoch, messages)?;
         let newest = messages.last().map_or(0, |message| message.seq);
-        let room_shown = Room { name: room.to_owned(), epoch: epoch.to_owned(), newest, ..Room::default() };
+        let messages = messages.iter().map(|message| (message.seq, message.clone())).collect();
+        let room_shown = Room { name: room.to_owned(), epoch: epoch.to_owned(), newest, messages, ..Room::default() };
         self.pages.entry(page).or_default().rooms.insert(fold(room), room_shown);
         Ok(())
     }
@@ -412,6 +479,22 @@ impl Checker {
                     return Err((SHOWN, format!("{} follows {}", message.seq, room.newest)));
                 }
                 room.newest = message.seq;
+                room.load(std::slice::from_ref(message));
+            }
+            Update::Changed(change) => {
+                let room = page.rooms.entry(fold(&change.room)).or_default();
+                if room.wanted && room.name != change.room {
+                    return Ok(());
+                }
+                if change.state.rev != room.rev + 1 {
+                    return Err((SHOWN, format!("rev {} follows {}", change.state.rev, room.rev)));
+                }
+                room.rev = change.state.rev;
+                room.changes.push(change.clone());
+                room.change(change);
+            }
+            Update::Older { room, history: Some(history), .. } => {
+                page.rooms.entry(fold(room)).or_default().load(&history.messages);
             }
             Update::Named { requested, room } => {
                 let shown = page.rooms.entry(fold(room)).or_default();
@@ -444,7 +527,8 @@ impl Checker {
             Update::Build(_)
             | Update::NotUnderstood
             | Update::Unsent(_)
-            | Update::Older { .. }
+            | Update::Older { history: None, .. }
+            | Update::ChangeEnded { .. }
             // There are too few pages for a crowd.
             | Update::Crowd(_)
             | Update::Members { .. }
@@ -477,9 +561,21 @@ impl Checker {
                 if room.epoch != self.epoch || room.newest != head {
                     return Err((COMPLETE, format!("page {} shows {name} to {} of {head}", id.0, room.newest)));
                 }
+                self.is_up_to_date(*id, name, room)?;
                 self.check_members(*id, name, room)?;
             }
             self.check_list(*id, page)?;
+        }
+        Ok(())
+    }
+
+    fn is_up_to_date(&self, id: PageId, name: &str, room: &Room) -> Checked {
+        let log = self.logs.get(&(self.epoch.clone(), name.to_owned()));
+        for (seq, shown) in &room.messages {
+            let stored = log.and_then(|log| log.get((*seq as usize).wrapping_sub(1)));
+            if stored.is_none_or(|stored| **stored != *shown) {
+                return Err((UP_TO_DATE, format!("page {} shows {shown:?} in {name}, not {stored:?}", id.0)));
+            }
         }
         Ok(())
     }
@@ -522,12 +618,38 @@ impl Room {
         member.into_iter().for_each(|member| member.nickname.clone_from(&user.nickname));
     }
 
+    fn load(&mut self, messages: &[Message]) {
+        for message in messages {
+            let mut message = message.clone();
+            self.changes.iter().for_each(|change| {
+                message.apply(change);
+            });
+            self.messages.insert(message.seq, message);
+        }
+    }
+
+    fn change(&mut self, change: &MessageChange) {
+        if let Some(message) = self.messages.get_mut(&change.seq) {
+            message.apply(change);
+        }
+    }
+
     fn enter(&mut self, ack: &EnterRoomAck) -> Checked {
         let same = self.epoch == ack.epoch;
         let next = ack.messages.iter().map(|message| message.seq).find(|seq| *seq > self.newest);
         if ack.recovered && (!same || next.is_some_and(|seq| seq != self.newest + 1)) {
             return Err((SHOWN, format!("{next:?} follows {}, recovered", self.newest)));
         }
+        if !same {
+            self.messages.clear();
+            self.changes.clear();
+        } else if ack.changes.is_none() {
+            // Too much was changed. The page drops what may be out of date.
+            self.messages.clear();
+        }
+        self.load(&ack.messages);
+        ack.changes.iter().flatten().for_each(|change| self.change(change));
+        self.rev = ack.rev.unwrap_or_default();
         self.entered = true;
         self.newest = if same && ack.recovered { self.newest.max(ack.head) } else { ack.head };
         self.epoch.clone_from(&ack.epoch);
@@ -546,8 +668,8 @@ fn is_whole(epoch: &str, asked: &EnterRoom, ack: &EnterRoomAck) -> Checked {
         }
         (None, false, None) => last.unwrap_or(0) == ack.head,
         (Some(Position { epoch: old, .. }), false, Some(Unrecovered::EpochChanged)) => old != epoch,
-        (Some(after), false, Some(Unrecovered::PositionAhead)) => after.seq > ack.head,
-        (Some(after), false, Some(Unrecovered::GapTooLarge)) => after.seq < ack.head,
+        (Some(after), false, Some(Unrecovered::PositionAhead)) => after.seq > ack.head || after.rev > ack.rev,
+        (Some(after), false, Some(Unrecovered::GapTooLarge)) => after.seq < ack.head || ack.changes.is_none(),
         _ => false,
     };
     if ack.epoch == epoch && whole && last.is_none_or(|seq| seq == ack.head) {

@@ -11,11 +11,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use noom::protocol::{Message, MessageKey, Position, RECENT_MESSAGES, Unrecovered, User, UserId};
+use noom::protocol::{
+    Message, MessageChange, MessageKey, MessageState, Position, RECENT_MESSAGES, Unrecovered, User, UserId,
+};
+use noom::server::change::{Change, ChangeError, Changed, Decision, Reacted, Target, decide, group_reactions};
 use noom::server::history::{History, Stored};
 use noom::server::id::RoomId;
 use noom::server::name_key::RoomName;
-use noom::server::storage::{Append, AppendError, Outcome, RoomRow, Storage, StoreError};
+use noom::server::storage::{Append, AppendError, ChangeOutcome, ChangeRequest, Outcome, RoomRow, Storage, StoreError};
 use tokio::sync::oneshot;
 
 use super::environment::SimulatedEnvironment;
@@ -40,6 +43,17 @@ struct Room {
     row: RoomRow,
     folded: String,
     log: Vec<Arc<Message>>,
+    /// The number of changes.
+    rev: u64,
+    /// The reactions to each message, in the order in which they were made.
+    reactions: BTreeMap<u64, Vec<(String, User)>>,
+}
+
+/// A durable message or change.
+#[derive(Clone, Debug)]
+pub enum Committed {
+    Message(Arc<Message>),
+    Change(Arc<MessageChange>),
 }
 
 /// The behaviour of a disk.
@@ -83,8 +97,8 @@ struct State {
     /// Pending reads, by time and order of request.
     reads: BTreeMap<(u64, u64), ReadStep>,
     next_read: u64,
-    /// Messages that became durable since the scheduler last took them.
-    committed: Vec<Arc<Message>>,
+    /// The messages and changes that became durable since the scheduler last took it.
+    committed: Vec<Committed>,
     /// For [`Mutation::HistoryReadTooEarly`]: the head of each room when it was last looked up.
     looked_up: BTreeMap<RoomId, u64>,
 }
@@ -92,6 +106,7 @@ struct State {
 /// A queued write. `done` is taken when it is answered.
 enum Write {
     Append { room: RoomRow, user: User, key: MessageKey, text: String, done: Option<Box<dyn FnOnce(Outcome) + Send>> },
+    Change { room: RoomRow, user: User, seq: u64, change: Change, done: Option<Box<dyn FnOnce(ChangeOutcome) + Send>> },
     CreateRoom { name: RoomName, done: Option<oneshot::Sender<Result<RoomRow>>> },
     Nickname { user: UserId, nickname: Option<String>, done: Option<oneshot::Sender<Result<()>>> },
 }
@@ -164,8 +179,8 @@ impl Disk {
         change(&mut self.state().settings);
     }
 
-    /// Takes the messages that became durable since the last call.
-    pub fn take_committed(&self) -> Vec<Arc<Message>> {
+    /// Takes what became durable since the last call.
+    pub fn take_committed(&self) -> Vec<Committed> {
         std::mem::take(&mut self.state().committed)
     }
 
@@ -363,6 +378,10 @@ impl Write {
                 let done = done?;
                 Box::new(move || done(Err(AppendError::Unavailable)))
             }
+            Self::Change { done, .. } => {
+                let done = done?;
+                Box::new(move || done(Err(ChangeError::Unavailable)))
+            }
             Self::CreateRoom { done, .. } => answer(done?, Err(StoreError::Unavailable)),
             Self::Nickname { done, .. } => answer(done?, Err(StoreError::Unavailable)),
         })
@@ -370,14 +389,23 @@ impl Write {
 }
 
 impl Image {
-    /// Carries out a batch. Returns the answers and the new messages.
-    fn apply(&mut self, batch: &mut [Write], at: u64, mutation: Option<Mutation>) -> (Vec<Answer>, Vec<Arc<Message>>) {
+    /// Carries out a batch. Returns the answers, and what is new.
+    fn apply(&mut self, batch: &mut [Write], at: u64, mutation: Option<Mutation>) -> (Vec<Answer>, Vec<Committed>) {
         let (mut answers, mut committed) = (Vec::<Answer>::new(), Vec::new());
         for write in batch {
             match write {
                 Write::Append { room, user, key, text, done } => {
                     let outcome = self.append(room, user, *key, text, at / 1_000, mutation);
-                    committed.extend(outcome.iter().filter(|stored| !stored.dup).map(|stored| stored.message.clone()));
+                    let new = outcome.iter().filter(|stored| !stored.dup);
+                    committed.extend(new.map(|stored| Committed::Message(stored.message.clone())));
+                    if let Some(done) = done.take() {
+                        answers.push(Box::new(move || done(outcome)));
+                    }
+                }
+                Write::Change { room, user, seq, change, done } => {
+                    let outcome = self.change(room.id, user, *seq, change, at / 1_000);
+                    let new = outcome.iter().filter_map(|changed| changed.change.clone());
+                    committed.extend(new.map(Committed::Change));
                     if let Some(done) = done.take() {
                         answers.push(Box::new(move || done(outcome)));
                     }
@@ -412,15 +440,67 @@ impl Image {
         };
         let known = log.iter().find(|message| message.user.id == user.id && message.key == key);
         match known.filter(|_| mutation != Some(Mutation::NoDedupe)) {
-            Some(stored) if stored.text == text => Ok(Stored { message: stored.clone(), dup: true }),
+            Some(stored) if stored.text == text || is_rewritten(stored) => {
+                Ok(Stored { message: stored.clone(), dup: true })
+            }
             Some(_) => Err(AppendError::KeyConflict),
             None => {
                 let (room, seq) = (room.name.to_string(), log.len() as u64 + 1);
-                let message = Arc::new(Message { room, seq, key, user: user.clone(), text: text.to_owned(), at });
+                let (user, text) = (user.clone(), text.to_owned());
+                let message = Arc::new(Message { room, seq, key, user, text, at, reply_to: None, state: None });
                 log.push(message.clone());
                 Ok(Stored { message, dup: false })
             }
         }
+    }
+
+    fn change(&mut self, room: RoomId, user: &User, seq: u64, change: &Change, at: u64) -> ChangeOutcome {
+        let Some(Room { log, rev, reactions, .. }) = self.rooms.get_mut(room.0 as usize) else {
+            return Err(ChangeError::Unavailable);
+        };
+        let index = (seq as usize).wrapping_sub(1);
+        let message = log.get_mut(index).ok_or(ChangeError::NotFound)?;
+        let made = reactions.entry(seq).or_default();
+        let edits = message.edits();
+        let emoji = if let Change::React(emoji) | Change::Unreact(emoji) = change { emoji.as_str() } else { "" };
+        let target = Target {
+            author: message.user.id,
+            text: &message.text,
+            edits,
+            is_deleted: message.is_deleted(),
+            reactions: Reacted {
+                by_user: made.iter().any(|(other, by)| other == emoji && by.id == user.id),
+                by_any: made.iter().any(|(other, _)| other == emoji),
+                emoji: made.iter().map(|(emoji, _)| emoji).collect::<std::collections::BTreeSet<_>>().len(),
+                emoji_of_user: made.iter().filter(|(_, by)| by.id == user.id).count(),
+                count: made.len() as u64,
+            },
+        };
+        if decide(change, user.id, &target)? == Decision::Unchanged {
+            return Ok(Changed { rev: message.rev(), change: None });
+        }
+        *rev += 1;
+        let mut state = match message.state.as_deref() {
+            Some(state) => MessageState { rev: *rev, ..state.clone() },
+            None => MessageState { rev: *rev, edits, edited_at: None, deleted_at: None, reactions: Vec::new() },
+        };
+        let mut text = None;
+        match change {
+            Change::Edit { text: new, .. } => {
+                (state.edits, state.edited_at) = (edits + 1, Some(at));
+                text = Some(new.clone());
+            }
+            Change::Delete => {
+                made.clear();
+                state.deleted_at = Some(at);
+            }
+            Change::React(emoji) => made.push((emoji.clone(), user.clone())),
+            Change::Unreact(emoji) => made.retain(|(other, by)| other != emoji || by.id != user.id),
+        }
+        state.reactions = group_reactions(made.iter().cloned());
+        let change = MessageChange { room: message.room.clone(), seq, text, state };
+        Arc::make_mut(message).apply(&change);
+        Ok(Changed { rev: *rev, change: Some(Arc::new(change)) })
     }
 
     fn create_room(&mut self, name: &RoomName) -> RoomRow {
@@ -428,12 +508,22 @@ impl Image {
             return room;
         }
         let row = RoomRow { id: RoomId(self.rooms.len() as i64), name: name.canonical.as_str().into() };
-        self.rooms.push(Room { row: row.clone(), folded: name.folded.clone(), log: Vec::new() });
+        self.rooms.push(Room {
+            row: row.clone(),
+            folded: name.folded.clone(),
+            log: Vec::new(),
+            rev: 0,
+            reactions: BTreeMap::new(),
+        });
         row
     }
 
     fn find_room(&self, folded: &str) -> Option<RoomRow> {
         self.rooms.iter().find(|room| room.folded == folded).map(|room| room.row.clone())
+    }
+
+    fn rev(&self, room: RoomId) -> u64 {
+        self.rooms.get(room.0 as usize).map_or(0, |room| room.rev)
     }
 
     /// The log of a room up to `head`. With [`Mutation::AckBeforeCommit`] the room may not exist yet.
@@ -443,20 +533,50 @@ impl Image {
     }
 }
 
+/// The text of a message is not the one that was posted.
+fn is_rewritten(message: &Message) -> bool {
+    message.state.as_ref().is_some_and(|state| state.edits > 0 || state.deleted_at.is_some())
+}
+
+/// The states of the messages up to a position that were changed after it.
+fn changes_since(log: &[Arc<Message>], after: &Position, rev: u64) -> Vec<Arc<MessageChange>> {
+    let changed = log.iter().take(after.seq as usize).filter(|message| message.rev() > rev);
+    let change = |message: &Arc<Message>| {
+        let state = message.state.as_deref()?.clone();
+        let text = (state.edits > 0 && state.deleted_at.is_none()).then(|| message.text.clone());
+        Some(Arc::new(MessageChange { room: message.room.clone(), seq: message.seq, text, state }))
+    };
+    let mut changes: Vec<_> = changed.filter_map(change).collect();
+    changes.sort_by_key(|change| change.state.rev);
+    changes
+}
+
 /// The history for an entering connection, by the rules of the protocol.
 fn history_for(
     epoch: &str,
-    log: &[Arc<Message>],
+    (log, rev): (&[Arc<Message>], u64),
     after: Option<&Position>,
     replay_at_most: u64,
     mutation: Option<Mutation>,
 ) -> History {
     let head = log.len() as u64;
-    let history = History { epoch: epoch.to_owned(), head, ..History::default() };
+    let mut history = History { epoch: epoch.to_owned(), head, rev, ..History::default() };
+    if let Some(after) = after
+        && let Some(known) = after.rev
+        && after.epoch == epoch
+        && after.seq <= head
+        && known <= rev
+    {
+        let late = usize::from(mutation == Some(Mutation::ReplayLosesChange));
+        let changes: Vec<_> = changes_since(log, after, known).into_iter().skip(late).collect();
+        history.changes = (changes.len() as u64 <= replay_at_most).then_some(changes);
+    }
     let reason = match after {
         None => None,
         Some(after) if after.epoch != epoch => Some(Unrecovered::EpochChanged),
         Some(after) if after.seq > head => Some(Unrecovered::PositionAhead),
+        Some(after) if after.rev.is_some_and(|after| after > rev) => Some(Unrecovered::PositionAhead),
+        Some(after) if after.rev.is_some() && history.changes.is_none() => Some(Unrecovered::GapTooLarge),
         Some(after) if head - after.seq > replay_at_most => Some(Unrecovered::GapTooLarge),
         Some(after) => {
             let late = u64::from(mutation == Some(Mutation::ReplayOffByOne));
@@ -517,7 +637,7 @@ impl Storage for SimulatedStorage {
                 Some(Mutation::HistoryReadTooEarly) => state.looked_up.get(&room.id).copied().unwrap_or_default(),
                 _ => u64::MAX,
             };
-            let log = state.image.log(room.id, head);
+            let log = (state.image.log(room.id, head), state.image.rev(room.id));
             history_for(&state.image.epoch, log, after.as_ref(), state.settings.replay_at_most, mutation)
         })
     }
@@ -528,7 +648,14 @@ impl Storage for SimulatedStorage {
         before: u64,
         limit: u64,
     ) -> BoxFuture<'_, Result<(Vec<Arc<Message>>, bool)>> {
-        self.disk.read(move |state| history_before(state.image.log(room.id, u64::MAX), before, limit))
+        let mutation = self.disk.mutation;
+        self.disk.read(move |state| {
+            let (mut messages, more) = history_before(state.image.log(room.id, u64::MAX), before, limit);
+            if mutation == Some(Mutation::HistoryWithoutChanges) {
+                messages.iter_mut().for_each(|message| Arc::make_mut(message).state = None);
+            }
+            (messages, more)
+        })
     }
 
     fn head(&self, room: RoomRow) -> BoxFuture<'_, Result<u64>> {
@@ -546,7 +673,11 @@ impl Storage for SimulatedStorage {
         self.disk.write_and_wait(|done| Write::Nickname { user, nickname, done })
     }
 
-    fn append(&self, Append { room, user, key, text, done }: Append) -> Result<()> {
+    fn change(&self, ChangeRequest { room, user, seq, change, done }: ChangeRequest) -> Result<()> {
+        self.disk.write(Write::Change { room, user, seq, change, done: Some(done) })
+    }
+
+    fn append(&self, Append { room, user, key, text, reply_to: _, done }: Append) -> Result<()> {
         self.disk.write(Write::Append { room, user, key, text, done: Some(done) })
     }
 

@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use noom::client::session::{Intent, Update};
-use noom::protocol::{ClientFrame, Message, ServerFrame};
+use noom::protocol::{ClientFrame, Message, MessageChange, ServerFrame};
 
 /// Identifies a page from its load to the next reload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,6 +18,8 @@ pub enum Record {
     Epoch { epoch: String, logs: BTreeMap<String, Vec<Arc<Message>>> },
     /// A message became durable.
     Committed(Arc<Message>),
+    /// A change of a message became durable.
+    Changed(Arc<MessageChange>),
     /// A server accepted a connection.
     Accepted { conn: u64, epoch: String },
     /// A page was loaded with the latest messages of a room.
@@ -62,6 +64,9 @@ impl fmt::Display for Record {
         match self {
             Self::Epoch { epoch, logs } => write!(f, "database of epoch {epoch} with {} rooms", logs.len()),
             Self::Committed(message) => write!(f, "durable        {} {} {}", message.room, message.seq, message.key),
+            Self::Changed(change) => {
+                write!(f, "durable        {} {} rev {}", change.room, change.seq, change.state.rev)
+            }
             Self::Accepted { conn, epoch } => write!(f, "connection {conn} accepted in epoch {epoch}"),
             Self::Loaded { page, room, messages, .. } => {
                 let seqs = (messages.first().map(|m| m.seq), messages.last().map(|m| m.seq));

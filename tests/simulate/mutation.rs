@@ -36,12 +36,20 @@ pub enum Mutation {
     FanOutLoses,
     /// Fan-out delivers two messages of a room in reverse order.
     FanOutReorders,
+    /// Fan-out delivers a change of a message twice.
+    ChangeDuplicates,
+    /// Fan-out loses a change of a message.
+    ChangeLost,
+    /// A resume omits the first changed message.
+    ReplayLosesChange,
+    /// Older messages are returned as they were posted: what was deleted comes back.
+    HistoryWithoutChanges,
     /// Entering is answered from a tail that lacks the room's last message.
     StaleTail,
 }
 
 impl Mutation {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 15] = [
         Self::AckBeforeCommit,
         Self::NoDedupe,
         Self::ReplayOffByOne,
@@ -52,6 +60,10 @@ impl Mutation {
         Self::FanOutDuplicates,
         Self::FanOutLoses,
         Self::FanOutReorders,
+        Self::ChangeDuplicates,
+        Self::ChangeLost,
+        Self::ReplayLosesChange,
+        Self::HistoryWithoutChanges,
         Self::StaleTail,
     ];
 }
@@ -66,6 +78,7 @@ pub struct FrameMutator {
 /// A frame, as far as mutations distinguish.
 enum Kind {
     Message { room: String },
+    Change,
     Entered { room: String },
     Other,
 }
@@ -85,11 +98,16 @@ impl FrameMutator {
             Mutation::FanOutDuplicates | Mutation::FanOutLoses | Mutation::FanOutReorders => {
                 frames.into_iter().flat_map(|frame| self.fan_out(mutation, frame, rng)).collect()
             }
+            Mutation::ChangeDuplicates | Mutation::ChangeLost => {
+                frames.into_iter().flat_map(|frame| fan_out_change(mutation, frame, rng)).collect()
+            }
             Mutation::StaleTail => frames.into_iter().map(|frame| make_stale(frame, rng)).collect(),
             Mutation::AckBeforeCommit
             | Mutation::NoDedupe
             | Mutation::ReplayOffByOne
             | Mutation::HistoryReadTooEarly
+            | Mutation::ReplayLosesChange
+            | Mutation::HistoryWithoutChanges
             | Mutation::EpochKept => frames,
         }
     }
@@ -110,12 +128,23 @@ impl FrameMutator {
     }
 }
 
+fn fan_out_change(mutation: Mutation, frame: Utf8Bytes, rng: &mut Rng) -> Vec<Utf8Bytes> {
+    if !matches!(kind(&frame), Kind::Change) || !rng.one_in(RARITY) {
+        vec![frame]
+    } else if mutation == Mutation::ChangeDuplicates {
+        vec![frame.clone(), frame]
+    } else {
+        Vec::new()
+    }
+}
+
 fn kind(frame: &str) -> Kind {
     let frame: Value = serde_json::from_str(frame).unwrap_or_default();
     let payload = &frame["payload"];
     let room = || payload["room"].as_str().unwrap_or_default().to_owned();
     match frame["type"].as_str() {
         Some("new_message") => Kind::Message { room: room() },
+        Some("message_changed") => Kind::Change,
         Some("ack") if payload["recovered"].is_boolean() => Kind::Entered { room: room() },
         _ => Kind::Other,
     }
@@ -128,7 +157,7 @@ fn release_early(frames: VecDeque<Utf8Bytes>) -> VecDeque<Utf8Bytes> {
         match kind(&frame) {
             Kind::Entered { room } => answers.push((room, frame)),
             Kind::Message { room } if answers.iter().any(|(entered, _)| *entered == room) => released.push_back(frame),
-            Kind::Message { .. } | Kind::Other => {
+            Kind::Message { .. } | Kind::Change | Kind::Other => {
                 released.extend(answers.drain(..).map(|(_, answer)| answer));
                 released.push_back(frame);
             }

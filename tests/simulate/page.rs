@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use noom::client::session::{Session, Update};
+use noom::client::session::{MessageCommand, Session, Update};
+use noom::protocol::change::{DeleteMessage, EditMessage, React};
 use noom::protocol::frame::Post;
-use noom::protocol::{AckKind, MessageKey, Position, UserId};
+use noom::protocol::{AckKind, MessageKey, MessageRef, Position, UserId};
 
 use super::history::PageId;
 use super::rng::Rng;
@@ -121,22 +122,46 @@ impl Page {
             let filling = *rng.pick(&["x", "가", "\"", "🤔"]);
             text.push_str(&filling.repeat(rng.mostly_short(1_500) as usize));
         }
-        let post = Post { room, key, text };
+        let post = Post { room, key, text, reply_to: None };
         self.posts.push(post.clone());
         self.unanswered.insert(key);
         Some(post)
+    }
+
+    /// Changes one of the latest messages of a room. It may belong to another user, or be deleted: then the change is refused.
+    pub fn change(&self, rng: &mut Rng) -> Option<MessageCommand> {
+        let room = rng.pick(self.rooms.get(..).filter(|rooms| !rooms.is_empty())?).clone();
+        let position = self.shown.get(&room).filter(|position| position.seq > 0)?;
+        let seq = position.seq - rng.below(position.seq.min(8));
+        let target = MessageRef { epoch: position.epoch.clone(), seq };
+        Some(match rng.below(8) {
+            0 => MessageCommand::Delete(DeleteMessage { room, target }),
+            1..=3 => {
+                let text = format!("{} edited {}", self.id.0, rng.below(1_000_000));
+                MessageCommand::Edit(EditMessage { room, target, edits: rng.below(3), text })
+            }
+            _ => {
+                let emoji = (*rng.pick(&["👍", "🎉", "❤️"])).to_owned();
+                MessageCommand::React(React { room, target, emoji, on: !rng.one_in(3) })
+            }
+        })
     }
 
     /// Applies an update to the page.
     pub fn apply(&mut self, update: &Update) {
         match update {
             Update::Entered(ack) => {
-                let position = Position { epoch: ack.epoch.clone(), seq: ack.head };
+                let position = Position { epoch: ack.epoch.clone(), seq: ack.head, rev: ack.rev };
                 self.shown.insert(ack.room.clone(), position);
             }
             Update::Message(message) => {
                 if let Some(position) = self.shown.get_mut(&message.room) {
                     position.seq = message.seq;
+                }
+            }
+            Update::Changed(change) => {
+                if let Some(position) = self.shown.get_mut(&change.room) {
+                    position.rev = Some(change.state.rev);
                 }
             }
             Update::Posted { key, .. } => {
@@ -157,6 +182,7 @@ impl Page {
             | Update::NotUnderstood
             | Update::Unsent(_)
             | Update::NotEntered { .. }
+            | Update::ChangeEnded { .. }
             | Update::Older { .. }
             | Update::Welcome(_)
             | Update::Bye(_)

@@ -8,7 +8,7 @@ use noom::protocol::frame::Post;
 use noom::protocol::{ClientFrame, ErrorCode, Position, Reading, Refusal, ServerFrame, UserId};
 use noom::server::hub::RoomSnapshot;
 
-use super::disk::{Disk, Image, Settings};
+use super::disk::{Committed, Disk, Image, Settings};
 use super::environment::SimulatedEnvironment;
 use super::figures::Figures;
 use super::history::{History, PageId, Record};
@@ -233,8 +233,12 @@ impl World {
 
     /// Collects the effects of a step on the server: committed messages, loaded pages and queued frames.
     fn carry(&mut self) {
-        for message in self.server.disk.take_committed() {
-            self.history.add(self.now, Record::Committed(message));
+        for committed in self.server.disk.take_committed() {
+            let record = match committed {
+                Committed::Message(message) => Record::Committed(message),
+                Committed::Change(change) => Record::Changed(change),
+            };
+            self.history.add(self.now, record);
         }
         for (slot, content) in self.server.run_tasks(self.now, &mut self.rng) {
             self.finish_load(slot, content);
@@ -467,6 +471,8 @@ impl World {
             | Update::Named { .. }
             | Update::Unsent(_)
             | Update::Message(_)
+            | Update::Changed(_)
+            | Update::ChangeEnded { .. }
             | Update::Older { .. }
             | Update::Welcome(_)
             | Update::Bye(_)
@@ -500,10 +506,10 @@ impl World {
         self.pages[slot].load(page_id, seed, keeps);
         let PageContent { epoch, rooms } = content;
         for (room, snapshot) in rooms {
-            let RoomSnapshot { name, head, messages, .. } =
+            let RoomSnapshot { name, head, rev, messages, .. } =
                 snapshot.unwrap_or_else(|| RoomSnapshot { name: room.into(), ..RoomSnapshot::default() });
             let (room, epoch) = (name.to_string(), epoch.clone());
-            let position = Position { epoch: epoch.clone(), seq: head };
+            let position = Position { epoch: epoch.clone(), seq: head, rev: Some(rev) };
             self.pages[slot].shown.insert(room.clone(), position);
             self.history.add(self.now, Record::Loaded { page: page_id, room, epoch, messages });
         }
@@ -590,6 +596,7 @@ impl World {
                 self.deliver(slot, Event::Awake);
                 None
             }
+            14..=21 => page.change(rng).map(Intent::Change),
             _ => page.write(rng).map(Intent::Post),
         }
     }

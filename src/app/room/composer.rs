@@ -37,7 +37,7 @@ pub(super) fn Composer(room: RoomContext, name: String, key: MessageKey) -> impl
         match check_text(text) {
             Ok(()) => {
                 refused.set(None);
-                room.client.post(room.state, text.to_owned());
+                room.client.post(room.state, text.to_owned(), None);
                 field.set_value("");
                 with_draft(room, |draft| draft.clear());
             }

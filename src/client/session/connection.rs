@@ -265,6 +265,7 @@ impl Session {
                 PendingRequest::Older { room, before } => self.emit(Update::Older { room, before, history: None }),
                 PendingRequest::Members { room, after } => self.emit(Update::Members { room, after, page: None }),
                 PendingRequest::Rename => self.emit(Update::NotRenamed(None)),
+                PendingRequest::Change(command) => self.change_ended(command, Err(None)),
                 PendingRequest::Hello
                 | PendingRequest::Ping { .. }
                 | PendingRequest::Enter { .. }

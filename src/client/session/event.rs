@@ -2,9 +2,10 @@
 
 use super::transport_choice::TransportKind;
 use crate::protocol::call::{CallPresence, Describe, SetMedia, Trickle};
+use crate::protocol::change::{DeleteMessage, EditMessage, MessageChange, MessageRef, React};
 use crate::protocol::frame::{Crowd, Post, Renamed, RoomPresence};
 use crate::protocol::{
-    EnterRoomAck, HistoryAck, JoinCallAck, MembersAck, Message, MessageKey, Position, Refusal, RoomList, User,
+    Command, EnterRoomAck, HistoryAck, JoinCallAck, MembersAck, Message, MessageKey, Position, Refusal, RoomList, User,
 };
 
 /// The close code of a connection that ended without a close frame (RFC 6455, 7.1.5).
@@ -60,6 +61,8 @@ pub enum Intent {
     Post(Post),
     /// Give up a message that was not sent.
     Discard(MessageKey),
+    /// Change a message. [`Update::ChangeEnded`] follows.
+    Change(MessageCommand),
     /// The user has pressed a key in the composer. Notifications to the server are throttled.
     Typing {
         /// The room of the composer.
@@ -103,6 +106,47 @@ pub enum Intent {
     /// Send a signal to peers in a call, in order, and again if the rate limit refuses it. Without a connection it is
     /// dropped: both sides negotiate again after a reconnect.
     Signal(Signal),
+}
+
+/// A change of a message.
+#[derive(Clone, Debug, PartialEq)]
+pub enum MessageCommand {
+    /// Replace the text.
+    Edit(EditMessage),
+    /// Delete the message.
+    Delete(DeleteMessage),
+    /// Add a reaction, or take it back.
+    React(React),
+}
+
+impl MessageCommand {
+    /// The room of the message.
+    pub fn room(&self) -> &str {
+        match self {
+            Self::Edit(edit) => &edit.room,
+            Self::Delete(delete) => &delete.room,
+            Self::React(react) => &react.room,
+        }
+    }
+
+    /// The message.
+    pub fn target(&self) -> &MessageRef {
+        match self {
+            Self::Edit(edit) => &edit.target,
+            Self::Delete(delete) => &delete.target,
+            Self::React(react) => &react.target,
+        }
+    }
+}
+
+impl From<MessageCommand> for Command {
+    fn from(command: MessageCommand) -> Self {
+        match command {
+            MessageCommand::Edit(edit) => Self::EditMessage(edit),
+            MessageCommand::Delete(delete) => Self::DeleteMessage(delete),
+            MessageCommand::React(react) => Self::React(react),
+        }
+    }
 }
 
 /// A signaling message between the peers of a call.
@@ -180,6 +224,15 @@ pub enum Update {
     },
     /// The next message of a room.
     Message(Message),
+    /// The next change of a message in a room.
+    Changed(MessageChange),
+    /// An [`Intent::Change`] has ended. If it was accepted, [`Update::Changed`] tells the result, unless it had no effect.
+    ChangeEnded {
+        /// As requested.
+        command: MessageCommand,
+        /// The refusal; `None`: there was no connection, or it was lost before the answer.
+        result: Result<(), Option<Refusal>>,
+    },
     /// The answer to [`Intent::Older`].
     Older {
         /// As requested.

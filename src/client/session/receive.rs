@@ -28,6 +28,7 @@ impl Session {
                 }
             }
             ServerFrame::NewMessage(message) => self.message(message),
+            ServerFrame::MessageChanged(change) => self.message_changed(change),
             ServerFrame::Welcome(presence) => self.emit(Update::Welcome(presence)),
             ServerFrame::Bye(presence) => {
                 self.stopped_typing(&presence.room, presence.user.id);
@@ -73,6 +74,7 @@ impl Session {
                     self.post_stored(id, post, &ack);
                 }
             }
+            PendingRequest::Change(command) => self.change_ended(command, Ok(())),
             PendingRequest::Rename => {
                 if let Ack::Nickname(ack) = ack {
                     self.renamed(ack);
@@ -116,6 +118,7 @@ impl Session {
             }
             // Nothing depends on the content of the answer.
             PendingRequest::Outgoing => self.outgoing_accepted(now, id),
+            PendingRequest::Change(command) => self.change_ended(command, Ok(())),
             PendingRequest::Ping { .. } | PendingRequest::Untracked => {}
             request @ (PendingRequest::Hello
             | PendingRequest::Enter { .. }
@@ -141,6 +144,7 @@ impl Session {
             PendingRequest::Hello => self.hello_refused(now, &refusal),
             PendingRequest::Enter { room } => self.enter_refused(now, id, room, refusal),
             PendingRequest::Post(post) => self.post_refused(now, id, post, refusal),
+            PendingRequest::Change(command) => self.change_ended(command, Err(Some(refusal))),
             PendingRequest::Rename => self.emit(Update::NotRenamed(Some(refusal))),
             PendingRequest::Older { room, before } => self.emit(Update::Older { room, before, history: None }),
             PendingRequest::Members { room, after } => self.emit(Update::Members { room, after, page: None }),

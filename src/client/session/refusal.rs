@@ -38,6 +38,12 @@ pub(super) fn recovery(refusal: &Refusal) -> Recovery {
         | ErrorCode::TextInvalid
         | ErrorCode::KeyInvalid
         | ErrorCode::KeyConflict
+        | ErrorCode::MessageNotFound
+        | ErrorCode::NotYours
+        | ErrorCode::EditConflict
+        | ErrorCode::EmojiInvalid
+        | ErrorCode::ReactionsFull
+        | ErrorCode::EpochChanged
         | ErrorCode::NickEmpty
         | ErrorCode::NickTooLong
         | ErrorCode::NickTaken

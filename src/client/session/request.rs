@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::event::MessageCommand;
 use crate::protocol::frame::Post;
 use crate::protocol::{AckKind, ClientFrame, Command};
 
@@ -16,6 +17,7 @@ pub(super) enum PendingRequest {
         room: String,
     },
     Post(Post),
+    Change(MessageCommand),
     Rename,
     Older {
         room: String,

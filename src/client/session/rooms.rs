@@ -10,7 +10,7 @@ use super::room::Room;
 use super::typing::TypingUsers;
 use crate::client::backoff::full_jitter;
 use crate::protocol::frame::{EnterRoom, History, InRoom, Members, Typing};
-use crate::protocol::{Command, EnterRoomAck, MAX_MEMBERS, Message, Position, Refusal, UserId};
+use crate::protocol::{Command, EnterRoomAck, Feature, MAX_MEMBERS, Message, Position, Refusal, UserId};
 
 impl Session {
     /// A page shows a room, up to the position `after`.
@@ -79,7 +79,10 @@ impl Session {
         let Some(room) = self.rooms.get_mut(name) else { return };
         self.outgoing.drop_where(|command| *command == Outgoing::LeaveRoom(name.to_owned()));
         room.enter_request = Some(self.requests.next_id());
-        let command = Command::EnterRoom(EnterRoom { room: name.to_owned(), after: room.position.clone() });
+        // A server that does not know of changes would refuse the field.
+        let has_changes = self.features.has(Feature::Changes);
+        let after = room.position.clone().map(|after| Position { rev: after.rev.filter(|_| has_changes), ..after });
+        let command = Command::EnterRoom(EnterRoom { room: name.to_owned(), after });
         self.send(command, PendingRequest::Enter { room: name.to_owned() });
     }
 
@@ -114,7 +117,7 @@ impl Session {
             }
         }
         room.entered = true;
-        room.position = Some(Position { epoch: ack.epoch.clone(), seq: ack.head });
+        room.position = Some(Position { epoch: ack.epoch.clone(), seq: ack.head, rev: ack.rev });
         // A room that is entered again over the same connection is still in its call.
         let joins_call = room.needs_to_join_call();
         let name = ack.room.clone();

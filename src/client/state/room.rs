@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 
 use leptos::prelude::*;
 
-use crate::client::session::{CallUpdate, SendStatus};
+use crate::client::session::{CallUpdate, MessageCommand, SendStatus};
 use crate::client::timeline::{Entry, Gap, Timeline};
 use crate::protocol::call::CallPresence;
 use crate::protocol::frame::Post;
 use crate::protocol::{
-    EnterRoomAck, HistoryAck, Media, MembersAck, Message, MessageKey, Peer, Position, Refusal, User,
+    EnterRoomAck, ErrorCode, HistoryAck, Media, MembersAck, Message, MessageChange, MessageKey, MessageRef, Peer,
+    Position, Refusal, User,
 };
 
 /// The room that a page shows. Copies are handles to the same room.
@@ -19,6 +20,12 @@ pub struct Room {
     pub name: StoredValue<String>,
     /// The history to which the positions of messages belong.
     epoch: StoredValue<String>,
+    /// The revision of the last change that the messages contain.
+    rev: StoredValue<Option<u64>>,
+    /// The changes that have come while older messages are being loaded, which may not contain them.
+    late_changes: StoredValue<Vec<MessageChange>>,
+    /// The changes of this user that have ended. The page takes them.
+    pub changes_ended: RwSignal<Vec<ChangeEnded>>,
     /// The members that are loaded, in the order in which they entered.
     pub members: RwSignal<Vec<User>>,
     /// The number of members.
@@ -56,6 +63,20 @@ pub enum Older {
     Loading,
     /// They could not be loaded. Scrolling or clicking tries again.
     Failed,
+}
+
+/// The end of a change that this user has asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ChangeEnded {
+    /// The change.
+    pub command: MessageCommand,
+    /// The refusal; `None`: there was no connection, or it was lost before the answer.
+    pub result: Result<(), Option<Refusal>>,
+}
+
+/// Returns whether a message was refused because of the one that it replies to.
+fn is_about_target(code: ErrorCode) -> bool {
+    code == ErrorCode::MessageNotFound || code == ErrorCode::EpochChanged
 }
 
 impl Older {
@@ -104,6 +125,9 @@ impl Room {
         Self {
             name: StoredValue::new(ack.room),
             epoch: StoredValue::new(ack.epoch),
+            rev: StoredValue::new(ack.rev),
+            late_changes: StoredValue::new(Vec::new()),
+            changes_ended: RwSignal::new(Vec::new()),
             members: RwSignal::new(ack.members),
             count: RwSignal::new(ack.count),
             more_members: RwSignal::new(MoreMembers::after(ack.members_after, ack.crowded)),
@@ -121,14 +145,24 @@ impl Room {
 
     /// The position of the newest message shown, to resume from.
     pub fn position(self) -> Position {
-        Position { epoch: self.epoch.get_value(), seq: self.timeline.newest_seq().unwrap_or(0) }
+        let seq = self.timeline.newest_seq().unwrap_or(0);
+        Position { epoch: self.epoch.get_value(), seq, rev: self.rev.get_value() }
+    }
+
+    /// A reference to a message for a command.
+    pub fn reference(self, seq: u64) -> MessageRef {
+        MessageRef { epoch: self.epoch.get_value(), seq }
     }
 
     /// Marks a failed message as waiting again, and returns it.
     pub fn retry(self, key: MessageKey) -> Option<Post> {
         self.pending.try_update(|pending| {
             let failed = pending.iter_mut().find(|pending| pending.post.key == key)?;
-            failed.failed = None;
+            let refusal = failed.failed.take();
+            if refusal.is_some_and(|refusal| is_about_target(refusal.code)) {
+                // The message that it replies to is gone. It is sent without.
+                failed.post.reply_to = None;
+            }
             Some(failed.post.clone())
         })?
     }
@@ -146,6 +180,10 @@ impl Room {
     /// Returns whether messages are being loaded that are not new.
     pub fn loads_history(self) -> bool {
         self.older.get() == Older::Loading || self.filling.with(|filling| !filling.is_empty())
+    }
+
+    fn is_loading_history(self) -> bool {
+        self.older.get_untracked() == Older::Loading || self.filling.with_untracked(|filling| !filling.is_empty())
     }
 
     /// The server has told the room's canonical name. Pending messages move with it, so that a retry finds the room.
@@ -174,8 +212,23 @@ impl Room {
         }
     }
 
+    pub(super) fn changed(self, change: MessageChange) {
+        self.timeline.apply(&change);
+        self.rev.set_value(Some(change.state.rev));
+        if self.is_loading_history() {
+            self.late_changes.update_value(|changes| changes.push(change));
+        }
+    }
+
     /// A request for messages before a position was answered, or has failed.
-    pub(super) fn loaded(self, before: u64, history: Option<HistoryAck>) {
+    pub(super) fn loaded(self, before: u64, mut history: Option<HistoryAck>) {
+        self.late_changes.with_value(|changes| {
+            for message in history.iter_mut().flat_map(|history| &mut history.messages) {
+                changes.iter().for_each(|change| {
+                    message.apply(change);
+                });
+            }
+        });
         self.filling.try_update(|filling| filling.remove(&before));
         let oldest = self.timeline.oldest_seq();
         if oldest.is_some_and(|oldest| before > oldest) {
@@ -192,6 +245,9 @@ impl Room {
             }
         }
         // Otherwise the request belongs to an earlier page of the room.
+        if !self.is_loading_history() {
+            self.late_changes.set_value(Vec::new());
+        }
     }
 
     pub(super) fn entered(self, ack: EnterRoomAck) {
@@ -202,6 +258,8 @@ impl Room {
             let is_stored = pending.seq.is_some_and(|seq| seq <= ack.head);
             is_stored || ack.messages.iter().any(|message| message.key == pending.post.key)
         });
+        let has_changes = ack.rev.is_some();
+        self.rev.set_value(ack.rev);
         if other_history == Some(true) || newest > ack.head {
             self.older.set(Older::when(ack.more));
             self.reading.set_value(None);
@@ -209,7 +267,13 @@ impl Room {
             if newest > 0 {
                 self.timeline.append(vec![Entry::OtherHistory]);
             }
+        } else if has_changes && newest > 0 && ack.changes.is_none() {
+            // Too much was changed: what is shown may be out of date.
+            self.older.set(Older::when(ack.more));
+            self.reading.set_value(None);
+            self.timeline.replace(ack.messages);
         } else {
+            ack.changes.iter().flatten().for_each(|change| self.timeline.apply(change));
             if newest == 0 {
                 self.older.set(Older::when(ack.more));
             } else if self.older.get_untracked() == Older::Failed {

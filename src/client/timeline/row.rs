@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use leptos::prelude::{RwSignal, WithUntracked};
+use leptos::prelude::{ArcRwSignal, RwSignal, Update as _, WithUntracked};
 
 use super::presence::Presence;
-use crate::protocol::Message;
+use crate::protocol::{Message, MessageChange};
 
 /// The content of a row.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,8 +36,10 @@ pub enum Gap {
 pub struct Row {
     /// Unique in its timeline.
     pub id: u64,
-    /// The content.
+    /// The content. The rule for groups needs it as it is; a view reads `message`.
     pub entry: Entry,
+    /// The message, if it is one. It changes when the message is edited, deleted or reacted to.
+    pub message: Option<ArcRwSignal<Arc<Message>>>,
     /// True if a line with the day is shown above.
     pub starts_day: bool,
     /// True if author and time are shown above.
@@ -63,7 +65,7 @@ pub struct Section {
 }
 
 impl Entry {
-    pub(super) fn message(&self) -> Option<&Message> {
+    pub(super) fn message(&self) -> Option<&Arc<Message>> {
         match self {
             Self::Message(message) => Some(message),
             Self::Presence(_) | Self::Unreadable(_) | Self::Gap(_) | Self::OtherHistory => None,
@@ -84,11 +86,35 @@ impl Chunk {
 
 impl From<Message> for Entry {
     fn from(message: Message) -> Self {
-        if message.text.is_empty() { Self::Unreadable(message.seq) } else { Self::Message(Arc::new(message)) }
+        if message.text.is_empty() && !message.is_deleted() {
+            Self::Unreadable(message.seq)
+        } else {
+            Self::Message(Arc::new(message))
+        }
     }
 }
 
 impl Row {
+    pub(super) fn new(id: u64, entry: Entry) -> Self {
+        let message = match &entry {
+            Entry::Message(message) => Some(ArcRwSignal::new(message.clone())),
+            Entry::Presence(_) | Entry::Unreadable(_) | Entry::Gap(_) | Entry::OtherHistory => None,
+        };
+        Self { id, entry, message, starts_day: false, starts_group: true }
+    }
+
+    /// Takes over the state after a change. Returns false if it is another message, or has that state already.
+    pub(super) fn apply(&mut self, change: &MessageChange) -> bool {
+        let Entry::Message(message) = &mut self.entry else { return false };
+        if !Arc::make_mut(message).apply(change) {
+            return false;
+        }
+        if let Some(signal) = &self.message {
+            signal.update(|shown| shown.clone_from(message));
+        }
+        true
+    }
+
     /// Its position in the room's history, if it has one.
     pub(super) fn seq(&self) -> Option<u64> {
         match &self.entry {

@@ -1,6 +1,8 @@
 //! Letting go of rows far from view, so that a page that is open for days stays small. They are loaded again when the
 //! reader comes near.
 
+use std::collections::BTreeMap;
+
 use leptos::prelude::*;
 
 use super::Timeline;
@@ -60,6 +62,7 @@ impl Timeline {
 
     /// Drops everything: the page shows another room.
     pub(crate) fn clear(self) {
+        self.quoted.try_update_value(BTreeMap::clear);
         let chunks: Vec<_> = self.chunks().collect();
         self.drop_chunks(&chunks);
     }

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::envelope::Empty;
 use crate::protocol::call::JoinCallAck;
+use crate::protocol::change::ChangeAck;
 use crate::protocol::chat::{EnterRoomAck, HelloAck, HistoryAck, MembersAck, NicknameAck, PostAck, RoomList};
 use crate::protocol::codec::{DecodeError, FromJson, Json, Reading};
 
@@ -50,6 +51,8 @@ acks! {
     Members(MembersAck),
     /// To `new_message`.
     NewMessage(PostAck),
+    /// To `edit_message`, `delete_message` and `react`.
+    Change(ChangeAck),
     /// To `history`.
     History(HistoryAck),
     /// To `watch_rooms`.

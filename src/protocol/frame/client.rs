@@ -3,6 +3,7 @@
 use super::ack::AckKind;
 use super::envelope::{Empty, Envelope, frames};
 use crate::protocol::call::{Describe, JoinCall, SetMedia, Trickle};
+use crate::protocol::change::{DeleteMessage, EditMessage, MessageRef, React};
 use crate::protocol::chat::Position;
 use crate::protocol::codec::{DecodeError, Reading, wire};
 use crate::protocol::error::ErrorCode;
@@ -75,6 +76,12 @@ commands! {
     "members" => Members(Members) -> Members,
     /// Posts a message.
     "new_message" => NewMessage(Post) -> NewMessage,
+    /// Replaces the text of an own message.
+    "edit_message" => EditMessage(EditMessage) -> Change,
+    /// Deletes an own message.
+    "delete_message" => DeleteMessage(DeleteMessage) -> Change,
+    /// Adds a reaction to a message, or takes it back.
+    "react" => React(React) -> Change,
     /// Asks for older messages.
     "history" => History(History) -> History,
     /// Announces that the user is typing.
@@ -150,6 +157,9 @@ wire! {
         pub key: MessageKey,
         /// The text ([`check_text`](crate::protocol::check_text)).
         pub text: String,
+        /// The message that it replies to.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub reply_to: Option<MessageRef>,
     }
 
     /// Payload of `history`.

@@ -4,6 +4,7 @@ use super::ack::{Ack, AckKind};
 use super::client::FrameError;
 use super::envelope::{Envelope, encode};
 use crate::protocol::call::{CallPresence, Describe, SetMedia, Trickle};
+use crate::protocol::change::MessageChange;
 use crate::protocol::chat::{Message, RoomList, RoomUpdate};
 use crate::protocol::codec::{DecodeError, FromJson, Json, Reading, wire};
 use crate::protocol::error::ErrorCode;
@@ -92,6 +93,8 @@ server_frames! {
     "nickname" => Nickname(Renamed),
     /// A message was stored.
     "new_message" => NewMessage(Message),
+    /// A message was edited, deleted or reacted to, for connections that asked for `changes`.
+    "message_changed" => MessageChanged(MessageChange),
     /// A user in a shared room is typing.
     "typing" => Typing(Typing),
     /// The list of rooms changed.

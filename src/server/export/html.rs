@@ -8,7 +8,7 @@ use crate::app::linkify::{Piece, split};
 use crate::app::locale::tag;
 use crate::app::time::{Clock, Parts, rfc3339};
 use crate::i18n::Locale;
-use crate::protocol::Message;
+use crate::protocol::{Message, MessageState};
 
 const STYLE: &str = include_str!("../../../style/export.css");
 /// Applies when the file is opened from a disk, where no header does.
@@ -36,7 +36,7 @@ pub(super) fn begin(about: &About, out: &mut String) {
 }
 
 /// A message, and before it what ends and begins with it: lists are by day.
-pub(super) fn message(previous: Option<&Message>, message: &Message, out: &mut String) {
+pub(super) fn message(locale: Locale, previous: Option<&Message>, message: &Message, out: &mut String) {
     let Message { seq, user, text, at, .. } = message;
     let (time, day) = (Parts::of(*at, Clock::Utc), Clock::Utc.day(*at));
     let same_day = previous.filter(|previous| Clock::Utc.day(previous.at) == day);
@@ -52,6 +52,25 @@ pub(super) fn message(previous: Option<&Message>, message: &Message, out: &mut S
     put(out, &["><p class=\"author\"><bdi>"]);
     escape(&user.nickname, out);
     put(out, &["</bdi></p><time datetime=\"", &rfc3339(*at), "\">", &time.short(), "</time>"]);
+    if let Some(target) = message.reply_to {
+        let target = target.to_string();
+        put(
+            out,
+            &[
+                "<p class=\"note\"><a href=\"#m",
+                &target,
+                "\">",
+                td_string!(locale, reply_to),
+                " #",
+                &target,
+                "</a></p>",
+            ],
+        );
+    }
+    if message.is_deleted() {
+        put(out, &["<p class=\"note\">", td_string!(locale, message_deleted), "</p></li>\n"]);
+        return;
+    }
     put(out, &["<p class=\"text\" dir=\"auto\">"]);
     for piece in split(text) {
         match piece {
@@ -65,7 +84,28 @@ pub(super) fn message(previous: Option<&Message>, message: &Message, out: &mut S
             }
         }
     }
-    put(out, &["</p></li>\n"]);
+    put(out, &["</p>"]);
+    if let Some(state) = &message.state {
+        put_state(locale, state, out);
+    }
+    put(out, &["</li>\n"]);
+}
+
+/// The time of the last edit, and the reactions.
+fn put_state(locale: Locale, state: &MessageState, out: &mut String) {
+    if let Some(at) = state.edited_at {
+        let time = Parts::of(at, Clock::Utc).full();
+        put(out, &["<p class=\"note\">", td_string!(locale, edited), " <time datetime=\"", &rfc3339(at), "\">"]);
+        put(out, &[&time, "</time></p>"]);
+    }
+    if !state.reactions.is_empty() {
+        put(out, &["<p class=\"note\">"]);
+        for reaction in &state.reactions {
+            escape(&reaction.emoji, out);
+            put(out, &["\u{a0}", &reaction.count.to_string(), " "]);
+        }
+        put(out, &["</p>"]);
+    }
 }
 
 pub(super) fn end(about: &About, count: u64, out: &mut String) {
@@ -130,7 +170,16 @@ mod tests {
 
     fn of(seq: u64, nickname: &str, text: &str, at: u64) -> Message {
         let user = User { id: UserId(nickname.len() as u64), nickname: nickname.into() };
-        Message { room: "r".into(), seq, key: MessageKey(seq.into()), user, text: text.into(), at }
+        Message {
+            room: "r".into(),
+            seq,
+            key: MessageKey(seq.into()),
+            user,
+            text: text.into(),
+            at,
+            reply_to: None,
+            state: None,
+        }
     }
 
     fn written(messages: &[Message]) -> String {
@@ -139,7 +188,7 @@ mod tests {
         let mut out = String::new();
         begin(&about, &mut out);
         for (index, next) in messages.iter().enumerate() {
-            message(index.checked_sub(1).map(|before| &messages[before]), next, &mut out);
+            message(Locale::en, index.checked_sub(1).map(|before| &messages[before]), next, &mut out);
         }
         end(&about, messages.len() as u64, &mut out);
         out
@@ -165,6 +214,21 @@ mod tests {
         assert!(
             html.trim_end().ends_with("The file is complete. 5 messages</p>\n</footer>\n</body>\n</html>"),
             "{html}"
+        );
+    }
+
+    #[test]
+    fn changed_messages_are_written_as_they_are_now() {
+        let state = MessageState { rev: 1, edits: 1, edited_at: Some(0), deleted_at: None, reactions: Vec::new() };
+        let mut edited = of(1, "Ann", "mended", 0);
+        edited.state = Some(Box::new(state.clone()));
+        let mut deleted = of(2, "Ann", "", 0);
+        deleted.state = Some(Box::new(MessageState { deleted_at: Some(1), ..state }));
+        deleted.reply_to = Some(1);
+        let html = written(&[edited, deleted]);
+        assert!(html.contains("mended</p><p class=\"note\">(edited) <time"), "{html}");
+        assert!(
+            html.contains("<a href=\"#m1\">In reply to #1</a></p><p class=\"note\">This message was deleted.</p></li>")
         );
     }
 

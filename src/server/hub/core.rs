@@ -37,6 +37,7 @@
 //!             assert_eq!(core.audience(room, audience).count(), 0, "nobody else is in the room");
 //!         }
 //!         Output::Deliver(room, message) => answered.extend(core.receivers(room, message.seq)),
+//!         Output::DeliverChange(room, change) => answered.extend(core.change_receivers(room, change.state.rev)),
 //!         Output::Close(..) | Output::Effect(_) => {}
 //!     }
 //! }
@@ -59,7 +60,7 @@ use std::time::{Duration, Instant};
 
 pub use super::output::Entered;
 pub use super::output::{Audience, Broadcast, Effect, Except, Output};
-use crate::protocol::{CloseCode, ErrorCode, ServerFrame, User, UserId};
+use crate::protocol::{CloseCode, ErrorCode, Feature, ServerFrame, User, UserId};
 use crate::server::history::History;
 use crate::server::id::{ConnId, RoomId};
 use crate::server::name_key::NameKey;
@@ -67,6 +68,7 @@ pub use holds::FORM_HOLD;
 use holds::Holds;
 pub use input::{Enter, Input, Rename, SeatId};
 use room::Room;
+use seats::Seat;
 use tails::Tails;
 
 /// The grace period: a user whose last connection broke is in the room for this long, so that a reload of the page is
@@ -135,7 +137,8 @@ impl<O: Clone> Core<O> {
             Input::Rename(rename) => return self.rename(rename),
             Input::Typing(seat) => return self.typing(now, seat),
             Input::Committed(room, message) => self.committed(room, message),
-            Input::Fetched(room, messages) => self.fetched(room, messages),
+            Input::Changed(room, change) => self.changed(room, change),
+            Input::Fetched(room, history) => self.fetched(room, history),
             Input::Tick => self.tick(now),
         }
         Ok(())
@@ -153,7 +156,10 @@ impl<O: Clone> Core<O> {
             Input::HistoryLoaded(seat, _) | Input::HistoryFailed(seat) | Input::Leave(seat) | Input::Typing(seat) => {
                 vec![seat.room]
             }
-            Input::HoldName { room, .. } | Input::Committed(room, _) | Input::Fetched(room, _) => vec![*room],
+            Input::HoldName { room, .. }
+            | Input::Committed(room, _)
+            | Input::Changed(room, _)
+            | Input::Fetched(room, _) => vec![*room],
             Input::Disconnect(conn) => self.conns.get(conn).cloned().unwrap_or_default(),
             Input::Rename(rename) => self.users.get(&rename.user).cloned().unwrap_or_default(),
             Input::Tick => Vec::new(),
@@ -189,7 +195,16 @@ impl<O: Clone> Core<O> {
     /// The outboxes that receive the message with this `seq`: those whose history has loaded and does not contain it.
     pub fn receivers(&self, room: RoomId, seq: u64) -> impl Iterator<Item = &O> {
         let seats = self.rooms.get(&room).into_iter().flat_map(|room| room.seats.iter());
-        seats.filter(move |seat| seat.loading.is_none() && seat.delivered_up_to < seq).map(|seat| &seat.outbox)
+        seats.filter(move |seat| seat.loading.is_none() && seat.delivered.up_to < seq).map(|seat| &seat.outbox)
+    }
+
+    /// The outboxes that receive the change with this `rev`: the same, of connections with the feature `changes`.
+    pub fn change_receivers(&self, room: RoomId, rev: u64) -> impl Iterator<Item = &O> {
+        let seats = self.rooms.get(&room).into_iter().flat_map(|room| room.seats.iter());
+        let receives = move |seat: &&Seat<O>| {
+            seat.loading.is_none() && seat.delivered.rev < rev && seat.features.has(Feature::Changes)
+        };
+        seats.filter(receives).map(|seat| &seat.outbox)
     }
 
     /// The conflict of a name with another user's, in one room or in any room that the user is in.
@@ -234,6 +249,16 @@ impl<O: Clone> Core<O> {
         // The next typing notification is for another message: it is sent at once.
         seat.typed_at = None;
         let user = seat.user;
+        room.user(user).ok_or(ErrorCode::NotInRoom)
+    }
+
+    /// The user behind a connection in a room.
+    ///
+    /// # Errors
+    /// `NOT_IN_ROOM`.
+    pub fn member(&self, seat: SeatId) -> Result<User, ErrorCode> {
+        let room = self.rooms.get(&seat.room).ok_or(ErrorCode::NotInRoom)?;
+        let user = room.seats.get(seat.conn).ok_or(ErrorCode::NotInRoom)?.user;
         room.user(user).ok_or(ErrorCode::NotInRoom)
     }
 

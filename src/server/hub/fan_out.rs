@@ -1,8 +1,8 @@
 //! Fan-out: from a commit to the outboxes.
 //!
-//! The commit thread queues the outcome of each post here and goes on: it never waits for a shard or an outbox. A
-//! worker per shard takes the outcomes in order. Each becomes an [`Answered`] for the author and, if a message is new, a
-//! [`Committed`] for the room, in this order.
+//! The commit thread queues the outcome of each post and change here and goes on: it never waits for a shard or an outbox. A
+//! worker per shard takes the outcomes in order. Each becomes an [`Answered`] for the author and, if it is new, an input
+//! for the room, in this order.
 //!
 //! Backpressure: the queues are bounded in bytes, but not by the commit. A post reserves its bytes before it is handed
 //! to the store, and the reservation ends after the delivery. While all bytes are reserved, new posts wait, and with
@@ -18,7 +18,8 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 use super::core::Input;
 use super::outbox::Outbox;
 use super::{Hub, Shards};
-use crate::protocol::{Ack, ErrorCode, Message, Position, PostAck, Refusal, ServerFrame};
+use crate::protocol::{Ack, ChangeAck, ErrorCode, Position, PostAck, Refusal, ServerFrame};
+use crate::server::change::{ChangeError, Changed};
 use crate::server::history::Stored;
 use crate::server::id::{RoomId, RoomRow};
 use crate::server::lock::lock;
@@ -41,26 +42,38 @@ pub(super) enum Author {
     Form(oneshot::Sender<Result<PostAck, Refusal>>),
 }
 
-/// The outcome of a post, as the store reports it.
+/// The outcome of a post or change, as the store reports it.
 #[derive(Debug)]
-pub(super) struct PostOutcome {
+pub(super) struct Outcome {
     pub(super) room: RoomId,
-    pub(super) author: Author,
-    pub(super) result: Result<Stored, AppendError>,
+    pub(super) result: Written,
     /// Released when the outcome has been delivered.
     pub(super) _reserved: OwnedSemaphorePermit,
 }
 
-/// The answer to the author of a post.
-struct Answered {
-    author: Author,
-    result: Result<PostAck, Refusal>,
+/// The result of a write, and its author.
+#[derive(Debug)]
+pub(super) enum Written {
+    Post { author: Author, result: Result<Stored, AppendError> },
+    Change { asker: Asker, result: Result<Changed, ChangeError> },
 }
 
-/// A new message for a room.
-struct Committed {
-    room: RoomId,
-    message: Arc<Message>,
+/// The connection that asked for a change.
+#[derive(Debug)]
+pub(super) struct Asker {
+    pub(super) outbox: Arc<Outbox>,
+    /// Successes are only answered if the frame had an id.
+    pub(super) id: Option<u64>,
+    /// The room's canonical name.
+    pub(super) room: Arc<str>,
+    /// The message.
+    pub(super) seq: u64,
+}
+
+/// The answer to the author of a post or change.
+enum Answered {
+    Post(Author, Result<PostAck, Refusal>),
+    Change(Asker, Result<ChangeAck, Refusal>),
 }
 
 /// The outcomes that wait for delivery, by shard.
@@ -73,7 +86,7 @@ pub(super) struct FanOut {
 
 #[derive(Debug, Default)]
 struct ShardQueue {
-    outcomes: Mutex<VecDeque<PostOutcome>>,
+    outcomes: Mutex<VecDeque<Outcome>>,
     /// Gaps in rooms' tails that have to be read from the store: the messages after a `seq`.
     gaps: Mutex<Vec<(RoomRow, u64)>>,
     wake: Notify,
@@ -85,12 +98,12 @@ impl FanOut {
         Arc::new(Self { queues, budget: Arc::new(Semaphore::new(BUDGET)), is_closed: AtomicBool::new(false) })
     }
 
-    /// Reserves the bytes for a post. Waits while too many posts are on their way.
+    /// Reserves the bytes for a post or change. Waits while too many posts are on their way.
     ///
     /// # Errors
     /// `STORE_UNAVAILABLE` after the end.
-    pub(super) async fn reserve(&self, text: &str) -> Result<OwnedSemaphorePermit, Refusal> {
-        let bytes = (text.len() + OVERHEAD).min(BUDGET) as u32;
+    pub(super) async fn reserve(&self, text_bytes: usize) -> Result<OwnedSemaphorePermit, Refusal> {
+        let bytes = (text_bytes + OVERHEAD).min(BUDGET) as u32;
         let permit = self.budget.clone().acquire_many_owned(bytes).await;
         permit.map_err(|_| ErrorCode::StoreUnavailable.into())
     }
@@ -101,8 +114,8 @@ impl FanOut {
         let _ = self.budget.acquire_many(BUDGET as u32).await;
     }
 
-    /// Queues the outcome of a post. Called by the thread that commits.
-    pub(super) fn push(&self, outcome: PostOutcome) {
+    /// Queues an outcome. Called by the thread that commits.
+    pub(super) fn push(&self, outcome: Outcome) {
         let queue = &self.queues[Shards::index(outcome.room, self.queues.len())];
         let mut outcomes = lock(&queue.outcomes);
         outcomes.push_back(outcome);
@@ -127,30 +140,47 @@ impl FanOut {
     }
 }
 
-impl PostOutcome {
-    fn split(self) -> (Answered, Option<Committed>, OwnedSemaphorePermit) {
-        let Self { room, author, result, _reserved } = self;
-        let answer = result.as_ref().map_err(|error| Refusal::from(*error)).map(|stored| PostAck {
-            room: stored.message.room.clone(),
-            key: stored.message.key,
-            seq: stored.message.seq,
-            at: stored.message.at,
-            dup: stored.dup.then_some(true),
-        });
-        // A message that was stored before has been delivered before.
-        let committed = result.ok().filter(|stored| !stored.dup);
-        let committed = committed.map(|stored| Committed { room, message: stored.message });
-        (Answered { author, result: answer }, committed, _reserved)
+impl Outcome {
+    fn split(self) -> (Answered, Option<Input<Arc<Outbox>>>, OwnedSemaphorePermit) {
+        let Self { room, result, _reserved } = self;
+        let (answered, input) = match result {
+            Written::Post { author, result } => {
+                let answer = result.as_ref().map_err(|error| Refusal::from(*error)).map(|stored| PostAck {
+                    room: stored.message.room.clone(),
+                    key: stored.message.key,
+                    seq: stored.message.seq,
+                    at: stored.message.at,
+                    dup: stored.dup.then_some(true),
+                });
+                // A message that was stored before has been delivered before.
+                let new = result.ok().filter(|stored| !stored.dup);
+                (Answered::Post(author, answer), new.map(|stored| Input::Committed(room, stored.message)))
+            }
+            Written::Change { asker, result } => {
+                let answer = result.as_ref().map_err(|error| Refusal::from(*error)).map(|changed| ChangeAck {
+                    room: asker.room.to_string(),
+                    seq: asker.seq,
+                    rev: changed.rev,
+                });
+                let change = result.ok().and_then(|changed| changed.change);
+                (Answered::Change(asker, answer), change.map(|change| Input::Changed(room, change)))
+            }
+        };
+        (answered, input, _reserved)
     }
 }
 
 impl Answered {
     fn deliver(self) {
-        match (self.author, self.result) {
-            (Author::Connection { outbox, id }, Ok(ack)) => outbox.acknowledge(id, Ack::NewMessage(ack)),
-            (Author::Connection { outbox, id }, Err(refusal)) => outbox.send(&ServerFrame::Error { id, refusal }),
+        match self {
+            Self::Post(Author::Connection { outbox, id }, Ok(ack)) => outbox.acknowledge(id, Ack::NewMessage(ack)),
+            Self::Post(Author::Connection { outbox, id }, Err(refusal))
+            | Self::Change(Asker { outbox, id, .. }, Err(refusal)) => {
+                outbox.send(&ServerFrame::Error { id, refusal });
+            }
             // The request may have been given up.
-            (Author::Form(sender), result) => drop(sender.send(result)),
+            Self::Post(Author::Form(sender), result) => drop(sender.send(result)),
+            Self::Change(Asker { outbox, id, .. }, Ok(ack)) => outbox.acknowledge(id, Ack::Change(ack)),
         }
     }
 }
@@ -192,15 +222,16 @@ impl Hub {
         // The shard is locked before the outcome is taken, so that two drivers cannot change the order.
         let mut locked = self.shards.get(shard);
         let Some(outcome) = lock(&self.fan_out.queues[shard].outcomes).pop_front() else { return false };
-        let (answered, committed, _reserved) = outcome.split();
+        let (answered, input, _reserved) = outcome.split();
         let delivered = catch_unwind(AssertUnwindSafe(|| {
-            answered.deliver();
-            if let Some(Committed { room, message }) = committed {
-                // A committed message is never refused.
-                let _ = locked.drive(Input::Committed(room, message), self);
+            let answered = catch_unwind(AssertUnwindSafe(|| answered.deliver()));
+            if let Some(input) = input {
+                // What is committed is never refused.
+                let _ = locked.drive(input, self);
             }
+            answered
         }));
-        if delivered.is_err() {
+        if !matches!(delivered, Ok(Ok(()))) {
             tracing::error!("a panic at the delivery of a message");
         }
         true
@@ -208,10 +239,10 @@ impl Hub {
 
     /// Reads a gap in a room's tail.
     async fn fetch(&self, room: RoomRow, after: u64) {
-        let position = Position { epoch: self.storage.epoch().to_owned(), seq: after };
+        let position = Position { epoch: self.storage.epoch().to_owned(), seq: after, rev: None };
         let read = self.storage.history_for(room.clone(), Some(position)).await;
-        let messages = read.ok().filter(|history| history.recovered).map(|history| history.messages);
+        let history = read.ok().filter(|history| history.recovered);
         // Never refused.
-        let _ = self.shards.handle(room.id, Input::Fetched(room.id, messages.unwrap_or_default()), self);
+        let _ = self.shards.handle(room.id, Input::Fetched(room.id, history), self);
     }
 }

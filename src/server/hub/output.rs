@@ -3,8 +3,10 @@
 
 use std::sync::Arc;
 
-use crate::protocol::{Ack, CloseCode, EnterRoomAck, MembersAck, Message, Peer, ServerFrame, User, UserId};
-use crate::server::history::{History, encoded_bytes, owned};
+use crate::protocol::{
+    Ack, CloseCode, EnterRoomAck, MembersAck, Message, MessageChange, Peer, ServerFrame, User, UserId,
+};
+use crate::server::history::{History, encoded_bytes, encoded_change_bytes, owned};
 use crate::server::id::{ConnId, RoomId, RoomRow};
 
 /// An action that the driver of a state machine carries out. `O` is an outbox.
@@ -19,6 +21,8 @@ pub enum Output<O> {
     Broadcast(Broadcast),
     /// Send a message to the connections that [`super::core::Core::receivers`] lists.
     Deliver(RoomId, Arc<Message>),
+    /// Send a change of a message to the connections that [`super::core::Core::change_receivers`] lists.
+    DeliverChange(RoomId, Arc<MessageChange>),
     /// Close a connection.
     Close(O, CloseCode),
     /// An effect outside of the shard.
@@ -89,6 +93,8 @@ pub struct Entered {
     pub you: Option<User>,
     /// The messages.
     pub history: History,
+    /// The connection has the feature `changes`.
+    pub has_changes: bool,
     /// The peers in the room's call. The core leaves it empty.
     pub call: Vec<Peer>,
 }
@@ -96,19 +102,21 @@ pub struct Entered {
 impl Entered {
     /// The answer as a frame.
     pub fn into_frame(self) -> ServerFrame {
-        let Self { id, room, people, you, history, call } = self;
+        let Self { id, room, people, you, history, has_changes, call } = self;
         let MembersAck { count, members, members_after, crowded } = people;
-        let History { epoch, head, messages, more, recovered, reason } = history;
+        let History { epoch, head, rev, messages, changes, more, recovered, reason } = history;
         let ack = EnterRoomAck {
             room: room.name.to_string(),
             epoch,
             head,
+            rev: has_changes.then_some(rev),
             count,
             members,
             members_after,
             crowded,
             you,
             messages: owned(messages),
+            changes: changes.filter(|_| has_changes).map(owned),
             more,
             recovered,
             reason,
@@ -121,7 +129,8 @@ impl Entered {
     pub fn estimated_bytes(&self) -> usize {
         let members = self.people.members.iter().map(|user| user.nickname.len() + 48);
         let messages = self.history.messages.iter().map(|message| encoded_bytes(message));
+        let changes = self.history.changes.iter().flatten().map(|change| encoded_change_bytes(change));
         let call = self.call.iter().map(|peer| peer.user.nickname.len() + 160);
-        256 + self.room.name.len() + members.chain(messages).chain(call).sum::<usize>()
+        256 + self.room.name.len() + members.chain(messages).chain(changes).chain(call).sum::<usize>()
     }
 }

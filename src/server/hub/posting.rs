@@ -1,15 +1,19 @@
-//! Posting: the admission of a message, up to the store. [`super::fan_out`] has the way back.
+//! Posting: the admission of messages and changes, up to the store. [`super::fan_out`] has the way back.
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::core::SeatId;
-use super::fan_out::{Author, PostOutcome};
+use super::fan_out::{Asker, Author, Outcome, Written};
 use super::payer::Payer;
 use super::{ConnectionHandle, Hub};
-use crate::protocol::{ErrorCode, MessageKey, PostAck, Refusal, User};
+use crate::protocol::{ErrorCode, MessageKey, MessageRef, PostAck, Refusal, User};
+use crate::server::change::Change;
 use crate::server::id::RoomRow;
 use crate::server::name_key::RoomName;
-use crate::server::storage::Append;
+use crate::server::storage::{Append, ChangeRequest};
+
+/// The size of the state of a message with many reactions, in bytes.
+const STATE_BYTES: usize = 4 * 1024;
 
 /// A message to post. The text has been checked.
 #[derive(Clone, Debug)]
@@ -18,6 +22,8 @@ pub struct NewPost {
     pub key: MessageKey,
     /// The text.
     pub text: String,
+    /// The message that it replies to.
+    pub reply_to: Option<MessageRef>,
 }
 
 impl Hub {
@@ -25,7 +31,7 @@ impl Hub {
     /// connection's outbox, after the commit.
     ///
     /// # Errors
-    /// `NOT_IN_ROOM`, `RATE_LIMITED` if the store is busy, `STORE_UNAVAILABLE`. Then there is no other answer.
+    /// `NOT_IN_ROOM`, `EPOCH_CHANGED`, `RATE_LIMITED` if the store is busy, `STORE_UNAVAILABLE`. Then there is no other answer.
     pub async fn post(
         &self,
         conn: &ConnectionHandle,
@@ -33,7 +39,7 @@ impl Hub {
         id: Option<u64>,
         post: NewPost,
     ) -> Result<(), Refusal> {
-        let reserved = self.fan_out.reserve(&post.text).await?;
+        let reserved = self.fan_out.reserve(post.text.len()).await?;
         let user = self.shards.of(room.id).begin_post(SeatId { conn: conn.id, room: room.id })?;
         let author = Author::Connection { outbox: conn.outbox.clone(), id };
         self.append(room, user, post, author, reserved)
@@ -46,7 +52,7 @@ impl Hub {
     pub async fn post_form(&self, payer: &Payer, name: RoomName, post: NewPost) -> Result<PostAck, Refusal> {
         self.wait_for_capacity().await;
         let room = self.find_or_create(payer, name).await?;
-        let reserved = self.fan_out.reserve(&post.text).await?;
+        let reserved = self.fan_out.reserve(post.text.len()).await?;
         let user = self.hold_name(&payer.account, &room)?;
         let (sender, answer) = oneshot::channel();
         self.append(&room, user, post, Author::Form(sender), reserved)?;
@@ -61,9 +67,48 @@ impl Hub {
         author: Author,
         reserved: OwnedSemaphorePermit,
     ) -> Result<(), Refusal> {
+        let reply_to = post.reply_to.map(|target| self.seq_of(&target)).transpose()?;
         let (fan_out, id) = (self.fan_out.clone(), room.id);
-        let done = move |result| fan_out.push(PostOutcome { room: id, author, result, _reserved: reserved });
-        let append = Append { room: room.clone(), user, key: post.key, text: post.text, done: Box::new(done) };
+        let done = move |result| {
+            fan_out.push(Outcome { room: id, result: Written::Post { author, result }, _reserved: reserved });
+        };
+        let append =
+            Append { room: room.clone(), user, key: post.key, text: post.text, reply_to, done: Box::new(done) };
         Ok(self.storage.append(append)?)
+    }
+
+    /// Changes a message on behalf of a connection that is in the room. The answer to the frame with this `id` goes to the
+    /// connection's outbox, after the commit.
+    ///
+    /// # Errors
+    /// As [`Hub::post`].
+    pub async fn change(
+        &self,
+        conn: &ConnectionHandle,
+        room: &RoomRow,
+        id: Option<u64>,
+        target: &MessageRef,
+        change: Change,
+    ) -> Result<(), Refusal> {
+        let seq = self.seq_of(target)?;
+        let bytes = match &change {
+            Change::Edit { text, .. } => text.len() + STATE_BYTES,
+            // The state of a message goes to the whole room.
+            Change::Delete | Change::React(_) | Change::Unreact(_) => STATE_BYTES,
+        };
+        let reserved = self.fan_out.reserve(bytes).await?;
+        let user = self.shards.of(room.id).member(SeatId { conn: conn.id, room: room.id })?;
+        let asker = Asker { outbox: conn.outbox.clone(), id, room: room.name.clone(), seq };
+        let (fan_out, room_id) = (self.fan_out.clone(), room.id);
+        let done = move |result| {
+            fan_out.push(Outcome { room: room_id, result: Written::Change { asker, result }, _reserved: reserved });
+        };
+        let request = ChangeRequest { room: room.clone(), user, seq, change, done: Box::new(done) };
+        Ok(self.storage.change(request)?)
+    }
+
+    /// The position of a message that a client refers to.
+    fn seq_of(&self, target: &MessageRef) -> Result<u64, Refusal> {
+        if target.epoch == self.storage.epoch() { Ok(target.seq) } else { Err(ErrorCode::EpochChanged.into()) }
     }
 }

@@ -9,6 +9,8 @@ use crate::protocol::{Command, ErrorCode};
 const SIGNAL_BYTES: usize = 4 * 1024;
 /// A message costs its network one more of text for each of these.
 const TEXT_BYTES: usize = 1024;
+/// A reaction is paid like a text of this size. Few messages have more reactions.
+const STATE_BYTES: usize = 4 * 1024;
 /// A request for history costs one more read for each of these messages.
 const READ_MESSAGES: u64 = 50;
 
@@ -107,6 +109,9 @@ impl Price {
             Command::Nickname(_) => Self::RENAME,
             Command::EnterRoom(_) => Self::of(Budget::Joins, 1).and(Budget::Reads, 2).and(Budget::Announcements, 1),
             Command::NewMessage(post) => Self::message(post.text.len()),
+            Command::EditMessage(edit) => Self::message(edit.text.len()),
+            // A small write, and a frame to the room with all reactions to the message.
+            Command::DeleteMessage(_) | Command::React(_) => Self::message(STATE_BYTES),
             Command::History(wanted) => {
                 Self::of(Budget::Reads, 1 + whole(wanted.limit.div_ceil(READ_MESSAGES).min(2) as usize))
             }

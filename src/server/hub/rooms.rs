@@ -12,13 +12,13 @@ use crate::protocol::{
     CloseCode, ErrorCode, HistoryAck, MAX_HISTORY, MAX_MEMBERS, MembersAck, Message, Peer, Position, RECENT_MESSAGES,
     Refusal,
 };
-use crate::server::history::owned;
+use crate::server::history::{History, owned};
 use crate::server::id::{ConnId, RoomRow};
 use crate::server::lock::lock;
 use crate::server::name_key::{Nick, RoomName};
 
-/// The number of reads for one `enter_room`. There is more than one only if so much is posted during a read that the
-/// room's tail does not reach back to its result.
+/// The number of reads for one `enter_room`. There is more than one only if so much is posted or changed during a read
+/// that the room's tail does not reach back to its result.
 const MAX_READS: usize = 3;
 
 /// The rooms in memory, by their folded names.
@@ -50,6 +50,8 @@ pub struct RoomSnapshot {
     pub name: Arc<str>,
     /// The `seq` of the last message; 0 for an empty room.
     pub head: u64,
+    /// The revision of the last change that the messages contain; 0 if there is none.
+    pub rev: u64,
     /// Messages, oldest first.
     pub messages: Vec<Message>,
     /// There are older messages.
@@ -143,17 +145,18 @@ impl Hub {
     pub async fn snapshot(&self, name: &RoomName, before: Option<u64>) -> Result<Option<RoomSnapshot>, Refusal> {
         let Some(room) = self.find(name).await? else { return Ok(None) };
         let recent = self.shards.of(room.id).recent_history(room.id);
-        let history = match recent {
+        let mut history = match recent {
             Some(history) => history,
             None => self.storage.history_for(room.clone(), None).await?,
         };
         let (messages, more) = match before {
-            None => (history.messages, history.more),
+            None => (std::mem::take(&mut history.messages), history.more),
             Some(before) => self.storage.history_before(room.clone(), before, RECENT_MESSAGES as u64).await?,
         };
         let shard = self.shards.of(room.id);
         let (people, call) = (shard.member_page(room.id, 0, MAX_MEMBERS), shard.peers(room.id));
-        Ok(Some(RoomSnapshot { name: room.name, head: history.head, messages: owned(messages), more, people, call }))
+        let History { head, rev, .. } = history;
+        Ok(Some(RoomSnapshot { name: room.name, head, rev, messages: owned(messages), more, people, call }))
     }
 
     /// A room and the `seq` of its last message, if the room exists. It is not created.

@@ -169,6 +169,11 @@ impl Shard {
         self.core.begin_post(seat)
     }
 
+    /// The user behind a connection in a room.
+    pub(super) fn member(&self, seat: SeatId) -> Result<User, ErrorCode> {
+        self.core.member(seat)
+    }
+
     /// Gives an input to its state machine and carries out all outputs. A panic ends the rooms that the input
     /// concerns, and nothing else.
     pub(super) fn drive(&mut self, input: impl Into<Input>, context: &impl Context) -> Result<(), ErrorCode> {
@@ -203,6 +208,11 @@ impl Shard {
                     let seq = message.seq;
                     let frame = ServerFrame::NewMessage(Arc::unwrap_or_clone(message));
                     push_to_all(self.core.receivers(room, seq), &frame);
+                }
+                Output::DeliverChange(room, change) => {
+                    let rev = change.state.rev;
+                    let frame = ServerFrame::MessageChanged(Arc::unwrap_or_clone(change));
+                    push_to_all(self.core.change_receivers(room, rev), &frame);
                 }
                 Output::Close(outbox, code) => outbox.close(code),
                 Output::Effect(effect) => context.carry_out(effect),

@@ -118,6 +118,21 @@ impl<E: Sequenced> Tail<E> {
         while self.next_held().is_some() {}
     }
 
+    /// Changes an entry, if it is in memory.
+    pub fn update(&mut self, seq: u64, change: impl FnOnce(&mut E)) {
+        let index = seq.checked_sub(self.first()).and_then(|index| usize::try_from(index).ok());
+        if let Some(entry) = index.and_then(|index| self.recent.get_mut(index)) {
+            self.recent_bytes -= entry.bytes();
+            change(entry);
+            self.recent_bytes += entry.bytes();
+            self.drop_oldest();
+        } else if let Some(entry) = self.held.get_mut(&seq) {
+            self.held_bytes -= entry.bytes();
+            change(entry);
+            self.held_bytes += entry.bytes();
+        }
+    }
+
     /// The size of all entries, in bytes.
     pub fn bytes(&self) -> usize {
         self.recent_bytes + self.held_bytes
@@ -159,6 +174,10 @@ impl<E: Sequenced> Tail<E> {
         self.head = Some(entry.seq());
         self.recent_bytes += entry.bytes();
         self.recent.push_back(entry);
+        self.drop_oldest();
+    }
+
+    fn drop_oldest(&mut self) {
         while self.recent.len() > MAX_RECENT || self.recent_bytes > MAX_RECENT_BYTES {
             let Some(oldest) = self.recent.pop_front() else { break };
             self.recent_bytes -= oldest.bytes();
@@ -172,7 +191,7 @@ mod tests {
 
     use super::*;
 
-    #[derive(Clone, Debug, PartialEq)]
+    #[derive(Clone, Copy, Debug, PartialEq)]
     struct Entry(u64, usize);
 
     impl Sequenced for Entry {
@@ -225,6 +244,16 @@ mod tests {
         assert!(tail.receive(Entry(1, 1)).is_some());
         assert_eq!(std::iter::from_fn(|| tail.next_held()).count(), 4);
         assert_eq!(tail.gap(), Some(Gap { after: 5 }));
+    }
+
+    #[test]
+    fn changed_entry_is_counted_with_its_new_size() {
+        let mut tail = seeded(5, 4);
+        tail.receive(Entry(7, 1));
+        [3, 5, 6, 7].into_iter().for_each(|seq| tail.update(seq, |entry| entry.1 = 10));
+        assert_eq!((tail.bytes(), tail.recent[1], tail.held[&7]), (21, Entry(5, 10), Entry(7, 10)));
+        tail.update(5, |entry| entry.1 = MAX_RECENT_BYTES);
+        assert_eq!((seqs(tail.since(4).unwrap()), tail.since(3).is_none()), (vec![5], true));
     }
 
     #[test]

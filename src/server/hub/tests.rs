@@ -15,7 +15,7 @@ use crate::server::environment::SystemEnvironment;
 use crate::server::history::{History, Stored, check_position};
 use crate::server::id::{RoomId, RoomRow};
 use crate::server::name_key::RoomName;
-use crate::server::storage::{Append, AppendError, Reply, StoreError};
+use crate::server::storage::{Append, AppendError, ChangeRequest, Reply, StoreError};
 
 /// A store in memory with one room. It counts its reads, and commits when it is told to.
 #[derive(Debug, Default)]
@@ -35,8 +35,17 @@ impl FakeStore {
         for append in std::mem::take(&mut *lock(&self.queue)) {
             let mut log = lock(&self.log);
             let seq = log.len() as u64 + 1;
-            let Append { room, user, key, text, done } = append;
-            log.push(Arc::new(Message { room: room.name.to_string(), seq, key, user, text, at: 0 }));
+            let Append { room, user, key, text, reply_to: _, done } = append;
+            log.push(Arc::new(Message {
+                room: room.name.to_string(),
+                seq,
+                key,
+                user,
+                text,
+                at: 0,
+                reply_to: None,
+                state: None,
+            }));
             done(Ok(Stored { message: log[seq as usize - 1].clone(), dup: false }));
         }
     }
@@ -51,7 +60,7 @@ impl FakeStore {
     fn history(&self, after: Option<Position>) -> History {
         let log = lock(&self.log);
         let history = History { epoch: "e".into(), head: log.len() as u64, ..History::default() };
-        let reason = match after.map(|after| check_position(&after, "e", history.head).map(|()| after.seq)) {
+        let reason = match after.map(|after| check_position(&after, "e", history.head, 0).map(|()| after.seq)) {
             Some(Ok(seq)) => {
                 return History { messages: log[seq as usize..].to_vec(), recovered: true, ..history };
             }
@@ -110,6 +119,10 @@ impl Storage for FakeStore {
         Ok(())
     }
 
+    fn change(&self, _: ChangeRequest) -> Result<(), StoreError> {
+        Err(StoreError::Unavailable)
+    }
+
     fn close(&self) {
         self.commit();
     }
@@ -134,7 +147,7 @@ impl Fixture {
 
     fn enter_with(&self, features: Features, user: u64, after: Option<u64>) -> ConnectionHandle {
         let conn = ConnectionHandle { features, ..self.hub.register().unwrap() };
-        let after = after.map(|seq| Position { epoch: "e".into(), seq });
+        let after = after.map(|seq| Position { epoch: "e".into(), seq, rev: None });
         let entering = async {
             let account = self.hub.account(UserId(user)).await?;
             let payer = Payer { account, address: self.hub.directory.address([127, 0, 0, 1].into()) };
@@ -146,7 +159,7 @@ impl Fixture {
 
     fn post(&self, conn: &ConnectionHandle, text: &str) -> Option<Result<(), crate::protocol::Refusal>> {
         let key = MessageKey(self.hub.environment().random_bits().into());
-        self.hub.post(conn, &room(), Some(7), NewPost { key, text: text.into() }).now_or_never()
+        self.hub.post(conn, &room(), Some(7), NewPost { key, text: text.into(), reply_to: None }).now_or_never()
     }
 
     fn say(&self, conn: &ConnectionHandle, text: &str) {
@@ -283,9 +296,9 @@ proptest! {
         }
         let conn = fixture.enter(3, after);
         let frame = received(&conn).remove(0);
-        let expected = fixture.store.history(after.map(|seq| Position { epoch: "e".into(), seq }));
+        let expected = fixture.store.history(after.map(|seq| Position { epoch: "e".into(), seq, rev: None }));
         let people = fixture.hub.shards.of(room().id).member_page(room().id, 0, MAX_MEMBERS);
-        let expected = core::Entered { id: 1, room: room(), people, you: None, history: expected, call: Vec::new() };
+        let expected = core::Entered { id: 1, room: room(), people, you: None, history: expected, has_changes: false, call: Vec::new() };
         prop_assert_eq!(frame, expected.into_frame().encode());
     }
 }

@@ -3,7 +3,10 @@
 use super::Session;
 use crate::protocol::call::{Describe, DescriptionKind};
 use crate::protocol::frame::{Empty, EnterRoom, Post};
-use crate::protocol::{Ack, Command, ErrorCode, NicknameAck, Refusal, check_text};
+use crate::protocol::{
+    Ack, Command, ErrorCode, Feature, MessageRef, NicknameAck, Position, Refusal, check_emoji, check_text,
+};
+use crate::server::change::Change;
 use crate::server::hub::NewPost;
 use crate::server::hub::payer::Payer;
 use crate::server::id::RoomRow;
@@ -35,6 +38,16 @@ impl Session {
             Command::EnterRoom(wanted) => self.enter_room(&payer, id, wanted).await,
             Command::LeaveRoom(wanted) => self.leave_room(&wanted.room),
             Command::NewMessage(post) => self.new_message(id, post).await,
+            Command::EditMessage(edit) => {
+                check_text(&edit.text)?;
+                self.change(id, &edit.room, &edit.target, Change::Edit { edits: edit.edits, text: edit.text }).await
+            }
+            Command::DeleteMessage(delete) => self.change(id, &delete.room, &delete.target, Change::Delete).await,
+            Command::React(react) => {
+                check_emoji(&react.emoji)?;
+                let change = if react.on { Change::React(react.emoji) } else { Change::Unreact(react.emoji) };
+                self.change(id, &react.room, &react.target, change).await
+            }
             Command::History(wanted) => {
                 let room = self.room(&wanted.room)?.clone();
                 Ok(Some(Ack::History(hub.history(room, wanted.before, wanted.limit).await?)))
@@ -71,7 +84,10 @@ impl Session {
         if is_new && self.rooms.len() >= self.hub.limits.rooms_per_connection {
             return Err(ErrorCode::RoomQuota.into());
         }
-        let room = self.hub.enter(payer, &self.conn, name, wanted.after, id).await?;
+        // Only clients that hear of changes have a revision. One without has heard of none.
+        let has_changes = self.conn.features.has(Feature::Changes);
+        let with_rev = |after: Position| Position { rev: has_changes.then_some(after.rev.unwrap_or(0)), ..after };
+        let room = self.hub.enter(payer, &self.conn, name, wanted.after.map(with_rev), id).await?;
         self.rooms.insert(folded, room);
         Ok(None)
     }
@@ -86,7 +102,15 @@ impl Session {
     async fn new_message(&self, id: Option<u64>, post: Post) -> Answer {
         let room = self.room(&post.room)?;
         check_text(&post.text)?;
-        self.hub.post(&self.conn, room, id, NewPost { key: post.key, text: post.text }).await?;
+        self.hub
+            .post(&self.conn, room, id, NewPost { key: post.key, text: post.text, reply_to: post.reply_to })
+            .await?;
+        Ok(None)
+    }
+
+    async fn change(&self, id: Option<u64>, room: &str, target: &MessageRef, change: Change) -> Answer {
+        let room = self.room(room)?;
+        self.hub.change(&self.conn, room, id, target, change).await?;
         Ok(None)
     }
 

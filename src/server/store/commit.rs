@@ -1,5 +1,7 @@
 //! One transaction for a batch of writes.
 
+mod change;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -7,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use rusqlite::{Connection, ErrorCode as SqliteCode, OptionalExtension, Transaction, TransactionBehavior, params};
 
 use super::failure::report;
-use super::row::message;
+use super::row::{message, select_messages};
 use super::usage::{Quotas, Stored as StoredBytes, StoredInRoom};
 use super::write::{Write, Written};
 use super::{Append, AppendError, Outcome, RoomRow, StoreError};
@@ -85,10 +87,10 @@ fn attempt(
         });
     }
     let (stored, mut grown) = (work.stored, Vec::with_capacity(work.rooms.len()));
-    for (id, Room { head, bytes_before, stored }) in work.rooms {
-        let update = "UPDATE rooms SET head = ?2, bytes = ?3, day = ?4, day_bytes = ?5 WHERE id = ?1";
+    for (id, Room { head, rev, bytes_before, stored }) in work.rooms {
+        let update = "UPDATE rooms SET head = ?2, bytes = ?3, day = ?4, day_bytes = ?5, rev = ?6 WHERE id = ?1";
         let StoredInRoom { bytes, day, day_bytes } = stored;
-        transaction.prepare_cached(update)?.execute(params![id, head, bytes as i64, day, day_bytes as i64])?;
+        transaction.prepare_cached(update)?.execute(params![id, head, bytes as i64, day, day_bytes as i64, rev])?;
         grown.push((id, bytes_before, bytes));
     }
     transaction.commit()?;
@@ -99,16 +101,17 @@ fn attempt(
 struct Work<'a> {
     transaction: &'a Transaction<'a>,
     at: i64,
-    /// The rooms with new messages.
+    /// The rooms with new messages or changes.
     rooms: HashMap<i64, Room>,
     stored: StoredBytes,
     quotas: Quotas,
 }
 
-/// The row of a room with new messages.
+/// The row of a room with new messages or changes.
 #[derive(Clone, Copy)]
 struct Room {
     head: i64,
+    rev: i64,
     bytes_before: u64,
     stored: StoredInRoom,
 }
@@ -117,6 +120,7 @@ impl Work<'_> {
     fn carry_out(&mut self, write: &Write) -> rusqlite::Result<Result<Written, StoreError>> {
         Ok(match write {
             Write::Append(new) => Ok(Written::Append(self.append(new)?)),
+            Write::Change(request) => Ok(Written::Change(self.change(request)?)),
             Write::CreateRoom { name, .. } => self.create_room(name)?.map(Written::Room),
             Write::Nickname { user, nickname, .. } => {
                 self.save_nickname(*user, nickname.as_deref())?.map(|()| Written::Nothing)
@@ -149,11 +153,12 @@ impl Work<'_> {
     fn append(&mut self, new: &Append) -> rusqlite::Result<Outcome> {
         let (transaction, at) = (self.transaction, self.at);
         let (room, user, key) = (new.room.id.0, new.user.id.0 as i64, new.key.0.to_be_bytes());
-        let mut find = transaction.prepare_cached(
-            "SELECT seq, user, key, nickname, text, at FROM messages WHERE room = ?1 AND user = ?2 AND key = ?3",
-        )?;
-        if let Some(stored) = find.query_row(params![room, user, key], |row| message(&new.room.name, row)).optional()? {
-            let same = stored.text == new.text;
+        let mut find = transaction.prepare_cached(select_messages!("WHERE room = ?1 AND user = ?2 AND key = ?3"))?;
+        let find = find.query_row(params![room, user, key], |row| message(transaction, &new.room, row));
+        if let Some(stored) = find.optional()? {
+            // The text of a message that was changed since says nothing about the one that was sent.
+            let same = stored.text == new.text
+                || stored.state.as_ref().is_some_and(|state| state.edits > 0 || state.deleted_at.is_some());
             return Ok(if same {
                 Ok(Stored { message: Arc::new(stored), dup: true })
             } else {
@@ -164,6 +169,9 @@ impl Work<'_> {
             Some(known) => *known,
             None => self.room(room)?,
         };
+        if new.reply_to.is_some_and(|target| target == 0 || target > stored_room.head as u64) {
+            return Ok(Err(AppendError::NotFound));
+        }
         let texts = (new.user.nickname.as_str(), new.text.as_str());
         if let Err(full) = self.stored.add_message(&mut stored_room.stored, texts, at, self.quotas) {
             return Ok(Err(full));
@@ -171,9 +179,11 @@ impl Work<'_> {
         stored_room.head += 1;
         let seq = stored_room.head;
         let mut insert = transaction.prepare_cached(
-            "INSERT INTO messages (room, seq, user, key, nickname, text, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            "INSERT INTO messages (room, seq, user, key, nickname, text, at, reply_to) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         )?;
-        insert.execute(params![room, seq, user, key, new.user.nickname, new.text, at])?;
+        let reply_to = new.reply_to.map(|target| target as i64);
+        insert.execute(params![room, seq, user, key, new.user.nickname, new.text, at, reply_to])?;
         self.rooms.insert(room, stored_room);
         let message = Message {
             room: new.room.name.to_string(),
@@ -182,20 +192,22 @@ impl Work<'_> {
             user: new.user.clone(),
             text: new.text.clone(),
             at: at as u64,
+            reply_to: new.reply_to,
+            state: None,
         };
         Ok(Ok(Stored { message: Arc::new(message), dup: false }))
     }
 
     fn room(&self, id: i64) -> rusqlite::Result<Room> {
         let mut find =
-            self.transaction.prepare_cached("SELECT head, bytes, day, day_bytes FROM rooms WHERE id = ?1")?;
+            self.transaction.prepare_cached("SELECT head, bytes, day, day_bytes, rev FROM rooms WHERE id = ?1")?;
         find.query_row([id], |row| {
             let stored = StoredInRoom {
                 bytes: row.get::<_, i64>(1)? as u64,
                 day: row.get(2)?,
                 day_bytes: row.get::<_, i64>(3)? as u64,
             };
-            Ok(Room { head: row.get(0)?, bytes_before: stored.bytes, stored })
+            Ok(Room { head: row.get(0)?, rev: row.get(4)?, bytes_before: stored.bytes, stored })
         })
     }
 
@@ -277,6 +289,7 @@ mod tests {
             user: User { id: UserId(1), nickname: "Ann".into() },
             key: MessageKey(key),
             text: "x".into(),
+            reply_to: None,
             done: Box::new(|_| ()),
         })
     }
@@ -285,7 +298,7 @@ mod tests {
     fn seq(result: &Result<Written, StoreError>) -> Option<u64> {
         match result {
             Ok(Written::Append(Ok(stored))) => Some(stored.message.seq),
-            Ok(Written::Append(Err(_)) | Written::Room(_) | Written::Nothing) | Err(_) => None,
+            Ok(Written::Append(Err(_)) | Written::Change(_) | Written::Room(_) | Written::Nothing) | Err(_) => None,
         }
     }
 

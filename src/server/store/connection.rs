@@ -26,6 +26,8 @@ pub(super) fn open_connection(path: &Path, flags: OpenFlags) -> rusqlite::Result
     // After a checkpoint of the whole WAL, its file shrinks to this size.
     connection.pragma_update(None, "journal_size_limit", WAL_BYTES)?;
     connection.pragma_update(None, "foreign_keys", true)?;
+    // What an edit or a deletion replaces is overwritten in the file, too.
+    connection.pragma_update(None, "secure_delete", true)?;
     connection.set_prepared_statement_cache_capacity(32);
     Ok(connection)
 }

@@ -1,13 +1,13 @@
 //! The epoch of the database: the history that positions refer to.
 //!
-//! A position is an epoch and a `seq`. It stays valid as long as the database only grows. Restoring
-//! an older copy removes messages, and their numbers will be assigned again. Positions from before
+//! A position is an epoch, a `seq` and a `rev`. It stays valid as long as the database only grows. Restoring
+//! an older copy removes messages and changes, and their numbers will be assigned again. Positions from before
 //! the restore are then ambiguous, so the database must get a new epoch.
 //!
 //! To detect this, a small file beside the database (`noom.mark`) holds a *watermark*: the epoch, and
-//! how many messages are durable in it. It is advanced after each commit and before the commit is
-//! acknowledged, so every message that a client has seen is covered. A database gets a new epoch when
-//! it has fewer messages than the watermark, when it has another epoch, or when there is no readable
+//! how many messages and changes are durable in it. It is advanced after each commit and before the commit is
+//! acknowledged, so everything that a client has seen is covered. A database gets a new epoch when
+//! it has fewer of them than the watermark, when it has another epoch, or when there is no readable
 //! watermark. The watermark is written in place and fits into one disk sector, so a write of it is
 //! atomic. After a loss of power the file may hold an older watermark, which is a valid lower bound.
 //!
@@ -38,7 +38,7 @@ pub(super) struct Watermark {
 #[derive(Debug, PartialEq, Eq)]
 struct Record {
     epoch: String,
-    /// A lower bound of the number of messages in the database.
+    /// A lower bound of the number of messages and changes in the database.
     stored: u64,
     created_at: u64,
 }
@@ -99,7 +99,7 @@ impl Watermark {
         &self.epoch
     }
 
-    /// Records that at least `stored` messages are durable.
+    /// Records that at least `stored` messages and changes are durable.
     pub(super) fn advance(&self, stored: u64) -> io::Result<()> {
         // Zero-padded: a shorter text would leave the end of a longer one in the file.
         self.file.write_all_at(format!("{} {stored:020} {:020}\n", self.epoch, self.created_at).as_bytes(), 0)
@@ -137,15 +137,16 @@ pub(super) fn adopt_legacy(connection: &Connection, folder: &Path) -> Result<(),
     Ok(())
 }
 
-/// Returns the watermark and the number of stored messages. The database keeps its epoch if the
+/// Returns the watermark and the number of stored messages and changes. The database keeps its epoch if the
 /// watermark proves that it has not gone back. Otherwise `fresh` becomes its epoch.
 pub(super) fn resolve_epoch(
     connection: &Connection,
     folder: &Path,
     fresh: &str,
 ) -> Result<(Watermark, u64), EpochError> {
-    // Messages are numbered without gaps and never removed, so the sum of the heads is their number.
-    let stored = connection.query_row("SELECT COALESCE(SUM(head), 0) FROM rooms", [], |row| row.get::<_, i64>(0))?;
+    // Messages and changes are numbered without gaps, and no number is given back.
+    let stored =
+        connection.query_row("SELECT COALESCE(SUM(head + rev), 0) FROM rooms", [], |row| row.get::<_, i64>(0))?;
     let stored = stored as u64;
     let (file, created_at, record) = Watermark::open(folder)?;
     let proves = |epoch: &String| {

@@ -12,6 +12,7 @@ pub(super) const MIGRATIONS: &[M<'_>] = &[
     M::up(include_str!("../../../migrations/1-rooms.sql")),
     M::up(include_str!("../../../migrations/2-mark.sql")),
     M::up(include_str!("../../../migrations/3-usage.sql")),
+    M::up(include_str!("../../../migrations/4-changes.sql")),
 ];
 
 /// Migrates the database at `path` to the latest version. Before that it is copied, unless it is new: an earlier version

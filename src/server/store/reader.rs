@@ -11,10 +11,13 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::connection::open_connection;
-use super::row::message;
+use super::row::{message, select_messages};
 use super::{RoomRow, StoreError};
-use crate::protocol::{MAX_HISTORY_BYTES, MAX_REPLAY_BYTES, Message, Position, RECENT_MESSAGES, Unrecovered, UserId};
-use crate::server::history::{History, check_position, encoded_bytes};
+use crate::protocol::{
+    MAX_CHANGES, MAX_CHANGES_BYTES, MAX_HISTORY_BYTES, MAX_REPLAY, MAX_REPLAY_BYTES, Message, MessageChange, Position,
+    RECENT_MESSAGES, Unrecovered, UserId,
+};
+use crate::server::history::{History, check_position, encoded_bytes, encoded_change_bytes};
 use crate::server::id::RoomId;
 use crate::server::lock::lock;
 
@@ -22,6 +25,8 @@ const CONNECTIONS: usize = 4;
 /// The most messages, and bytes of them, in a page of [`between`].
 const PAGE_MESSAGES: usize = 100;
 const PAGE_BYTES: usize = 64 * 1024;
+/// The most rows of changed messages after a position that a read skips to find those before it.
+const MAX_LATER_CHANGES: usize = 2_000;
 /// The instructions of SQLite's virtual machine between two looks at the clock.
 const LOOK_EVERY: i32 = 1_000;
 
@@ -124,46 +129,64 @@ pub(super) fn head(connection: &Connection, room: &RoomRow) -> rusqlite::Result<
     Ok(statement.query_row([room.id.0], |row| row.get::<_, i64>(0))? as u64)
 }
 
+fn head_and_rev(connection: &Connection, room: &RoomRow) -> rusqlite::Result<(u64, u64)> {
+    let mut statement = connection.prepare_cached("SELECT head, rev FROM rooms WHERE id = ?1")?;
+    statement.query_row([room.id.0], |row| Ok((row.get::<_, i64>(0)? as u64, row.get::<_, i64>(1)? as u64)))
+}
+
 pub(super) fn history_for(
     connection: &Connection,
     room: &RoomRow,
     epoch: &str,
     after: Option<Position>,
 ) -> rusqlite::Result<History> {
-    let head = head(connection, room)?;
-    let mut history = History { epoch: epoch.to_owned(), head, ..History::default() };
+    let (head, rev) = head_and_rev(connection, room)?;
+    let mut history = History { epoch: epoch.to_owned(), head, rev, ..History::default() };
 
-    match after.map(|after| replay(connection, room, epoch, head, &after)).transpose()? {
-        Some(Ok(messages)) => {
+    let Some(after) = after else {
+        (history.messages, history.more) = before(connection, room, head + 1, RECENT_MESSAGES as u64)?;
+        return Ok(history);
+    };
+    match replay(connection, room, &mut history, &after)? {
+        Ok(messages) => {
             history.messages = messages;
             history.recovered = true;
         }
-        missed => {
-            history.reason = missed.and_then(Result::err);
+        Err(reason) => {
+            history.reason = Some(reason);
             (history.messages, history.more) = before(connection, room, head + 1, RECENT_MESSAGES as u64)?;
         }
     }
     Ok(history)
 }
 
-/// All messages after a position, or the reason why they cannot be replayed.
+/// All messages after a position, or the reason why they cannot be replayed. `history` is the room's end; its changes are
+/// set.
 fn replay(
     connection: &Connection,
     room: &RoomRow,
-    epoch: &str,
-    head: u64,
+    history: &mut History,
     after: &Position,
 ) -> rusqlite::Result<Result<Vec<Arc<Message>>, Unrecovered>> {
-    if let Err(reason) = check_position(after, epoch, head) {
-        return Ok(Err(reason));
+    match check_position(after, &history.epoch, history.head, history.rev) {
+        Ok(()) | Err(Unrecovered::GapTooLarge) => {}
+        Err(reason @ (Unrecovered::EpochChanged | Unrecovered::PositionAhead)) => return Ok(Err(reason)),
     }
-    let mut statement = connection.prepare_cached(
-        "SELECT seq, user, key, nickname, text, at FROM messages WHERE room = ?1 AND seq > ?2 ORDER BY seq",
-    )?;
+    if let Some(rev) = after.rev {
+        history.changes = changes_since(connection, room, rev, after.seq)?;
+        if history.changes.is_none() {
+            return Ok(Err(Unrecovered::GapTooLarge));
+        }
+    }
+    if history.head - after.seq > MAX_REPLAY {
+        return Ok(Err(Unrecovered::GapTooLarge));
+    }
+    let mut statement = connection.prepare_cached(select_messages!("WHERE room = ?1 AND seq > ?2 ORDER BY seq"))?;
     let mut rows = statement.query(params![room.id.0, after.seq as i64])?;
-    let (mut messages, mut bytes) = (Vec::new(), 0);
+    let mut messages = Vec::new();
+    let mut bytes = history.changes.iter().flatten().map(|change| encoded_change_bytes(change)).sum::<usize>();
     while let Some(row) = rows.next()? {
-        let message = message(&room.name, row)?;
+        let message = message(connection, room, row)?;
         bytes += encoded_bytes(&message);
         // At once: the gap can be many times as large.
         if bytes > MAX_REPLAY_BYTES {
@@ -174,19 +197,58 @@ fn replay(
     Ok(Ok(messages))
 }
 
+/// The states of the messages up to `seq` that were changed after a revision. `None`: too many.
+fn changes_since(
+    connection: &Connection,
+    room: &RoomRow,
+    rev: u64,
+    seq: u64,
+) -> rusqlite::Result<Option<Vec<Arc<MessageChange>>>> {
+    // The condition `rev > 0` lets SQLite use the partial index.
+    let mut statement =
+        connection.prepare_cached(select_messages!("WHERE room = ?1 AND rev > ?2 AND rev > 0 ORDER BY rev"))?;
+    let mut rows = statement.query(params![room.id.0, rev as i64])?;
+    let (mut changes, mut bytes, mut later) = (Vec::new(), 0, 0);
+    while let Some(row) = rows.next()? {
+        if row.get::<_, i64>(0)? as u64 > seq {
+            // Messages after the position come with their states. They cost a row each here.
+            later += 1;
+            if later > MAX_LATER_CHANGES {
+                return Ok(None);
+            }
+            continue;
+        }
+        let Some(change) = change_of(message(connection, room, row)?) else { continue };
+        bytes += encoded_change_bytes(&change);
+        if bytes > MAX_CHANGES_BYTES || changes.len() >= MAX_CHANGES {
+            return Ok(None);
+        }
+        changes.push(Arc::new(change));
+    }
+    Ok(Some(changes))
+}
+
+/// The state of a message that was changed, as it is sent to clients that have an earlier one.
+fn change_of(message: Message) -> Option<MessageChange> {
+    let Message { room, seq, text, state, .. } = message;
+    let state = *state?;
+    // A deleted message needs no text, and one that was not edited has the one that it was posted with.
+    let text = (state.edits > 0 && state.deleted_at.is_none()).then_some(text);
+    Some(MessageChange { room, seq, text, state })
+}
+
 pub(super) fn before(
     connection: &Connection,
     room: &RoomRow,
     before: u64,
     limit: u64,
 ) -> rusqlite::Result<(Vec<Arc<Message>>, bool)> {
-    let mut statement = connection.prepare_cached(
-        "SELECT seq, user, key, nickname, text, at FROM messages WHERE room = ?1 AND seq < ?2 ORDER BY seq DESC LIMIT ?3",
-    )?;
+    let mut statement =
+        connection.prepare_cached(select_messages!("WHERE room = ?1 AND seq < ?2 ORDER BY seq DESC LIMIT ?3"))?;
     let mut rows = statement.query(params![room.id.0, before.min(i64::MAX as u64) as i64, limit as i64])?;
     let (mut messages, mut bytes) = (Vec::new(), 0);
     while let Some(row) = rows.next()? {
-        let message = message(&room.name, row)?;
+        let message = message(connection, room, row)?;
         bytes += encoded_bytes(&message);
         // One message always fits, because its text is bounded.
         if bytes > MAX_HISTORY_BYTES {
@@ -206,16 +268,15 @@ pub(super) fn between(
     after: u64,
     up_to: u64,
 ) -> rusqlite::Result<Vec<Message>> {
-    let mut statement = connection.prepare_cached(
-        "SELECT seq, user, key, nickname, text, at FROM messages WHERE room = ?1 AND seq > ?2 AND seq <= ?3 ORDER BY seq",
-    )?;
+    let mut statement =
+        connection.prepare_cached(select_messages!("WHERE room = ?1 AND seq > ?2 AND seq <= ?3 ORDER BY seq"))?;
     let mut rows = statement.query(params![room.id.0, after as i64, up_to as i64])?;
     let (mut messages, mut bytes) = (Vec::new(), 0);
     while messages.len() < PAGE_MESSAGES
         && bytes < PAGE_BYTES
         && let Some(row) = rows.next()?
     {
-        let message = message(&room.name, row)?;
+        let message = message(connection, room, row)?;
         bytes += encoded_bytes(&message);
         messages.push(message);
     }

@@ -46,8 +46,12 @@ impl RoomReader {
         };
         let connection = read().map_err(|error| failed(error.into()))?;
         let version = Migrations::from_slice(MIGRATIONS).current_version(&connection);
-        if let SchemaVersion::Outside(_) = version.map_err(|error| failed(error.into()))? {
-            return Err(failed("it was made by a newer version of Noom".into()));
+        match version.map_err(|error| failed(error.into()))? {
+            SchemaVersion::Inside(version) if version.get() == MIGRATIONS.len() => {}
+            SchemaVersion::Outside(_) => return Err(failed("it was made by a newer version of Noom".into())),
+            SchemaVersion::NoneSet | SchemaVersion::Inside(_) => {
+                return Err(failed("it was made by an earlier version of Noom; start the server to migrate it".into()));
+            }
         }
         let found = || -> rusqlite::Result<_> {
             let Some(room) = reader::room(&connection, &name.folded)? else { return Ok(None) };

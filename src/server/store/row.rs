@@ -1,15 +1,55 @@
 //! Rows of the database as values.
 
-use crate::protocol::{Message, MessageKey, User, UserId};
+use rusqlite::{Connection, Row, params};
 
-/// A row of `messages`: seq, user, key, nickname, text, at.
-pub(super) fn message(room: &str, row: &rusqlite::Row<'_>) -> rusqlite::Result<Message> {
+use crate::protocol::{Message, MessageKey, MessageState, Reaction, User, UserId};
+use crate::server::change::group_reactions;
+use crate::server::id::RoomRow;
+
+/// A query of messages with the columns that [`message`] reads, and the rest of the statement.
+macro_rules! select_messages {
+    ($rest:literal) => {
+        concat!(
+            "SELECT seq, user, key, nickname, text, at, reply_to, rev, edits, edited_at, deleted_at FROM messages ",
+            $rest
+        )
+    };
+}
+
+pub(super) use select_messages;
+
+/// A row of [`select_messages`], with the reactions if there may be some.
+pub(super) fn message(connection: &Connection, room: &RoomRow, row: &Row<'_>) -> rusqlite::Result<Message> {
+    let number = |index| row.get::<_, i64>(index).map(|number| number as u64);
+    let optional = |index| row.get::<_, Option<i64>>(index).map(|number| number.map(|number| number as u64));
+    let (seq, rev) = (number(0)?, number(7)?);
+    let state = if rev == 0 {
+        None
+    } else {
+        let reactions = reactions(connection, room, seq)?;
+        let (edited_at, deleted_at) = (optional(9)?, optional(10)?);
+        Some(Box::new(MessageState { rev, edits: number(8)?, edited_at, deleted_at, reactions }))
+    };
     Ok(Message {
-        room: room.to_owned(),
-        seq: row.get::<_, i64>(0)? as u64,
-        user: User { id: UserId(row.get::<_, i64>(1)? as u64), nickname: row.get(3)? },
+        room: room.name.to_string(),
+        seq,
         key: MessageKey(u128::from_be_bytes(row.get(2)?)),
+        user: User { id: UserId(number(1)?), nickname: row.get(3)? },
         text: row.get(4)?,
-        at: row.get::<_, i64>(5)? as u64,
+        at: number(5)?,
+        reply_to: optional(6)?,
+        state,
     })
+}
+
+/// The reactions to a message.
+pub(super) fn reactions(connection: &Connection, room: &RoomRow, seq: u64) -> rusqlite::Result<Vec<Reaction>> {
+    let mut statement = connection
+        .prepare_cached("SELECT emoji, user, nickname FROM reactions WHERE room = ?1 AND seq = ?2 ORDER BY rev")?;
+    let reaction = |row: &Row<'_>| {
+        let user = User { id: UserId(row.get::<_, i64>(1)? as u64), nickname: row.get(2)? };
+        Ok((row.get::<_, String>(0)?, user))
+    };
+    let made = statement.query_map(params![room.id.0, seq as i64], reaction)?.collect::<rusqlite::Result<Vec<_>>>()?;
+    Ok(group_reactions(made.into_iter()))
 }

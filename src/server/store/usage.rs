@@ -13,7 +13,7 @@ use super::AppendError;
 use crate::server::storage::Usage;
 
 /// The size of a row without its texts, in bytes. `migrations/3-usage.sql` has the same number.
-const ROW: u64 = 100;
+pub(super) const ROW: u64 = 100;
 const DAY_MS: i64 = 86_400_000;
 /// The part of a quota, in percent, from which on the operator is warned.
 const WARN_AT: [u64; 2] = [80, 95];
@@ -91,8 +91,25 @@ impl Stored {
         now: i64,
         quotas: Quotas,
     ) -> Result<(), AppendError> {
+        self.change_message(room, 0, ROW + nickname.len() as u64 + text.len() as u64, now, quotas)
+    }
+
+    /// Replaces a part of a message of the size `old`, unless a quota forbids the new size. What frees space is always
+    /// allowed.
+    pub(super) fn change_message(
+        &mut self,
+        room: &mut StoredInRoom,
+        old: u64,
+        new: u64,
+        now: i64,
+        quotas: Quotas,
+    ) -> Result<(), AppendError> {
         self.begin_day(now);
-        let size = ROW + nickname.len() as u64 + text.len() as u64;
+        let Some(size) = new.checked_sub(old) else {
+            room.bytes = room.bytes.saturating_sub(old - new);
+            self.total = self.total.saturating_sub(old - new);
+            return Ok(());
+        };
         if room.bytes + size > quotas.room {
             return Err(AppendError::RoomFull);
         }

@@ -4,8 +4,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use tokio::sync::oneshot;
 
-use super::{Append, AppendError, Outcome, RoomRow, StoreError};
+use super::{Append, AppendError, ChangeOutcome, ChangeRequest, Outcome, RoomRow, StoreError};
 use crate::protocol::UserId;
+use crate::server::change::{Change, ChangeError};
 use crate::server::name_key::RoomName;
 
 type Done<T> = oneshot::Sender<Result<T, StoreError>>;
@@ -13,6 +14,7 @@ type Done<T> = oneshot::Sender<Result<T, StoreError>>;
 #[derive(Debug)]
 pub(super) enum Write {
     Append(Append),
+    Change(ChangeRequest),
     CreateRoom { name: RoomName, done: Done<RoomRow> },
     Nickname { user: UserId, nickname: Option<String>, done: Done<()> },
 }
@@ -21,6 +23,11 @@ impl Write {
     pub(super) fn text_bytes(&self) -> usize {
         match self {
             Self::Append(append) => append.text.len(),
+            Self::Change(request) => match &request.change {
+                Change::Edit { text, .. } => text.len(),
+                Change::React(emoji) | Change::Unreact(emoji) => emoji.len(),
+                Change::Delete => 0,
+            },
             Self::CreateRoom { .. } | Self::Nickname { .. } => 0,
         }
     }
@@ -31,9 +38,11 @@ impl Write {
         match (self, result) {
             (Write::Append(append), Ok(Written::Append(outcome))) => report_outcome(append.done, outcome),
             (Write::Append(append), _) => report_outcome(append.done, Err(AppendError::Unavailable)),
+            (Write::Change(request), Ok(Written::Change(outcome))) => report_outcome(request.done, outcome),
+            (Write::Change(request), _) => report_outcome(request.done, Err(ChangeError::Unavailable)),
             (Write::CreateRoom { done, .. }, Ok(Written::Room(room))) => drop(done.send(Ok(room))),
             (Write::CreateRoom { done, .. }, Err(error)) => drop(done.send(Err(error))),
-            (Write::CreateRoom { done, .. }, Ok(Written::Append(_) | Written::Nothing)) => {
+            (Write::CreateRoom { done, .. }, Ok(Written::Append(_) | Written::Change(_) | Written::Nothing)) => {
                 drop(done.send(Err(StoreError::Unavailable)));
             }
             (Write::Nickname { done, .. }, result) => drop(done.send(result.map(|_| ()))),
@@ -44,6 +53,7 @@ impl Write {
 /// The result of a write that did not fail.
 pub(super) enum Written {
     Append(Outcome),
+    Change(ChangeOutcome),
     Room(RoomRow),
     Nothing,
 }
@@ -53,13 +63,15 @@ impl Written {
     pub(super) fn is_above_quota(result: &Result<Self, StoreError>) -> bool {
         matches!(
             result,
-            Ok(Self::Append(Err(AppendError::RoomFull | AppendError::ServerFull { .. }))) | Err(StoreError::Full)
+            Ok(Self::Append(Err(AppendError::RoomFull | AppendError::ServerFull { .. }))
+                | Self::Change(Err(ChangeError::RoomFull | ChangeError::ServerFull { .. })))
+                | Err(StoreError::Full)
         )
     }
 }
 
 /// Reports an outcome. A panic in the callback must not end the writer.
-fn report_outcome(done: Box<dyn FnOnce(Outcome) + Send>, outcome: Outcome) {
+fn report_outcome<T>(done: Box<dyn FnOnce(T) + Send>, outcome: T) {
     if catch_unwind(AssertUnwindSafe(|| done(outcome))).is_err() {
         tracing::error!("a callback panicked at the outcome of a write");
     }

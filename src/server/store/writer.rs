@@ -102,7 +102,7 @@ struct WriterThread {
     writes: Receiver<Write>,
     queued_bytes: Arc<AtomicUsize>,
     watermark: Arc<Watermark>,
-    /// The number of messages in the database.
+    /// The number of messages and changes in the database.
     count: u64,
     stored: Stored,
     quotas: Quotas,
@@ -163,11 +163,16 @@ impl WriterThread {
         self.queued_bytes.fetch_sub(write.text_bytes(), Ordering::Relaxed);
     }
 
-    /// Advances the watermark by the new messages, before their authors are answered.
+    /// Advances the watermark by the new messages and changes, before their authors are answered.
     fn advance_watermark(&mut self, results: &[Result<Written, StoreError>]) {
-        let new =
-            |result: &&Result<Written, StoreError>| matches!(result, Ok(Written::Append(Ok(stored))) if !stored.dup);
-        match results.iter().filter(new).count() {
+        let is_new = |result: &&Result<Written, StoreError>| match result {
+            Ok(Written::Append(Ok(stored))) => !stored.dup,
+            Ok(Written::Change(Ok(changed))) => changed.change.is_some(),
+            Ok(Written::Append(Err(_)) | Written::Change(Err(_)) | Written::Room(_) | Written::Nothing) | Err(_) => {
+                false
+            }
+        };
+        match results.iter().filter(is_new).count() {
             0 => return,
             new => self.count += new as u64,
         }

@@ -1,9 +1,11 @@
-//! Committed messages, through the room's tail to its connections.
+//! Committed messages and changes, through the room's tail to its connections.
 
 use std::sync::Arc;
 
+use super::super::recent_changes::Arrival;
 use super::{Core, Effect, Output};
-use crate::protocol::Message;
+use crate::protocol::{Message, MessageChange};
+use crate::server::history::History;
 use crate::server::id::RoomId;
 
 impl<O: Clone> Core<O> {
@@ -23,10 +25,28 @@ impl<O: Clone> Core<O> {
         self.used_tail(id);
     }
 
-    pub(super) fn fetched(&mut self, id: RoomId, messages: Vec<Arc<Message>>) {
+    pub(super) fn changed(&mut self, id: RoomId, change: Arc<MessageChange>) {
+        let Some(room) = self.rooms.get_mut(&id) else { return };
+        let arrival = room.changes.receive(change.clone());
+        if arrival == Arrival::AfterGap {
+            // The changes in the gap may be of messages in memory.
+            room.tail.forget();
+        }
+        if arrival != Arrival::Known {
+            room.tail.update(change.seq, |message| {
+                Arc::make_mut(message).apply(&change);
+            });
+            self.outputs.push_back(Output::DeliverChange(id, change));
+            self.used_tail(id);
+        }
+    }
+
+    pub(super) fn fetched(&mut self, id: RoomId, mut history: Option<History>) {
         let Some(room) = self.rooms.get_mut(&id) else { return };
         let before = room.tail.head();
-        for message in messages {
+        // Otherwise so much was changed during the read that it has to be repeated.
+        let is_current = history.as_mut().is_none_or(|history| room.update(history));
+        for message in history.filter(|_| is_current).into_iter().flat_map(|history| history.messages) {
             self.committed(id, message);
         }
         let Some(room) = self.rooms.get_mut(&id) else { return };
@@ -34,7 +54,7 @@ impl<O: Clone> Core<O> {
         match room.tail.gap() {
             None => {}
             // The store does not have the missing messages either: the connections start again from what it has.
-            Some(_) if room.tail.head() == before => self.evict(id),
+            Some(_) if room.tail.head() == before && is_current => self.evict(id),
             Some(gap) => {
                 room.is_fetching = true;
                 let row = room.row.clone();

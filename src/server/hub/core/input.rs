@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::protocol::{Features, Message, Position, UserId};
+use crate::protocol::{Features, Message, MessageChange, Position, UserId};
 use crate::server::history::History;
 use crate::server::id::{ConnId, RoomId, RoomRow};
 use crate::server::name_key::Nick;
@@ -37,8 +37,10 @@ pub enum Input<O> {
     Typing(SeatId),
     /// A message has been committed.
     Committed(RoomId, Arc<Message>),
-    /// The messages of a gap in the room's tail have been read from the store. None, if that failed.
-    Fetched(RoomId, Vec<Arc<Message>>),
+    /// A change of a message has been committed.
+    Changed(RoomId, Arc<MessageChange>),
+    /// The messages of a gap in the room's tail have been read from the store. `None` if that failed.
+    Fetched(RoomId, Option<History>),
     /// Time has passed.
     Tick,
 }

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::crowd::Presence;
 use super::room::Room;
+use super::seats::Received;
 use super::{Audience, Core, Effect, Enter, Entered, Except, GRACE, Output, Rename, SeatId, TYPING_EVERY};
 use crate::protocol::frame::Typing;
 use crate::protocol::{CloseCode, ErrorCode, Feature, MAX_MEMBERS, MembersAck, ServerFrame, User, UserId};
@@ -32,31 +33,39 @@ impl<O: Clone> Core<O> {
         Ok(())
     }
 
-    pub(super) fn history_loaded(&mut self, now: Instant, seat: SeatId, history: History) {
-        if let Some(room) = self.rooms.get_mut(&seat.room) {
-            room.seed(&history);
+    pub(super) fn history_loaded(&mut self, now: Instant, seat: SeatId, mut history: History) {
+        if let Some(room) = self.rooms.get_mut(&seat.room)
+            && room.seed(&mut history)
+        {
             self.admit(now, seat, history);
             self.used_tail(seat.room);
         }
     }
 
-    /// Answers a connection that waits for its history, and sends it every message after that. The connection waits
+    /// Answers a connection that waits for its history, and sends it every message and change after that. The connection waits
     /// on if the tail does not reach back to this history: then too much was posted while it was read.
     fn admit(&mut self, now: Instant, SeatId { conn, room: id }: SeatId, history: History) {
         let Some(room) = self.rooms.get_mut(&id) else { return };
         let (head, tail) = (history.head, &room.tail);
         let Some(seat) = room.seats.get_mut(conn) else { return };
         let Some(loading) = seat.loading else { return };
+        let answered = Received { up_to: head, rev: history.rev };
         // Without an id there is no answer, so its history reaches nobody.
-        let received = if loading.id.is_some() { head } else { loading.received_up_to.unwrap_or(head) };
-        let missed = if tail.head().is_some_and(|tail| received <= tail) {
-            let Some(missed) = tail.since(received) else { return };
+        let received = if loading.id.is_some() { answered } else { loading.received.unwrap_or(answered) };
+        let missed = if tail.head().is_some_and(|tail| received.up_to <= tail) {
+            let Some(missed) = tail.since(received.up_to) else { return };
             missed.cloned().collect()
         } else {
             Vec::new()
         };
+        let has_changes = seat.features.has(Feature::Changes);
+        let missed_changes: Vec<_> = match room.changes.since(received.rev).filter(|_| has_changes) {
+            Some(missed) => missed.cloned().collect(),
+            None if has_changes => return,
+            None => Vec::new(),
+        };
         seat.loading = None;
-        seat.delivered_up_to = received;
+        seat.delivered = received;
         let (user, outbox, features) = (seat.user, seat.outbox.clone(), seat.features);
         let arrived = !room.is_announced(user);
         if let Some(person) = room.people.get(&user) {
@@ -73,11 +82,14 @@ impl<O: Clone> Core<O> {
                 MembersAck { count, members: room.members(), members_after: None, crowded: None }
             };
             let you = user.clone().filter(|_| has_pages);
-            let entered = Entered { id, room: row.clone(), people, you, history, call: Vec::new() };
+            let entered = Entered { id, room: row.clone(), people, you, history, has_changes, call: Vec::new() };
             self.outputs.push_back(Output::Entered(outbox.clone(), Box::new(entered)));
         }
         for message in missed {
             self.send(&outbox, ServerFrame::NewMessage((*message).clone()));
+        }
+        for change in missed_changes {
+            self.send(&outbox, ServerFrame::MessageChanged((*change).clone()));
         }
         if let Some(user) = user.filter(|_| arrived) {
             self.announce(id, user, Presence::Came(Except::Connection(conn)));
@@ -89,22 +101,27 @@ impl<O: Clone> Core<O> {
         let Some(room) = self.rooms.get_mut(&id) else { return };
         let Some(seat) = room.seats.get_mut(conn) else { return };
         let Some(loading) = seat.loading.take() else { return };
-        let Some(received) = loading.received_up_to else {
+        let Some(received) = loading.received else {
             // It is in the room, so this is not refused.
             let _ = self.leave(now, SeatId { conn, room: id });
             return;
         };
-        let outbox = seat.outbox.clone();
+        let (outbox, has_changes) = (seat.outbox.clone(), seat.features.has(Feature::Changes));
         // The connection may have received messages whose delivery is still queued.
-        let is_ahead = room.tail.head().is_none_or(|head| head < received);
-        let missed = room.tail.since(received).map(|missed| missed.cloned().collect::<Vec<_>>());
-        match missed {
-            Some(missed) => {
+        let is_ahead = room.tail.head().is_none_or(|head| head < received.up_to);
+        let missed = room.tail.since(received.up_to).map(|missed| missed.cloned().collect::<Vec<_>>());
+        let missed = if is_ahead { Some(Vec::new()) } else { missed };
+        let changes = room.changes.since(received.rev).map(|missed| missed.cloned().collect::<Vec<_>>());
+        let changes = if has_changes { changes } else { Some(Vec::new()) };
+        match missed.zip(changes) {
+            Some((missed, changes)) => {
                 for message in missed {
                     self.send(&outbox, ServerFrame::NewMessage((*message).clone()));
                 }
+                for change in changes {
+                    self.send(&outbox, ServerFrame::MessageChanged((*change).clone()));
+                }
             }
-            None if is_ahead => {}
             None => self.outputs.push_back(Output::Close(outbox, CloseCode::SlowConsumer)),
         }
     }

@@ -4,16 +4,17 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::super::recent_changes::RecentChanges;
 use super::super::tail::{Sequenced, Tail};
 use super::crowd::Crowd;
 use super::input::Enter;
 use super::names::Names;
-use super::seats::{Loading, Seat, Seats};
+use super::seats::{Loading, Received, Seat, Seats};
 use super::tails::TailUse;
 use crate::protocol::{
     MAX_HISTORY_BYTES, MAX_REPLAY_BYTES, MembersAck, Message, Position, RECENT_MESSAGES, Unrecovered, User, UserId,
 };
-use crate::server::history::{History, check_position, encoded_bytes};
+use crate::server::history::{History, check_position, encoded_bytes, encoded_change_bytes};
 use crate::server::id::RoomRow;
 use crate::server::name_key::Nick;
 
@@ -26,6 +27,7 @@ pub(super) struct Room<O> {
     pub(super) names: Names,
     pub(super) seats: Seats<O>,
     pub(super) tail: Tail<Arc<Message>>,
+    pub(super) changes: RecentChanges,
     pub(super) tail_use: TailUse,
     /// The epoch that the tail counts in; empty until it is seeded.
     epoch: String,
@@ -68,6 +70,7 @@ impl<O> Room<O> {
             names: Names::default(),
             seats: Seats::default(),
             tail: Tail::default(),
+            changes: RecentChanges::default(),
             tail_use: TailUse::default(),
             epoch: String::new(),
             is_fetching: false,
@@ -112,15 +115,17 @@ impl<O> Room<O> {
         self.empty_since = None;
         let head = self.tail.head().unwrap_or_default();
         if let Some(seat) = self.seats.get_mut(conn) {
-            let received_up_to = match seat.loading {
-                Some(loading) => loading.received_up_to,
-                None => Some(head.max(seat.delivered_up_to)),
+            let rev = self.changes.rev().unwrap_or_default();
+            let received = match seat.loading {
+                Some(loading) => loading.received,
+                None => Some(Received { up_to: head.max(seat.delivered.up_to), rev: rev.max(seat.delivered.rev) }),
             };
-            seat.loading = Some(Loading { id, received_up_to });
+            seat.loading = Some(Loading { id, received });
             return false;
         }
-        let loading = Some(Loading { id, received_up_to: None });
-        self.seats.insert(Seat { conn, user, outbox, features, loading, delivered_up_to: 0, typed_at: None });
+        let loading = Some(Loading { id, received: None });
+        let delivered = Received::default();
+        self.seats.insert(Seat { conn, user, outbox, features, loading, delivered, typed_at: None });
         if let Some(person) = self.people.get_mut(&user) {
             person.seats += 1;
             person.leaves_at = None;
@@ -132,29 +137,73 @@ impl<O> Room<O> {
         true
     }
 
-    /// Lets the tail learn from a history that the store returned.
-    pub(super) fn seed(&mut self, history: &History) {
+    /// Lets the room learn from a history that the store returned, and brings that up to date ([`Room::update`]). Returns
+    /// false if it has to be read again.
+    pub(super) fn seed(&mut self, history: &mut History) -> bool {
+        self.changes.seed(history.rev);
+        if !self.update(history) {
+            return false;
+        }
         if self.tail.head().is_none() {
             self.epoch.clone_from(&history.epoch);
         }
         if self.epoch == history.epoch {
             self.tail.seed(history.head, &history.messages);
         }
+        true
+    }
+
+    /// Brings a history up to date with the changes that have come since it was read. Returns false if they are not in
+    /// memory any more.
+    pub(super) fn update(&self, history: &mut History) -> bool {
+        let Some(missed) = self.changes.since(history.rev) else { return false };
+        let first = history.messages.first().map_or(0, |message| message.seq);
+        for change in missed {
+            let index = change.seq.checked_sub(first).and_then(|index| usize::try_from(index).ok());
+            if let Some(message) = index.and_then(|index| history.messages.get_mut(index)) {
+                Arc::make_mut(message).apply(change);
+            }
+            if let Some(changes) = &mut history.changes {
+                changes.push(change.clone());
+            }
+            history.rev = change.state.rev;
+        }
+        true
+    }
+
+    /// The size of what is remembered of the room's log, in bytes.
+    pub(super) fn tail_bytes(&self) -> usize {
+        self.tail.bytes() + self.changes.bytes()
+    }
+
+    /// Forgets what the store can tell.
+    pub(super) fn forget_tail(&mut self) {
+        self.tail.forget();
+        self.changes.forget();
     }
 
     /// The history for a connection that enters, from the tail; `None` if only the store can answer. Equals what
-    /// [`crate::server::storage::Storage::history_for`] returns.
+    /// [`crate::server::storage::Storage::history_for`] returns, except that `changes` may have several states of a message.
     pub(super) fn recent_history(&self, after: Option<&Position>) -> Option<History> {
         let head = self.tail.head().filter(|_| self.tail.gap().is_none())?;
-        let history = History { epoch: self.epoch.clone(), head, ..History::default() };
-        let reason = match after.map(|after| (after, check_position(after, &self.epoch, head))) {
+        let rev = self.changes.rev()?;
+        let mut history = History { epoch: self.epoch.clone(), head, rev, ..History::default() };
+        if let Some(Position { epoch, seq, rev: Some(rev) }) = after
+            && *epoch == self.epoch
+        {
+            let changes = self.changes.since(*rev)?.filter(|change| change.seq <= *seq);
+            history.changes = Some(changes.cloned().collect());
+        }
+        let reason = match after.map(|after| (after, check_position(after, &self.epoch, head, rev))) {
             None => None,
             // The store may be ahead of the tail: deliveries are queued.
             Some((_, Err(Unrecovered::PositionAhead))) => return None,
             Some((_, Err(reason))) => Some(reason),
             Some((after, Ok(()))) => {
                 let messages = self.tail.since(after.seq)?;
-                if messages.clone().map(|message| encoded_bytes(message)).sum::<usize>() <= MAX_REPLAY_BYTES {
+                let changes = history.changes.iter().flatten().map(|change| encoded_change_bytes(change));
+                let bytes = messages.clone().map(|message| encoded_bytes(message)).chain(changes).sum::<usize>();
+                if bytes <= MAX_REPLAY_BYTES {
                     return Some(History { messages: messages.cloned().collect(), recovered: true, ..history });
                 }
                 Some(Unrecovered::GapTooLarge)

@@ -18,9 +18,9 @@ pub(super) struct Seat<O> {
     /// Set while the connection's history is being read. It receives no messages until then; what it misses is in the
     /// room's tail. Of the room's other frames it receives those that concern people, if it was in the room before.
     pub(super) loading: Option<Loading>,
-    /// The last message of the history that the connection received. The store may have returned messages whose
+    /// The end of the history that the connection received. The store may have returned messages and changes whose
     /// delivery is still queued.
-    pub(super) delivered_up_to: u64,
+    pub(super) delivered: Received,
     /// The time of the last typing notification from here.
     pub(super) typed_at: Option<Instant>,
 }
@@ -30,8 +30,17 @@ pub(super) struct Seat<O> {
 pub(super) struct Loading {
     /// The id of the frame.
     pub(super) id: Option<u64>,
-    /// If the connection was in the room before: the last message that it received.
-    pub(super) received_up_to: Option<u64>,
+    /// Set if the connection was in the room before.
+    pub(super) received: Option<Received>,
+}
+
+/// The part of a room's log that a connection has received.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Received {
+    /// The last message.
+    pub(super) up_to: u64,
+    /// The revision of the last change.
+    pub(super) rev: u64,
 }
 
 /// All seats of a room: two lists to walk for broadcasts, and an index by connection.
@@ -111,7 +120,7 @@ impl<O> Seats<O> {
         };
         let with_new = matches!(audience, Audience::Everyone(_));
         // A connection that enters again hears of everything meanwhile: its read may fail.
-        let is_new = |seat: &Seat<O>| seat.loading.is_some_and(|loading| loading.received_up_to.is_none());
+        let is_new = |seat: &Seat<O>| seat.loading.is_some_and(|loading| loading.received.is_none());
         let receives = move |seat: &&Seat<O>| {
             (with_new || !is_new(seat)) && !except.covers(seat) && user.is_none_or(|user| user == seat.user)
         };

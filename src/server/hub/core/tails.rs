@@ -43,7 +43,7 @@ impl<O> Core<O> {
     pub(super) fn used_tail(&mut self, id: RoomId) {
         let Some(room) = self.rooms.get_mut(&id) else { return };
         self.tails.uses += 1;
-        let tail = TailUse { bytes: room.tail.bytes(), used_at: self.tails.uses };
+        let tail = TailUse { bytes: room.tail_bytes(), used_at: self.tails.uses };
         self.tails.bytes = self.tails.bytes - room.tail_use.bytes + tail.bytes;
         room.tail_use = tail;
         if self.tails.bytes > self.tails.limit {
@@ -61,9 +61,9 @@ impl<O> Core<O> {
                 break;
             }
             let Some(room) = self.rooms.get_mut(&id) else { continue };
-            room.tail.forget();
-            self.tails.bytes = self.tails.bytes - room.tail_use.bytes + room.tail.bytes();
-            room.tail_use.bytes = room.tail.bytes();
+            room.forget_tail();
+            self.tails.bytes = self.tails.bytes - room.tail_use.bytes + room.tail_bytes();
+            room.tail_use.bytes = room.tail_bytes();
         }
     }
 }

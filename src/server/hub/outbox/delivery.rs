@@ -38,6 +38,7 @@ impl Delivery {
             ServerFrame::Ack { .. }
             | ServerFrame::Error { .. }
             | ServerFrame::NewMessage(_)
+            | ServerFrame::MessageChanged(_)
             | ServerFrame::RoomUpdate(_)
             | ServerFrame::GoingAway(_)
             | ServerFrame::CallJoined(_)
