@@ -1,5 +1,6 @@
 //! A room's page: messages, members, the composer and the call.
 
+mod actions;
 mod clipboard;
 mod code_block;
 mod composer;
@@ -14,6 +15,8 @@ mod markup;
 mod members;
 mod message;
 mod name_prompt;
+mod quote;
+mod reactions;
 mod scroll;
 mod text;
 mod typing;
@@ -41,6 +44,10 @@ use log::Log;
 use members::{Members, MembersMenu};
 use typing::Typing;
 
+/// The messages that are shown after the one that the address links to. With fewer, that one would be at the end of a
+/// large screen, and the page would follow the newest message.
+const AFTER_LINKED: u64 = 35;
+
 /// The page at `/r/{room}`.
 #[component]
 pub(super) fn Room() -> impl IntoView {
@@ -48,17 +55,21 @@ pub(super) fn Room() -> impl IntoView {
     let query = use_query_map();
     let address = Memo::new(move |_| {
         let name = params.with(|params| params.get("room")).unwrap_or_default();
-        let before = query.with(|query| query.get("before")).and_then(|before| before.parse().ok());
-        (name, before)
+        let number = |name: &str| query.with(|query| query.get(name)).and_then(|number| number.parse::<u64>().ok());
+        let at = number("at");
+        // A link to a message shows it with some messages after it.
+        let before = number("before").or(at.map(|at| at.saturating_add(AFTER_LINKED)));
+        (name, before, at)
     });
     let form = query.with_untracked(|query| query.get("form"));
-    let load = move |(name, before): (String, Option<u64>)| load_room(name, before, form.clone());
+    let load = move |(name, before, _): (String, Option<u64>, Option<u64>)| load_room(name, before, form.clone());
     let page = Resource::new_blocking(move || address.get(), load);
+    let linked = move || address.with_untracked(|(_, _, at)| *at);
     view! {
         <Suspense>
             {move || Suspend::new(async move {
                 match page.await {
-                    Ok(page) => EitherOf3::A(view! { <RoomView page/> }),
+                    Ok(page) => EitherOf3::A(view! { <RoomView page linked=linked()/> }),
                     Err(error) => {
                         if error == ApiError::Refused(ErrorCode::RoomNameInvalid) {
                             EitherOf3::B(view! { <InvalidRoom/> })
@@ -73,7 +84,11 @@ pub(super) fn Room() -> impl IntoView {
 }
 
 #[component]
-fn RoomView(page: RoomPage) -> impl IntoView {
+fn RoomView(
+    page: RoomPage,
+    /// The position of the message that the address links to.
+    linked: Option<u64>,
+) -> impl IntoView {
     let i18n = Language::current();
     let client = expect_context::<Client>();
     let RoomPage { me, cookie, room, key, refused } = page;
@@ -82,12 +97,19 @@ fn RoomView(page: RoomPage) -> impl IntoView {
     let name = room.room.clone();
     let state = RoomState::new(room);
     let me = Signal::derive(move || client.state.me.get().unwrap_or_else(|| me.clone()));
-    let room = RoomContext { client, state, me };
+    let room = RoomContext::new(client, state, me);
 
     Effect::new(move |_| {
         state.timeline.use_local_time();
         client.enter(state);
     });
+    if let Some(seq) = linked {
+        Effect::new(move |_| {
+            request_animation_frame(move || {
+                quote::show(room, seq);
+            });
+        });
+    }
     on_cleanup(move || client.leave(state));
     dropped_file::ignore();
     let call_is_open = RwSignal::new(false);

@@ -2,19 +2,25 @@
 
 use std::time::Duration;
 
+use leptos::either::Either;
 use leptos::html::Textarea;
 use leptos::prelude::*;
 use leptos::server_fn::ServerFn;
+use leptos_i18n::{td, td_string};
 use web_sys::HtmlTextAreaElement;
 
 use super::draft::Draft;
 use super::enter_key::{EnterKey, Key, Reaction};
 use super::name_prompt::NamePrompt;
+use super::quote::excerpt;
 use crate::app::api::{FormKind, PostMessage};
 use crate::app::locale::{Language, t};
-use crate::app::room_context::RoomContext;
+use crate::app::room_context::{Compose, RoomContext};
 use crate::app::{focus, path, refusal};
-use crate::protocol::{ErrorCode, MessageKey, check_text, clean_text};
+use crate::client::session::MessageCommand;
+use crate::client::state::ChangeEnded;
+use crate::protocol::change::EditMessage;
+use crate::protocol::{ErrorCode, Message, MessageKey, Refusal, check_text, clean_text};
 
 /// Enter sends, Shift+Enter starts a new line. On a touch keyboard Enter starts a new line, and the button sends.
 #[component]
@@ -22,7 +28,7 @@ pub(super) fn Composer(room: RoomContext, name: String, key: MessageKey) -> impl
     let i18n = Language::current();
     let input = NodeRef::<Textarea>::new();
     let (code, typed) = refusal::of_form(FormKind::Message);
-    let refused = RwSignal::new(code.map(refusal::of_message_form));
+    let notice = RwSignal::new(code.map(|code| Notice::Refused(refusal::of_message_form(code))));
     let draft = textarea_content(&typed.unwrap_or_default());
     let back = path::room(&name);
     // The name of the key on touch keyboards. Without script it starts a new line.
@@ -34,19 +40,28 @@ pub(super) fn Composer(room: RoomContext, name: String, key: MessageKey) -> impl
         let Some(field) = input.try_get_untracked().flatten() else { return };
         let text = clean_text(&field.value());
         let text = text.trim_end();
-        match check_text(text) {
-            Ok(()) => {
-                refused.set(None);
-                room.client.post(room.state, text.to_owned(), None);
+        match (check_text(text), room.compose.get_untracked()) {
+            // The field keeps the text until the server has answered.
+            (Ok(()), Compose::Edit { target, edits }) => {
+                notice.set(None);
+                room.client.edit(room.state, target, edits, text.to_owned());
+            }
+            (Ok(()), purpose @ (Compose::New | Compose::Reply(_))) => {
+                notice.set(None);
+                let reply_to = if let Compose::Reply(target) = purpose { Some(target) } else { None };
+                room.client.post(room.state, text.to_owned(), reply_to);
+                room.compose.set(Compose::New);
                 field.set_value("");
                 with_draft(room, |draft| draft.clear());
             }
             // Enter in an empty field needs no error message.
-            Err(ErrorCode::TextEmpty) => {}
-            Err(code) => refused.set(Some(code.into())),
+            (Err(ErrorCode::TextEmpty), _) => {}
+            (Err(code), _) => notice.set(Some(Notice::Refused(code.into()))),
         }
         let _ = field.focus();
     };
+    follow_purpose(room, input);
+    follow_changes(room, input, notice);
     let submit = move |event: leptos::ev::SubmitEvent| {
         event.prevent_default();
         post();
@@ -54,7 +69,10 @@ pub(super) fn Composer(room: RoomContext, name: String, key: MessageKey) -> impl
     let changed = move |_| {
         if let Some(field) = input.get_untracked() {
             let text = field.value();
-            with_draft(room, |draft| draft.save(&text));
+            // The draft of a new message is kept while another message is edited.
+            if !is_editing(room) {
+                with_draft(room, |draft| draft.save(&text));
+            }
             if !text.trim().is_empty() {
                 room.client.typing(room.state);
             }
@@ -71,6 +89,16 @@ pub(super) fn Composer(room: RoomContext, name: String, key: MessageKey) -> impl
         Reaction::SendLater => event.prevent_default(),
     };
     let keydown = move |event: leptos::ev::KeyboardEvent| {
+        if !event.is_composing() {
+            if event.key() == "Escape" && room.compose.get_untracked() != Compose::New {
+                event.prevent_default();
+                return room.compose.set(Compose::New);
+            }
+            let is_empty = input.get_untracked().is_some_and(|field| field.value().is_empty());
+            if event.key() == "ArrowUp" && is_empty && room.compose.get_untracked() == Compose::New {
+                return edit_last(room, &event);
+            }
+        }
         let key = Key {
             is_enter: event.key() == "Enter" || matches!(event.code().as_str(), "Enter" | "NumpadEnter"),
             is_hidden: event.key_code() == 229 || matches!(event.key().as_str(), "Process" | "Unidentified"),
@@ -97,6 +125,7 @@ pub(super) fn Composer(room: RoomContext, name: String, key: MessageKey) -> impl
     view! {
         <div class="composer">
             <NamePrompt room back/>
+            <Purpose room/>
             <form action=PostMessage::PATH method="post" on:submit=submit>
                 <input type="hidden" name="room" value=name/>
                 <input type="hidden" name="key" value=key.to_string()/>
@@ -112,10 +141,123 @@ pub(super) fn Composer(room: RoomContext, name: String, key: MessageKey) -> impl
                 <button type="submit" class="primary">{t!(i18n, send)}</button>
             </form>
             <p id="text-hint" class="hint error" role="status" translate="no">
-                {move || refused.get().map(|refused| refusal::explanation(i18n, &refused))}
+                {move || notice.get().map(|notice| match notice {
+                    Notice::Refused(refused) => refusal::explanation(i18n, &refused),
+                    Notice::NotSent => td_string!(i18n.get(), change_not_sent).to_owned(),
+                })}
             </p>
         </div>
     }
+}
+
+/// The reason why something was not sent.
+#[derive(Clone, Debug, PartialEq)]
+enum Notice {
+    Refused(Refusal),
+    /// There was no connection.
+    NotSent,
+}
+
+/// The line above the field while it is not for a new message.
+#[component]
+fn Purpose(room: RoomContext) -> impl IntoView {
+    let i18n = Language::current();
+    let label = move || match room.compose.get() {
+        Compose::New => None,
+        Compose::Edit { .. } => Some(Either::Left(t!(i18n, editing))),
+        Compose::Reply(target) => {
+            let target = room.state.timeline.quoted(target.seq).get();
+            let name = target.as_ref().map(|message| message.user.nickname.clone()).unwrap_or_default();
+            let text = target.map(|message| excerpt(i18n, &message)).unwrap_or_default();
+            Some(Either::Right(view! {
+                {td!(i18n.get(), replying_to, name = move || name.clone())}" "<span class="excerpt" dir="auto">{text}</span>
+            }))
+        }
+    };
+    view! {
+        <Show when=move || room.compose.get() != Compose::New>
+            <div class="purpose">
+                <p>{label}</p>
+                <button type="button" on:click=move |_| room.compose.set(Compose::New)>{t!(i18n, cancel)}</button>
+            </div>
+        </Show>
+    }
+}
+
+/// Begins to edit the user's last message, if there is one.
+fn edit_last(room: RoomContext, event: &leptos::ev::KeyboardEvent) {
+    let me = room.me.with_untracked(|me| me.id);
+    let is_own = |message: &Message| message.user.id == me && !message.is_deleted();
+    if let Some(last) = room.state.timeline.newest(is_own) {
+        event.prevent_default();
+        let target = room.state.reference(last.seq);
+        room.compose.set(Compose::Edit { target, edits: last.edits() });
+    }
+}
+
+/// Fills and focuses the field when its purpose changes. The draft of a new message comes back after an edit.
+fn follow_purpose(room: RoomContext, input: NodeRef<Textarea>) {
+    Effect::new(move |before: Option<Compose>| {
+        let purpose = room.compose.get();
+        let Some(before) = before.filter(|before| *before != purpose) else { return purpose };
+        let Some(field) = input.get_untracked() else { return purpose };
+        match &purpose {
+            // Still the same edit.
+            Compose::Edit { target, .. } if before.is_edit_of(target) => return purpose,
+            Compose::Edit { target, .. } => {
+                let text = room.state.timeline.message(target.seq).map(|message| message.text.clone());
+                field.set_value(&text.unwrap_or_default());
+            }
+            Compose::New | Compose::Reply(_) if matches!(before, Compose::Edit { .. }) => {
+                let draft = room.state.name.with_value(|room| Draft { room }.load());
+                field.set_value(&draft.unwrap_or_default());
+            }
+            Compose::New | Compose::Reply(_) => {}
+        }
+        // The purpose may end while the user is elsewhere.
+        if purpose != Compose::New {
+            let _ = field.focus();
+        }
+        purpose
+    });
+}
+
+/// Ends the edit that was accepted, and says why a change was not.
+fn follow_changes(room: RoomContext, input: NodeRef<Textarea>, notice: RwSignal<Option<Notice>>) {
+    Effect::new(move |_| {
+        if room.state.changes_ended.with(Vec::is_empty) {
+            return;
+        }
+        let ended = room.state.changes_ended.try_update(std::mem::take).unwrap_or_default();
+        for ChangeEnded { command, result } in ended {
+            match (result, command) {
+                (Ok(()), MessageCommand::Edit(edit)) => {
+                    notice.set(None);
+                    end_edit(room, input, edit);
+                }
+                (Ok(()), MessageCommand::Delete(_) | MessageCommand::React(_)) => notice.set(None),
+                (Err(Some(refusal)), _) => notice.set(Some(Notice::Refused(refusal))),
+                (Err(None), _) => notice.set(Some(Notice::NotSent)),
+            }
+        }
+    });
+}
+
+/// Ends an edit, unless the user has typed more since it was sent.
+fn end_edit(room: RoomContext, input: NodeRef<Textarea>, sent: EditMessage) {
+    if !room.compose.with_untracked(|purpose| purpose.is_edit_of(&sent.target)) {
+        return;
+    }
+    let typed = input.get_untracked().map(|field| clean_text(&field.value())).unwrap_or_default();
+    room.compose.set(if typed.trim_end() == sent.text {
+        Compose::New
+    } else {
+        Compose::Edit { target: sent.target, edits: sent.edits + 1 }
+    });
+}
+
+fn is_editing(room: RoomContext) -> bool {
+    room.compose.with_untracked(|purpose| matches!(purpose, Compose::Edit { .. }))
 }
 
 /// A text as the content of a `textarea` element. Leptos does not escape it, and the HTML parser drops a line break at
@@ -138,7 +280,7 @@ fn keep_draft(room: RoomContext, input: NodeRef<Textarea>) {
         }
     });
     let leave = move || {
-        if let Some(field) = input.try_get_untracked().flatten() {
+        if let Some(field) = input.try_get_untracked().flatten().filter(|_| !is_editing(room)) {
             with_draft(room, |draft| draft.leave(&HtmlTextAreaElement::value(&field)));
         }
     };

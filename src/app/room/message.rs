@@ -1,9 +1,14 @@
 //! The rows of the log: messages and notices.
 
+use std::sync::Arc;
+
 use leptos::either::{Either, EitherOf5};
 use leptos::prelude::*;
 use leptos_i18n::td;
 
+use super::actions::Actions;
+use super::quote::Quote;
+use super::reactions::Reactions;
 use super::text::Text;
 use crate::app::locale::{Language, t, tag};
 use crate::app::refusal;
@@ -19,9 +24,11 @@ use crate::protocol::Message;
 pub(super) fn RowView(room: RoomContext, row: Row) -> impl IntoView {
     let i18n = Language::current();
     match row.entry {
-        Entry::Message(message) => EitherOf5::A(
-            view! { <MessageView room id=row.id message=(*message).clone() starts_day=row.starts_day starts_group=row.starts_group/> },
-        ),
+        Entry::Message(message) => {
+            let message = row.message.unwrap_or_else(|| ArcRwSignal::new(message));
+            let (starts_day, starts_group) = (row.starts_day, row.starts_group);
+            EitherOf5::A(view! { <MessageView room id=row.id message starts_day starts_group/> })
+        }
         Entry::Presence(presence) => EitherOf5::B(view! { <PresenceView presence/> }),
         Entry::Unreadable(_) => EitherOf5::E(view! { <li data-row=row.id class="event">{t!(i18n, unreadable)}</li> }),
         Entry::Gap(gap) => EitherOf5::C(view! { <GapView room id=row.id gap/> }),
@@ -77,10 +84,18 @@ fn GapView(room: RoomContext, id: u64, gap: Gap) -> impl IntoView {
 }
 
 #[component]
-fn MessageView(room: RoomContext, id: u64, message: Message, starts_day: bool, starts_group: bool) -> impl IntoView {
+fn MessageView(
+    room: RoomContext,
+    id: u64,
+    /// The message, which can change.
+    message: ArcRwSignal<Arc<Message>>,
+    starts_day: bool,
+    starts_group: bool,
+) -> impl IntoView {
     let i18n = Language::current();
     let timeline = room.state.timeline;
-    let Message { user, text, at, .. } = message;
+    let (seq, at, user, reply_to) =
+        message.with_untracked(|message| (message.seq, message.at, message.user.clone(), message.reply_to));
     let (author, nickname) = (user.id, user.nickname.clone());
     let own = move || room.me.with(|me| me.id == author);
     let full = move || Parts::of(at, timeline.clock()).full();
@@ -103,11 +118,46 @@ fn MessageView(room: RoomContext, id: u64, message: Message, starts_day: bool, s
         Either::Right(view! { <span class="visually-hidden" translate="no">{nickname}": "</span> })
     };
     view! {
-        <li data-row=id class="message" class:own=own class:starts-group=starts_group>
+        <li id=format!("m{seq}") data-row=id class="message" class:own=own class:starts-group=starts_group>
             {day}
             {byline}
-            <Text text title=full/>
+            {reply_to.map(|seq| view! { <Quote room seq/> })}
+            <Body room message=message.clone() title=full/>
+            <Reactions room message=message.clone()/>
+            <Actions room message/>
         </li>
+    }
+}
+
+/// The text of a message, or the line that is left of a deleted one.
+#[component]
+fn Body(
+    room: RoomContext,
+    message: ArcRwSignal<Arc<Message>>,
+    /// The tooltip.
+    title: impl Fn() -> String + Send + Sync + Clone + 'static,
+) -> impl IntoView {
+    let i18n = Language::current();
+    // Reactions change the message, too, and leave its text as it is.
+    let version = Memo::new({
+        let message = message.clone();
+        move |_| {
+            message.with(|message| {
+                let state = message.state.as_ref();
+                (state.and_then(|state| state.deleted_at), state.and_then(|state| state.edited_at), message.edits())
+            })
+        }
+    });
+    move || match version.get() {
+        (Some(_), ..) => Either::Left(view! { <p class="text deleted">{t!(i18n, message_deleted)}</p> }),
+        (None, edited_at, _) => {
+            let edited = edited_at.map(|at| {
+                let time = move || Parts::of(at, room.state.timeline.clock()).full();
+                view! { <span class="edited" title=time>{t!(i18n, edited)}</span> }
+            });
+            let text = message.with_untracked(|message| message.text.clone());
+            Either::Right(view! { <Text text title=title.clone()/> {edited} })
+        }
     }
 }
 

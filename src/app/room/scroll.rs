@@ -53,6 +53,12 @@ impl Scroll {
 
     fn follow(self) {
         let state = self.room.state;
+        // The browser may have scrolled to a message that the address links to, before this script ran.
+        Effect::new(move |_| {
+            if self.log.get().is_some_and(|log| log.scroll_top() != 0) {
+                self.scrolled();
+            }
+        });
         // Rows added below must not move what the reader sees further up. Neither must a chunk that is rendered for
         // the first time and turns out higher or lower than estimated. Observers run between layout and paint.
         Effect::new(move |_| {

@@ -1,0 +1,76 @@
+//! The line above a reply that shows the message it replies to.
+
+use leptos::either::Either;
+use leptos::prelude::*;
+use leptos_i18n::td_string;
+use wasm_bindgen::JsCast;
+
+use crate::app::locale::Language;
+use crate::app::room_context::RoomContext;
+use crate::protocol::Message;
+
+/// The most characters of a quoted text.
+const MAX_CHARS: usize = 120;
+
+/// A link to the message at this position. It scrolls there, or opens the page with that message if it is not loaded.
+#[component]
+pub(super) fn Quote(room: RoomContext, seq: u64) -> impl IntoView {
+    let i18n = Language::current();
+    // A signal, so that the text disappears with its message.
+    let target = room.state.timeline.quoted(seq);
+    let content = move || match target.get() {
+        Some(message) => Either::Left({
+            let nickname = message.user.nickname.clone();
+            view! { <bdi class="author" translate="no">{nickname}</bdi>" "{excerpt(i18n, &message)} }
+        }),
+        None => Either::Right(td_string!(i18n.get(), earlier_message)),
+    };
+    let jump = move |event: leptos::ev::MouseEvent| {
+        if show(room, seq) {
+            event.prevent_default();
+        }
+    };
+    view! {
+        <a class="quote" href=message_link(seq) on:click=jump>
+            <span class="visually-hidden">{move || td_string!(i18n.get(), reply_to)}" "</span>
+            {content}
+        </a>
+    }
+}
+
+/// The link to a message, relative to its room. Without script, the fragment scrolls to it.
+pub(super) fn message_link(seq: u64) -> String {
+    format!("?at={seq}#m{seq}")
+}
+
+/// The beginning of a message's text, on one line.
+pub(super) fn excerpt(i18n: Language, message: &Message) -> String {
+    if message.is_deleted() {
+        return td_string!(i18n.get(), message_deleted).to_owned();
+    }
+    let mut text = message.text.split_whitespace().collect::<Vec<_>>().join(" ");
+    if let Some((end, _)) = text.char_indices().nth(MAX_CHARS) {
+        text.truncate(end);
+        text.push('…');
+    }
+    text
+}
+
+/// Scrolls to a message and focuses its menu. Returns false if the message is not loaded.
+pub(super) fn show(room: RoomContext, seq: u64) -> bool {
+    if room.state.name.try_get_value().is_none() {
+        // The page is gone.
+        return false;
+    }
+    let Some((row, _)) = room.state.timeline.row_of(seq) else { return false };
+    let Ok(Some(element)) = document().query_selector(&format!("[data-row='{row}']")) else { return false };
+    element.scroll_into_view();
+    // The browser reports the scroll in the next frame. Rows that are added before must not move it.
+    if let (Ok(Some(log)), Ok(scrolled)) = (element.closest(".log"), web_sys::Event::new("scroll")) {
+        let _ = log.dispatch_event(&scrolled);
+    }
+    if let Ok(Some(button)) = element.query_selector(".more") {
+        let _ = button.unchecked_into::<web_sys::HtmlElement>().focus();
+    }
+    true
+}
