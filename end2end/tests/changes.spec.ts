@@ -79,6 +79,20 @@ test("others cannot edit or delete, and the author's actions are used by keyboar
   await expect(page.getByText("Editing your message")).toHaveCount(0);
 });
 
+test("open menu stays as it is while others react to its message", async ({ page, person }) => {
+  await enter(page, "garden", "Ann");
+  await post(page, "my own");
+  const other = await person();
+  await enter(other, "garden", "Bob");
+  const menu = await actions(row(page, "my own"));
+  await menu.getByRole("button", { name: "Delete" }).click();
+  await (await actions(row(other, "my own"))).getByRole("button", { name: "React with 👍" }).click();
+  await expect(row(page, "my own").locator(".chip")).toHaveText("👍 1");
+  await expect(menu.getByRole("button", { name: "Delete for everyone?" })).toBeFocused();
+  await page.keyboard.press("Enter");
+  await expect(texts(other)).toHaveText(["This message was deleted."]);
+});
+
 test("draft is kept while a message is edited, and an edit is cancelled", async ({ page }) => {
   await enter(page, "garden", "Ann");
   await post(page, "한국어 메시지");

@@ -35,7 +35,7 @@ wire! {
         /// The first of them, at most [`MAX_REACTION_USERS`](super::MAX_REACTION_USERS), in the order of their
         /// reactions, with the nicknames that they had then.
         pub users: Vec<User>,
-        /// The next of them, at most [`MAX_REACTION_IDS`](super::MAX_REACTION_IDS).
+        /// The others.
         #[serde(skip_serializing_if = "Option::is_none")]
         pub others: Option<Vec<UserId>>,
     }
@@ -113,7 +113,7 @@ impl FromJson for Box<MessageState> {
 }
 
 impl Reaction {
-    /// Returns whether a user is among those that are listed.
+    /// Returns whether it is also of this user.
     pub fn has(&self, user: UserId) -> bool {
         self.users.iter().map(|user| user.id).chain(self.others.iter().flatten().copied()).any(|id| id == user)
     }

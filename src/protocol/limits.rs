@@ -47,8 +47,6 @@ pub const MAX_EMOJI_PER_USER: usize = 5;
 pub const MAX_REACTIONS: u64 = 500;
 /// The most users that are named for each emoji.
 pub const MAX_REACTION_USERS: usize = 3;
-/// The most further users that are listed for each emoji, by their ids.
-pub const MAX_REACTION_IDS: usize = 50;
 /// The most rooms that `room_change` lists.
 pub const MAX_LISTED_ROOMS: usize = 200;
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::protocol::{
-    ErrorCode, MAX_EMOJI, MAX_EMOJI_PER_USER, MAX_REACTION_IDS, MAX_REACTION_USERS, MAX_REACTIONS, MessageChange,
-    Reaction, Refusal, User, UserId,
+    ErrorCode, MAX_EMOJI, MAX_EMOJI_PER_USER, MAX_REACTION_USERS, MAX_REACTIONS, MessageChange, Reaction, Refusal,
+    User, UserId,
 };
 
 /// A change of a message that a user asks for. Texts and emoji have been checked.
@@ -131,7 +131,7 @@ pub fn group_reactions(reactions: impl Iterator<Item = (String, User)>) -> Vec<R
         group.count += 1;
         if group.users.len() < MAX_REACTION_USERS {
             group.users.push(user);
-        } else if group.count <= (MAX_REACTION_USERS + MAX_REACTION_IDS) as u64 {
+        } else {
             group.others.get_or_insert_default().push(user.id);
         }
     }
@@ -221,7 +221,7 @@ mod tests {
         let counts: Vec<_> = groups.iter().map(|group| (&*group.emoji, group.count, group.users.len())).collect();
         assert_eq!(counts, [("👍", 60, MAX_REACTION_USERS), ("🎉", 1, 1)]);
         assert_eq!(groups[0].users[2], user(3));
-        assert_eq!(groups[0].others, Some((4..54).map(UserId).collect()));
-        assert!(groups[0].has(UserId(53)) && !groups[0].has(UserId(54)) && groups[1].has(UserId(1)));
+        assert_eq!(groups[0].others, Some((4..=60).map(UserId).collect()));
+        assert!(groups[0].has(UserId(60)) && !groups[0].has(UserId(61)) && groups[1].has(UserId(1)));
     }
 }

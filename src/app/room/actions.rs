@@ -25,10 +25,11 @@ pub(super) fn Actions(room: RoomContext, message: ArcRwSignal<Arc<Message>>) -> 
         let message = message.clone();
         move || message.with(|message| message.is_deleted())
     };
-    let is_open = {
+    // The menu stays as it is while the message changes.
+    let is_open = Memo::new({
         let is_deleted = is_deleted.clone();
-        move || room.actions_of.get() == Some(seq) && !is_deleted()
-    };
+        move |_| room.actions_of.get() == Some(seq) && !is_deleted()
+    });
     // A row that comes back must not take the focus.
     on_cleanup(move || {
         if room.actions_of.try_get_untracked() == Some(Some(seq)) {
@@ -45,11 +46,11 @@ pub(super) fn Actions(room: RoomContext, message: ArcRwSignal<Arc<Message>>) -> 
     view! {
         <button
             type="button" class="more needs-script" node_ref=opener hidden=is_deleted aria-live="off"
-            aria-expanded={let is_open = is_open.clone(); move || is_open().to_string()} aria-label=t!(i18n, message_actions) on:click=toggle
+            aria-expanded=move || is_open.get().to_string() aria-label=t!(i18n, message_actions) on:click=toggle
         >
             "⋯"
         </button>
-        {move || is_open().then(|| view! { <Toolbar room message=message.clone() close/> })}
+        {move || is_open.get().then(|| view! { <Toolbar room message=message.clone() close/> })}
     }
 }
 

@@ -197,6 +197,8 @@ fn edit_last(room: RoomContext, event: &leptos::ev::KeyboardEvent) {
 
 /// Fills and focuses the field when its purpose changes. The draft of a new message comes back after an edit.
 fn follow_purpose(room: RoomContext, input: NodeRef<Textarea>) {
+    // The text before an edit. Storage may be forbidden, and has the drafts of other tabs.
+    let draft = StoredValue::new(String::new());
     Effect::new(move |before: Option<Compose>| {
         let purpose = room.compose.get();
         let Some(before) = before.filter(|before| *before != purpose) else { return purpose };
@@ -205,12 +207,14 @@ fn follow_purpose(room: RoomContext, input: NodeRef<Textarea>) {
             // Still the same edit.
             Compose::Edit { target, .. } if before.is_edit_of(target) => return purpose,
             Compose::Edit { target, .. } => {
+                if !matches!(before, Compose::Edit { .. }) {
+                    draft.set_value(field.value());
+                }
                 let text = room.state.timeline.message(target.seq).map(|message| message.text.clone());
                 field.set_value(&text.unwrap_or_default());
             }
             Compose::New | Compose::Reply(_) if matches!(before, Compose::Edit { .. }) => {
-                let draft = room.state.name.with_value(|room| Draft { room }.load());
-                field.set_value(&draft.unwrap_or_default());
+                draft.with_value(|draft| field.set_value(draft));
             }
             Compose::New | Compose::Reply(_) => {}
         }
@@ -236,6 +240,13 @@ fn follow_changes(room: RoomContext, input: NodeRef<Textarea>, notice: RwSignal<
                     end_edit(room, input, edit);
                 }
                 (Ok(()), MessageCommand::Delete(_) | MessageCommand::React(_)) => notice.set(None),
+                // An edit that was sent before the answer to the one before it.
+                (Err(Some(refusal)), MessageCommand::Edit(edit))
+                    if refusal.code == ErrorCode::EditConflict && has_newer_edit(room, &edit) =>
+                {
+                    let edits = edit.edits + 1;
+                    room.client.edit(room.state, edit.target, edits, edit.text);
+                }
                 (Err(Some(refusal)), _) => notice.set(Some(Notice::Refused(refusal))),
                 (Err(None), _) => notice.set(Some(Notice::NotSent)),
             }
@@ -248,12 +259,21 @@ fn end_edit(room: RoomContext, input: NodeRef<Textarea>, sent: EditMessage) {
     if !room.compose.with_untracked(|purpose| purpose.is_edit_of(&sent.target)) {
         return;
     }
+    let shown = room.state.timeline.message(sent.target.seq).filter(|message| message.text == sent.text);
+    let edits = shown.map_or(sent.edits + 1, |message| message.edits());
     let typed = input.get_untracked().map(|field| clean_text(&field.value())).unwrap_or_default();
     room.compose.set(if typed.trim_end() == sent.text {
         Compose::New
     } else {
-        Compose::Edit { target: sent.target, edits: sent.edits + 1 }
+        Compose::Edit { target: sent.target, edits }
     });
+}
+
+/// Returns whether the composer knows of an edit after the one on which this one is based.
+fn has_newer_edit(room: RoomContext, sent: &EditMessage) -> bool {
+    room.compose.with_untracked(
+        |purpose| matches!(purpose, Compose::Edit { target, edits } if *target == sent.target && *edits > sent.edits),
+    )
 }
 
 fn is_editing(room: RoomContext) -> bool {
