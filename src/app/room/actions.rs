@@ -50,7 +50,7 @@ pub(super) fn Actions(room: RoomContext, message: ArcRwSignal<Arc<Message>>) -> 
         >
             "⋯"
         </button>
-        {move || is_open.get().then(|| view! { <Toolbar room message=message.clone() close/> })}
+        {move || is_open.get().then(|| view! { <Toolbar room message=message.clone() close/> }.into_any())}
     }
 }
 

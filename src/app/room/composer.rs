@@ -125,7 +125,7 @@ pub(super) fn Composer(room: RoomContext, name: String, key: MessageKey) -> impl
     view! {
         <div class="composer">
             <NamePrompt room back/>
-            <Purpose room/>
+            {view! { <Purpose room/> }.into_any()}
             <form action=PostMessage::PATH method="post" on:submit=submit>
                 <input type="hidden" name="room" value=name/>
                 <input type="hidden" name="key" value=key.to_string()/>

@@ -117,16 +117,22 @@ fn MessageView(
     } else {
         Either::Right(view! { <span class="visually-hidden" translate="no">{nickname}": "</span> })
     };
+    // Erased types: otherwise the compiler builds each combination of the parts, and takes half an hour for them.
+    let quote = reply_to.map(|seq| view! { <Quote room seq/> }.into_any());
+    let body = view! { <Body room message=message.clone() title=full/> }.into_any();
+    let reactions = view! { <Reactions room message=message.clone()/> }.into_any();
+    let actions = view! { <Actions room message/> }.into_any();
     view! {
         <li id=format!("m{seq}") data-row=id class="message" class:own=own class:starts-group=starts_group>
             {day}
             {byline}
-            {reply_to.map(|seq| view! { <Quote room seq/> })}
-            <Body room message=message.clone() title=full/>
-            <Reactions room message=message.clone()/>
-            <Actions room message/>
+            {quote}
+            {body}
+            {reactions}
+            {actions}
         </li>
     }
+    .into_any()
 }
 
 /// The text of a message, or the line that is left of a deleted one.
@@ -149,14 +155,14 @@ fn Body(
         }
     });
     move || match version.get() {
-        (Some(_), ..) => Either::Left(view! { <p class="text deleted">{t!(i18n, message_deleted)}</p> }),
+        (Some(_), ..) => view! { <p class="text deleted">{t!(i18n, message_deleted)}</p> }.into_any(),
         (None, edited_at, _) => {
             let edited = edited_at.map(|at| {
                 let time = move || Parts::of(at, room.state.timeline.clock()).full();
                 view! { <span class="edited" title=time>{t!(i18n, edited)}</span> }
             });
             let text = message.with_untracked(|message| message.text.clone());
-            Either::Right(view! { <Text text title=title.clone()/> {edited} })
+            view! { <Text text title=title.clone()/> {edited} }.into_any()
         }
     }
 }
