@@ -10,6 +10,7 @@ use super::user::User;
 
 wire! {
     /// The state of a message that was changed after it was posted.
+    #[derive(Default)]
     pub struct MessageState {
         /// The revision of the room at the last change of this message.
         pub rev: u64,

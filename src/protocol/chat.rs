@@ -1,7 +1,7 @@
 //! Payloads about chat: rooms, messages, positions, and the answers that carry them.
 
 use super::call::Peer;
-use super::change::{MessageChange, MessageState};
+use super::change::{MessageChange, MessageState, Reaction};
 use super::codec::{DecodeError, FromJson, Json, Reading, wire};
 use super::id::{MessageKey, UserId};
 use super::limits::HEARTBEAT_MS;
@@ -200,6 +200,21 @@ impl Message {
     /// The number of edits.
     pub fn edits(&self) -> u64 {
         self.state.as_ref().map_or(0, |state| state.edits)
+    }
+
+    /// Returns whether its text is not the one that was posted.
+    pub fn is_rewritten(&self) -> bool {
+        self.edits() > 0 || self.is_deleted()
+    }
+
+    /// The reactions, by emoji.
+    pub fn reactions(&self) -> &[Reaction] {
+        self.state.as_ref().map_or(&[], |state| &state.reactions)
+    }
+
+    /// The reactions with an emoji, if there are any.
+    pub fn reaction(&self, emoji: &str) -> Option<&Reaction> {
+        self.reactions().iter().find(|reaction| reaction.emoji == emoji)
     }
 
     /// Returns whether it was deleted.

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::protocol::{
-    ErrorCode, MAX_EMOJI, MAX_EMOJI_PER_USER, MAX_REACTION_USERS, MAX_REACTIONS, MessageChange, Reaction, Refusal,
-    User, UserId,
+    ErrorCode, MAX_EMOJI, MAX_EMOJI_PER_USER, MAX_REACTION_USERS, MAX_REACTIONS, Message, MessageChange, Reaction,
+    Refusal, User, UserId,
 };
 
 /// A change of a message that a user asks for. Texts and emoji have been checked.
@@ -23,36 +23,6 @@ pub enum Change {
     React(String),
     /// Take a reaction back.
     Unreact(String),
-}
-
-/// The message to change, as far as the decision depends on it.
-#[derive(Clone, Copy, Debug)]
-pub struct Target<'a> {
-    /// The author.
-    pub author: UserId,
-    /// The text; empty if it was deleted.
-    pub text: &'a str,
-    /// The number of edits.
-    pub edits: u64,
-    /// It was deleted.
-    pub is_deleted: bool,
-    /// Its reactions with the emoji of the change, and all of them.
-    pub reactions: Reacted,
-}
-
-/// The reactions to a message.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Reacted {
-    /// The user has reacted with the emoji.
-    pub by_user: bool,
-    /// At least one user has.
-    pub by_any: bool,
-    /// The number of different emoji.
-    pub emoji: usize,
-    /// The number of those that the user has reacted with.
-    pub emoji_of_user: usize,
-    /// The number of all reactions.
-    pub count: u64,
 }
 
 /// The decision about a change that is allowed.
@@ -99,24 +69,35 @@ pub struct Changed {
 ///
 /// # Errors
 /// [`ChangeError::NotFound`], [`ChangeError::NotYours`], [`ChangeError::EditConflict`], [`ChangeError::ReactionsFull`].
-pub fn decide(change: &Change, user: UserId, target: &Target<'_>) -> Result<Decision, ChangeError> {
-    let Target { author, text: current, edits: current_edits, is_deleted, reactions } = *target;
+pub fn decide(change: &Change, user: UserId, message: &Message) -> Result<Decision, ChangeError> {
+    let (is_own, is_deleted) = (message.user.id == user, message.is_deleted());
     match change {
-        Change::Delete if author != user => Err(ChangeError::NotYours),
+        Change::Delete if !is_own => Err(ChangeError::NotYours),
         Change::Delete if is_deleted => Ok(Decision::Unchanged),
         Change::Delete => Ok(Decision::Changed),
         Change::Edit { .. } | Change::React(_) | Change::Unreact(_) if is_deleted => Err(ChangeError::NotFound),
-        Change::Edit { .. } if author != user => Err(ChangeError::NotYours),
-        Change::Edit { text, .. } if current == text => Ok(Decision::Unchanged),
-        Change::Edit { edits, .. } if *edits != current_edits => Err(ChangeError::EditConflict),
+        Change::Edit { .. } if !is_own => Err(ChangeError::NotYours),
+        Change::Edit { text, .. } if message.text == *text => Ok(Decision::Unchanged),
+        Change::Edit { edits, .. } if *edits != message.edits() => Err(ChangeError::EditConflict),
         Change::Edit { .. } => Ok(Decision::Changed),
-        Change::React(_) if reactions.by_user => Ok(Decision::Unchanged),
-        Change::React(_) if reactions.count >= MAX_REACTIONS => Err(ChangeError::ReactionsFull),
-        Change::React(_) if reactions.emoji_of_user >= MAX_EMOJI_PER_USER => Err(ChangeError::ReactionsFull),
-        Change::React(_) if !reactions.by_any && reactions.emoji >= MAX_EMOJI => Err(ChangeError::ReactionsFull),
-        Change::Unreact(_) if !reactions.by_user => Ok(Decision::Unchanged),
-        Change::React(_) | Change::Unreact(_) => Ok(Decision::Changed),
+        Change::React(emoji) => match message.reaction(emoji) {
+            Some(reaction) if reaction.has(user) => Ok(Decision::Unchanged),
+            reaction => check_room(message.reactions(), user, reaction.is_none()).map(|()| Decision::Changed),
+        },
+        Change::Unreact(emoji) => {
+            let has_reacted = message.reaction(emoji).is_some_and(|reaction| reaction.has(user));
+            Ok(if has_reacted { Decision::Changed } else { Decision::Unchanged })
+        }
     }
+}
+
+/// Checks that a message can have one more reaction of a user.
+fn check_room(reactions: &[Reaction], user: UserId, is_new_emoji: bool) -> Result<(), ChangeError> {
+    let count: u64 = reactions.iter().map(|reaction| reaction.count).sum();
+    let emoji_of_user = reactions.iter().filter(|reaction| reaction.has(user)).count();
+    let is_full =
+        count >= MAX_REACTIONS || emoji_of_user >= MAX_EMOJI_PER_USER || (is_new_emoji && reactions.len() >= MAX_EMOJI);
+    if is_full { Err(ChangeError::ReactionsFull) } else { Ok(()) }
 }
 
 /// Groups the reactions to a message by emoji. They come in the order in which they were made.
@@ -155,12 +136,33 @@ impl From<ChangeError> for Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::{MessageKey, MessageState};
 
     const ANN: UserId = UserId(1);
     const BEN: UserId = UserId(2);
 
-    fn target(reactions: Reacted) -> Target<'static> {
-        Target { author: ANN, text: "hello", edits: 1, is_deleted: false, reactions }
+    fn user(id: u64) -> User {
+        User { id: UserId(id), nickname: format!("n{id}") }
+    }
+
+    /// A message of Ann, edited once, with these reactions.
+    fn message(made: impl IntoIterator<Item = (String, u64)>) -> Message {
+        let reactions = group_reactions(made.into_iter().map(|(emoji, id)| (emoji, user(id))));
+        let state = MessageState { rev: 1, edits: 1, edited_at: Some(1), deleted_at: None, reactions };
+        let (room, text) = ("r".into(), "hello".into());
+        let state = Some(Box::new(state));
+        Message { room, seq: 1, key: MessageKey(1), user: user(ANN.0), text, at: 0, reply_to: None, state }
+    }
+
+    fn deleted() -> Message {
+        let mut message = message([]);
+        let state = MessageState { rev: 2, deleted_at: Some(2), ..*message.state.clone().unwrap() };
+        message.apply(&MessageChange { room: "r".into(), seq: 1, text: None, state });
+        message
+    }
+
+    fn emoji(n: usize) -> String {
+        format!("emoji {n}")
     }
 
     fn edit(edits: u64, text: &str) -> Change {
@@ -169,53 +171,50 @@ mod tests {
 
     #[test]
     fn only_the_author_edits_and_deletes_and_anyone_reacts() {
-        let target = target(Reacted::default());
+        let message = message([]);
         for change in [edit(1, "bye"), Change::Delete] {
-            assert_eq!(decide(&change, ANN, &target), Ok(Decision::Changed));
-            assert_eq!(decide(&change, BEN, &target), Err(ChangeError::NotYours));
+            assert_eq!(decide(&change, ANN, &message), Ok(Decision::Changed));
+            assert_eq!(decide(&change, BEN, &message), Err(ChangeError::NotYours));
         }
-        assert_eq!(decide(&Change::React("👍".into()), BEN, &target), Ok(Decision::Changed));
+        assert_eq!(decide(&Change::React("👍".into()), BEN, &message), Ok(Decision::Changed));
     }
 
     #[test]
     fn change_that_is_sent_again_has_no_effect() {
-        let reacted = target(Reacted { by_user: true, by_any: true, emoji: 1, emoji_of_user: 1, count: 1 });
+        let reacted = message([("👍".into(), ANN.0)]);
         assert_eq!(decide(&edit(0, "hello"), ANN, &reacted), Ok(Decision::Unchanged));
         assert_eq!(decide(&Change::React("👍".into()), ANN, &reacted), Ok(Decision::Unchanged));
-        assert_eq!(decide(&Change::Unreact("👍".into()), ANN, &target(Reacted::default())), Ok(Decision::Unchanged));
-        let deleted = Target { is_deleted: true, text: "", ..reacted };
-        assert_eq!(decide(&Change::Delete, ANN, &deleted), Ok(Decision::Unchanged));
+        assert_eq!(decide(&Change::Unreact("👍".into()), ANN, &message([])), Ok(Decision::Unchanged));
+        assert_eq!(decide(&Change::Delete, ANN, &deleted()), Ok(Decision::Unchanged));
     }
 
     #[test]
     fn edit_of_an_earlier_text_is_a_conflict() {
-        assert_eq!(decide(&edit(0, "bye"), ANN, &target(Reacted::default())), Err(ChangeError::EditConflict));
+        assert_eq!(decide(&edit(0, "bye"), ANN, &message([])), Err(ChangeError::EditConflict));
     }
 
     #[test]
     fn deleted_message_takes_neither_edits_nor_reactions() {
-        let deleted = Target { is_deleted: true, text: "", ..target(Reacted::default()) };
         for change in [edit(1, "bye"), Change::React("👍".into()), Change::Unreact("👍".into())] {
-            assert_eq!(decide(&change, ANN, &deleted), Err(ChangeError::NotFound));
+            assert_eq!(decide(&change, ANN, &deleted()), Err(ChangeError::NotFound));
         }
-        assert_eq!(decide(&Change::Delete, BEN, &deleted), Err(ChangeError::NotYours));
+        assert_eq!(decide(&Change::Delete, BEN, &deleted()), Err(ChangeError::NotYours));
     }
 
     #[test]
     fn reactions_are_bounded_in_emoji_and_number() {
         let react = Change::React("👍".into());
-        let full = Reacted { emoji: MAX_EMOJI, count: 20, ..Reacted::default() };
-        assert_eq!(decide(&react, BEN, &target(full)), Err(ChangeError::ReactionsFull));
-        assert_eq!(decide(&react, BEN, &target(Reacted { by_any: true, ..full })), Ok(Decision::Changed));
-        let own = Reacted { emoji: 5, emoji_of_user: MAX_EMOJI_PER_USER, count: 5, ..Reacted::default() };
-        assert_eq!(decide(&react, BEN, &target(own)), Err(ChangeError::ReactionsFull));
-        let many = Reacted { by_any: true, emoji: 1, count: MAX_REACTIONS, ..Reacted::default() };
-        assert_eq!(decide(&react, BEN, &target(many)), Err(ChangeError::ReactionsFull));
+        let full = || (0..MAX_EMOJI).map(|n| (emoji(n), 7));
+        assert_eq!(decide(&react, BEN, &message(full())), Err(ChangeError::ReactionsFull));
+        assert_eq!(decide(&Change::React(emoji(0)), BEN, &message(full())), Ok(Decision::Changed));
+        let own = (0..MAX_EMOJI_PER_USER).map(|n| (emoji(n), BEN.0));
+        assert_eq!(decide(&react, BEN, &message(own)), Err(ChangeError::ReactionsFull));
+        let many = (0..MAX_REACTIONS).map(|n| ("👍".into(), n + 7));
+        assert_eq!(decide(&react, BEN, &message(many)), Err(ChangeError::ReactionsFull));
     }
 
     #[test]
     fn reactions_are_grouped_by_emoji_in_the_order_of_their_first_use() {
-        let user = |id| User { id: UserId(id), nickname: format!("n{id}") };
         let made = [("👍", 1), ("🎉", 1)].into_iter().chain((2..=60).map(|id| ("👍", id)));
         let groups = group_reactions(made.map(|(emoji, id)| (emoji.to_owned(), user(id))));
         let counts: Vec<_> = groups.iter().map(|group| (&*group.emoji, group.count, group.users.len())).collect();

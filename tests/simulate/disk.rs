@@ -14,7 +14,7 @@ use futures::future::BoxFuture;
 use noom::protocol::{
     Message, MessageChange, MessageKey, MessageState, Position, RECENT_MESSAGES, Unrecovered, User, UserId,
 };
-use noom::server::change::{Change, ChangeError, Changed, Decision, Reacted, Target, decide, group_reactions};
+use noom::server::change::{Change, ChangeError, Changed, Decision, decide, group_reactions};
 use noom::server::history::{History, Stored};
 use noom::server::id::RoomId;
 use noom::server::name_key::RoomName;
@@ -440,7 +440,7 @@ impl Image {
         };
         let known = log.iter().find(|message| message.user.id == user.id && message.key == key);
         match known.filter(|_| mutation != Some(Mutation::NoDedupe)) {
-            Some(stored) if stored.text == text || is_rewritten(stored) => {
+            Some(stored) if stored.text == text || stored.is_rewritten() => {
                 Ok(Stored { message: stored.clone(), dup: true })
             }
             Some(_) => Err(AppendError::KeyConflict),
@@ -462,28 +462,11 @@ impl Image {
         let message = log.get_mut(index).ok_or(ChangeError::NotFound)?;
         let made = reactions.entry(seq).or_default();
         let edits = message.edits();
-        let emoji = if let Change::React(emoji) | Change::Unreact(emoji) = change { emoji.as_str() } else { "" };
-        let target = Target {
-            author: message.user.id,
-            text: &message.text,
-            edits,
-            is_deleted: message.is_deleted(),
-            reactions: Reacted {
-                by_user: made.iter().any(|(other, by)| other == emoji && by.id == user.id),
-                by_any: made.iter().any(|(other, _)| other == emoji),
-                emoji: made.iter().map(|(emoji, _)| emoji).collect::<std::collections::BTreeSet<_>>().len(),
-                emoji_of_user: made.iter().filter(|(_, by)| by.id == user.id).count(),
-                count: made.len() as u64,
-            },
-        };
-        if decide(change, user.id, &target)? == Decision::Unchanged {
+        if decide(change, user.id, message)? == Decision::Unchanged {
             return Ok(Changed { rev: message.rev(), change: None });
         }
         *rev += 1;
-        let mut state = match message.state.as_deref() {
-            Some(state) => MessageState { rev: *rev, ..state.clone() },
-            None => MessageState { rev: *rev, edits, edited_at: None, deleted_at: None, reactions: Vec::new() },
-        };
+        let mut state = MessageState { rev: *rev, ..message.state.as_deref().cloned().unwrap_or_default() };
         let mut text = None;
         match change {
             Change::Edit { text: new, .. } => {
@@ -531,11 +514,6 @@ impl Image {
         let log = self.rooms.get(room.0 as usize).map(|room| room.log.as_slice()).unwrap_or_default();
         &log[..log.len().min(head as usize)]
     }
-}
-
-/// The text of a message is not the one that was posted.
-fn is_rewritten(message: &Message) -> bool {
-    message.state.as_ref().is_some_and(|state| state.edits > 0 || state.deleted_at.is_some())
 }
 
 /// The states of the messages up to a position that were changed after it.

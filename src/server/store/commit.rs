@@ -157,18 +157,14 @@ impl Work<'_> {
         let find = find.query_row(params![room, user, key], |row| message(transaction, &new.room, row));
         if let Some(stored) = find.optional()? {
             // The text of a message that was changed since says nothing about the one that was sent.
-            let same = stored.text == new.text
-                || stored.state.as_ref().is_some_and(|state| state.edits > 0 || state.deleted_at.is_some());
+            let same = stored.text == new.text || stored.is_rewritten();
             return Ok(if same {
                 Ok(Stored { message: Arc::new(stored), dup: true })
             } else {
                 Err(AppendError::KeyConflict)
             });
         }
-        let mut stored_room = match self.rooms.get(&room) {
-            Some(known) => *known,
-            None => self.room(room)?,
-        };
+        let mut stored_room = self.room(room)?;
         if new.reply_to.is_some_and(|target| target == 0 || target > stored_room.head as u64) {
             return Ok(Err(AppendError::NotFound));
         }
@@ -198,7 +194,11 @@ impl Work<'_> {
         Ok(Ok(Stored { message: Arc::new(message), dup: false }))
     }
 
+    /// The row of a room, as it is in this transaction.
     fn room(&self, id: i64) -> rusqlite::Result<Room> {
+        if let Some(known) = self.rooms.get(&id) {
+            return Ok(*known);
+        }
         let mut find =
             self.transaction.prepare_cached("SELECT head, bytes, day, day_bytes, rev FROM rooms WHERE id = ?1")?;
         find.query_row([id], |row| {

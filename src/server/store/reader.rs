@@ -125,8 +125,7 @@ pub(super) fn room(connection: &Connection, folded: &str) -> rusqlite::Result<Op
 }
 
 pub(super) fn head(connection: &Connection, room: &RoomRow) -> rusqlite::Result<u64> {
-    let mut statement = connection.prepare_cached("SELECT head FROM rooms WHERE id = ?1")?;
-    Ok(statement.query_row([room.id.0], |row| row.get::<_, i64>(0))? as u64)
+    Ok(head_and_rev(connection, room)?.0)
 }
 
 fn head_and_rev(connection: &Connection, room: &RoomRow) -> rusqlite::Result<(u64, u64)> {

@@ -1,5 +1,6 @@
 //! Entering, leaving, changing names, typing.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::crowd::Presence;
@@ -7,7 +8,9 @@ use super::room::Room;
 use super::seats::Received;
 use super::{Audience, Core, Effect, Enter, Entered, Except, GRACE, Output, Rename, SeatId, TYPING_EVERY};
 use crate::protocol::frame::Typing;
-use crate::protocol::{CloseCode, ErrorCode, Feature, MAX_MEMBERS, MembersAck, ServerFrame, User, UserId};
+use crate::protocol::{
+    CloseCode, ErrorCode, Feature, MAX_MEMBERS, MembersAck, Message, MessageChange, ServerFrame, User, UserId,
+};
 use crate::server::history::History;
 use crate::server::id::{ConnId, RoomId};
 use crate::server::name_key::Nick;
@@ -42,8 +45,8 @@ impl<O: Clone> Core<O> {
         }
     }
 
-    /// Answers a connection that waits for its history, and sends it every message and change after that. The connection waits
-    /// on if the tail does not reach back to this history: then too much was posted while it was read.
+    /// Answers a connection that waits for its history, and sends it every message and change after that. The connection
+    /// waits on if the tail does not reach back to this history: then too much was posted while it was read.
     fn admit(&mut self, now: Instant, SeatId { conn, room: id }: SeatId, history: History) {
         let Some(room) = self.rooms.get_mut(&id) else { return };
         let (head, tail) = (history.head, &room.tail);
@@ -85,12 +88,7 @@ impl<O: Clone> Core<O> {
             let entered = Entered { id, room: row.clone(), people, you, history, has_changes, call: Vec::new() };
             self.outputs.push_back(Output::Entered(outbox.clone(), Box::new(entered)));
         }
-        for message in missed {
-            self.send(&outbox, ServerFrame::NewMessage((*message).clone()));
-        }
-        for change in missed_changes {
-            self.send(&outbox, ServerFrame::MessageChanged((*change).clone()));
-        }
+        self.send_missed(&outbox, missed, missed_changes);
         if let Some(user) = user.filter(|_| arrived) {
             self.announce(id, user, Presence::Came(Except::Connection(conn)));
             self.effect(Effect::MemberCount(row, count));
@@ -114,15 +112,18 @@ impl<O: Clone> Core<O> {
         let changes = room.changes.since(received.rev).map(|missed| missed.cloned().collect::<Vec<_>>());
         let changes = if has_changes { changes } else { Some(Vec::new()) };
         match missed.zip(changes) {
-            Some((missed, changes)) => {
-                for message in missed {
-                    self.send(&outbox, ServerFrame::NewMessage((*message).clone()));
-                }
-                for change in changes {
-                    self.send(&outbox, ServerFrame::MessageChanged((*change).clone()));
-                }
-            }
+            Some((missed, changes)) => self.send_missed(&outbox, missed, changes),
             None => self.outputs.push_back(Output::Close(outbox, CloseCode::SlowConsumer)),
+        }
+    }
+
+    /// Sends a connection the messages and changes that it missed while its history was read.
+    fn send_missed(&mut self, outbox: &O, messages: Vec<Arc<Message>>, changes: Vec<Arc<MessageChange>>) {
+        for message in messages {
+            self.send(outbox, ServerFrame::NewMessage((*message).clone()));
+        }
+        for change in changes {
+            self.send(outbox, ServerFrame::MessageChanged((*change).clone()));
         }
     }
 

@@ -9,7 +9,7 @@ use super::super::usage::{ROW, StoredInRoom};
 use super::super::{AppendError, ChangeOutcome, ChangeRequest};
 use super::Work;
 use crate::protocol::{Message, MessageChange, MessageState};
-use crate::server::change::{Change, ChangeError, Changed, Decision, Reacted, Target, decide};
+use crate::server::change::{Change, ChangeError, Changed, Decision, decide};
 
 impl Work<'_> {
     pub(super) fn change(&mut self, request: &ChangeRequest) -> rusqlite::Result<ChangeOutcome> {
@@ -17,41 +17,23 @@ impl Work<'_> {
         let mut find = transaction.prepare_cached(select_messages!("WHERE room = ?1 AND seq = ?2"))?;
         let find = find.query_row(params![id, request.seq as i64], |row| message(transaction, &request.room, row));
         let Some(mut target) = find.optional()? else { return Ok(Err(ChangeError::NotFound)) };
-        let reacted = match &request.change {
-            Change::React(emoji) | Change::Unreact(emoji) => self.reacted(request, emoji)?,
-            Change::Edit { .. } | Change::Delete => Reacted::default(),
-        };
-        let edits = target.edits();
-        let decided = decide(
-            &request.change,
-            request.user.id,
-            &Target {
-                author: target.user.id,
-                text: &target.text,
-                edits,
-                is_deleted: target.is_deleted(),
-                reactions: reacted,
-            },
-        );
-        match decided {
+        match decide(&request.change, request.user.id, &target) {
             Err(error) => return Ok(Err(error)),
             Ok(Decision::Unchanged) => return Ok(Ok(Changed { rev: target.rev(), change: None })),
             Ok(Decision::Changed) => {}
         }
-        let mut room = match self.rooms.get(&id) {
-            Some(known) => *known,
-            None => self.room(id)?,
-        };
+        let mut room = self.room(id)?;
         if let Err(error) = self.account(&mut room.stored, request, &target)? {
             return Ok(Err(error));
         }
         room.rev += 1;
         let (rev, at) = (room.rev as u64, self.at as u64);
-        let mut state = target.state.take().map_or_else(|| empty_state(rev), |state| MessageState { rev, ..*state });
+        let mut state = MessageState { rev, ..target.state.take().map(|state| *state).unwrap_or_default() };
         let mut text = None;
         match &request.change {
             Change::Edit { text: new, .. } => {
-                (state.edits, state.edited_at) = (edits + 1, Some(at));
+                state.edits += 1;
+                state.edited_at = Some(at);
                 text = Some(new.clone());
             }
             Change::Delete => state.deleted_at = Some(at),
@@ -126,24 +108,4 @@ impl Work<'_> {
         let values = params![room, seq, rev, state.edits as i64, edited_at, deleted_at, text];
         transaction.prepare_cached(update)?.execute(values).map(drop)
     }
-
-    /// The reactions to a message, as far as a reaction with this emoji depends on them.
-    fn reacted(&self, request: &ChangeRequest, emoji: &str) -> rusqlite::Result<Reacted> {
-        let mut count = self.transaction.prepare_cached(
-            "SELECT COUNT(*), COUNT(DISTINCT emoji), COALESCE(SUM(emoji = ?3), 0), \
-             COALESCE(SUM(emoji = ?3 AND user = ?4), 0), COALESCE(SUM(user = ?4), 0) FROM reactions WHERE room = ?1 AND seq = ?2",
-        )?;
-        let params = params![request.room.id.0, request.seq as i64, emoji, request.user.id.0 as i64];
-        count.query_row(params, |row| {
-            let is_some = |index| row.get::<_, i64>(index).map(|count| count > 0);
-            let (count, emoji) = (row.get::<_, i64>(0)? as u64, row.get::<_, i64>(1)? as usize);
-            let emoji_of_user = row.get::<_, i64>(4)? as usize;
-            Ok(Reacted { by_user: is_some(3)?, by_any: is_some(2)?, emoji, emoji_of_user, count })
-        })
-    }
-}
-
-/// The state of a message at its first change.
-fn empty_state(rev: u64) -> MessageState {
-    MessageState { rev, edits: 0, edited_at: None, deleted_at: None, reactions: Vec::new() }
 }
