@@ -91,11 +91,10 @@ impl Timeline {
 
     /// Shows these messages and nothing else.
     pub fn replace(self, messages: Vec<Message>) {
-        let quoted = self.quoted.try_get_value().unwrap_or_default();
         // Those that are among the messages are set again.
+        let quoted = self.quoted.try_get_value().unwrap_or_default();
         quoted.values().for_each(|quoted| quoted.set(None));
-        self.clear();
-        self.quoted.set_value(quoted);
+        self.drop_all();
         self.append(entries(messages));
     }
 

@@ -182,10 +182,6 @@ impl Room {
         self.older.get() == Older::Loading || self.filling.with(|filling| !filling.is_empty())
     }
 
-    fn is_loading_history(self) -> bool {
-        self.older.get_untracked() == Older::Loading || self.filling.with_untracked(|filling| !filling.is_empty())
-    }
-
     /// The server has told the room's canonical name. Pending messages move with it, so that a retry finds the room.
     pub(super) fn named(self, name: String) {
         self.pending.update(|pending| {
@@ -215,7 +211,7 @@ impl Room {
     pub(super) fn changed(self, change: MessageChange) {
         self.timeline.apply(&change);
         self.rev.set_value(Some(change.state.rev));
-        if self.is_loading_history() {
+        if untrack(|| self.loads_history()) {
             self.late_changes.update_value(|changes| changes.push(change));
         }
     }
@@ -245,7 +241,7 @@ impl Room {
             }
         }
         // Otherwise the request belongs to an earlier page of the room.
-        if !self.is_loading_history() {
+        if !untrack(|| self.loads_history()) {
             self.late_changes.set_value(Vec::new());
         }
     }
@@ -261,17 +257,13 @@ impl Room {
         let has_changes = ack.rev.is_some();
         self.rev.set_value(ack.rev);
         if other_history == Some(true) || newest > ack.head {
-            self.older.set(Older::when(ack.more));
-            self.reading.set_value(None);
-            self.timeline.replace(ack.messages);
+            self.show_latest(ack.messages, ack.more);
             if newest > 0 {
                 self.timeline.append(vec![Entry::OtherHistory]);
             }
         } else if has_changes && newest > 0 && ack.changes.is_none() {
             // Too much was changed: what is shown may be out of date.
-            self.older.set(Older::when(ack.more));
-            self.reading.set_value(None);
-            self.timeline.replace(ack.messages);
+            self.show_latest(ack.messages, ack.more);
         } else {
             ack.changes.iter().flatten().for_each(|change| self.timeline.apply(change));
             if newest == 0 {
@@ -285,6 +277,13 @@ impl Room {
         let EnterRoomAck { count, members, members_after, crowded, you, call, .. } = ack;
         self.members_known(MembersAck { count, members, members_after, crowded }, you);
         self.call.set(call.unwrap_or_default());
+    }
+
+    /// Shows the latest messages and nothing else. `more`: there are older ones.
+    fn show_latest(self, messages: Vec<Message>, more: bool) {
+        self.older.set(Older::when(more));
+        self.reading.set_value(None);
+        self.timeline.replace(messages);
     }
 
     /// Appends the messages that are not shown yet, after a gap if they do not continue the timeline.

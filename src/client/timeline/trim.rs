@@ -63,6 +63,10 @@ impl Timeline {
     /// Drops everything: the page shows another room.
     pub(crate) fn clear(self) {
         self.quoted.try_update_value(BTreeMap::clear);
+        self.drop_all();
+    }
+
+    pub(super) fn drop_all(self) {
         let chunks: Vec<_> = self.chunks().collect();
         self.drop_chunks(&chunks);
     }
