@@ -76,10 +76,8 @@ fn Toolbar(
         let message = message.clone();
         move |emoji: &'static str| {
             let me = room.me.with_untracked(|me| me.id);
-            let has_reacted = message.with_untracked(|message| {
-                let mut reactions = message.state.iter().flat_map(|state| &state.reactions);
-                reactions.any(|reaction| reaction.emoji == emoji && reaction.has(me))
-            });
+            let has_reacted =
+                message.with_untracked(|message| message.reaction(emoji).is_some_and(|reaction| reaction.has(me)));
             room.client.react(room.state, seq, emoji, !has_reacted);
             close();
         }

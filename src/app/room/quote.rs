@@ -69,8 +69,13 @@ pub(super) fn show(room: RoomContext, seq: u64) -> bool {
     if let (Ok(Some(log)), Ok(scrolled)) = (element.closest(".log"), web_sys::Event::new("scroll")) {
         let _ = log.dispatch_event(&scrolled);
     }
-    if let Ok(Some(button)) = element.query_selector(".more") {
+    focus_menu(&element);
+    true
+}
+
+/// Focuses the button that opens the actions on a message.
+pub(super) fn focus_menu(message: &web_sys::Element) {
+    if let Ok(Some(button)) = message.query_selector(".more") {
         let _ = button.unchecked_into::<web_sys::HtmlElement>().focus();
     }
-    true
 }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use leptos::prelude::*;
 use leptos_i18n::td_string;
 use wasm_bindgen::JsCast;
-use web_sys::{Element, HtmlElement};
+use web_sys::Element;
 
+use super::quote::focus_menu;
 use crate::app::locale::Language;
 use crate::app::room_context::RoomContext;
 use crate::protocol::{Message, Reaction};
@@ -17,10 +18,8 @@ pub(super) fn Reactions(room: RoomContext, message: ArcRwSignal<Arc<Message>>) -
     let emoji = {
         let message = message.clone();
         move || {
-            message.with(|message| {
-                let reactions = message.state.iter().flat_map(|state| &state.reactions);
-                reactions.map(|reaction| reaction.emoji.clone()).collect::<Vec<_>>()
-            })
+            message
+                .with(|message| message.reactions().iter().map(|reaction| reaction.emoji.clone()).collect::<Vec<_>>())
         }
     };
     view! {
@@ -39,7 +38,7 @@ fn Chip(room: RoomContext, message: ArcRwSignal<Arc<Message>>, emoji: String) ->
     let label = emoji.clone();
     let reaction = Memo::new({
         let emoji = emoji.clone();
-        move |_| message.with(|message| find(message, &emoji).cloned())
+        move |_| message.with(|message| message.reaction(&emoji).cloned())
     });
     let count = move || reaction.with(|reaction| reaction.as_ref().map_or(0, |reaction| reaction.count));
     let is_own = move || {
@@ -50,7 +49,7 @@ fn Chip(room: RoomContext, message: ArcRwSignal<Arc<Message>>, emoji: String) ->
     let toggle = move |event: leptos::ev::MouseEvent| {
         if is_own() && count() == 1 {
             // The button goes, and must not take the focus with it.
-            focus_menu(&event);
+            leave_button(&event);
         }
         room.client.react(room.state, seq, &emoji, !is_own());
     };
@@ -68,17 +67,10 @@ fn Chip(room: RoomContext, message: ArcRwSignal<Arc<Message>>, emoji: String) ->
 }
 
 /// Focuses the menu of the message in which a button was clicked.
-fn focus_menu(event: &leptos::ev::MouseEvent) {
+fn leave_button(event: &leptos::ev::MouseEvent) {
     let button = event.current_target().and_then(|target| target.dyn_into::<Element>().ok());
     let message = button.and_then(|button| button.closest(".message").ok().flatten());
-    let menu = message.and_then(|message| message.query_selector(".more").ok().flatten());
-    if let Some(menu) = menu.and_then(|menu| menu.dyn_into::<HtmlElement>().ok()) {
-        let _ = menu.focus();
-    }
-}
-
-fn find<'a>(message: &'a Message, emoji: &str) -> Option<&'a Reaction> {
-    message.state.as_ref()?.reactions.iter().find(|reaction| reaction.emoji == emoji)
+    message.iter().for_each(focus_menu);
 }
 
 /// The names of the users, and the number of those that are not listed.
