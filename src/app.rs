@@ -8,6 +8,7 @@ pub mod broken;
 pub mod locale;
 pub mod path;
 pub mod shell;
+mod switcher;
 
 mod call;
 mod connection;
@@ -18,6 +19,7 @@ mod language_form;
 pub(crate) mod linkify;
 mod lobby;
 mod markdown;
+mod my_rooms;
 mod name_form;
 mod refusal;
 mod reload;

@@ -53,6 +53,7 @@ impl Client {
     pub fn start(&self) {
         let Some(inbox) = self.inbox.try_update_value(Option::take).flatten() else { return };
         self.send(Event::Start);
+        self.dispatch(Intent::WatchMyRooms);
         unsent::all().into_iter().for_each(|post| self.dispatch(Intent::Post(post)));
         for (name, event) in [
             ("online", Event::Awake),
@@ -149,6 +150,11 @@ impl Client {
     /// Announces a keystroke in the composer. Throttled by the session.
     pub fn typing(&self, room: Room) {
         self.dispatch(Intent::Typing { room: room.name.get_value() });
+    }
+
+    /// Notes that the user has read a room up to a position.
+    pub fn mark_read(&self, room: Room, seq: u64) {
+        self.dispatch(Intent::MarkRead { room: room.name.get_value(), target: room.reference(seq) });
     }
 
     /// Loads the messages of a gap: those before the position `before`.

@@ -50,7 +50,7 @@
 //! **[`protocol`]: the wire protocol, shared by both sides.**
 //! [`protocol::limits`] has its constants, [`protocol::codec`] the decoding, [`protocol::frame`] the frames, one
 //! per line, and [`protocol::feature`] the additions that a client may ask for. Payloads are in [`protocol::call`],
-//! [`protocol::change`], [`protocol::chat`], [`protocol::peer`] (between peers) and `protocol::user`, identifiers in [`protocol::id`], codes in
+//! [`protocol::change`], [`protocol::chat`], [`protocol::my_rooms`], [`protocol::peer`] (between peers) and `protocol::user`, identifiers in [`protocol::id`], codes in
 //! [`protocol::error`], the rules for names and texts in [`protocol::name`] and `protocol::text`, for reactions in `protocol::emoji`.
 //!
 //! **[`client`]: the page's connection and state.**
@@ -64,7 +64,7 @@
 //! [`app::shell`] is the document and its routes. The pages are `app::lobby`, `app::room` (shared by its parts:
 //! `app::room_context`), `app::call` and `app::error_page`; the forms `app::name_form` and `app::language_form`, which
 //! post to the server functions of [`app::api`]. Helpers: `app::connection`, [`app::address`] and `app::cookie_notice`
-//! (notices), `app::reload`, `app::refusal` (errors as text), `app::linkify`, `app::markdown`, `app::focus` (keyboard focus),
+//! (notices), `app::reload`, `app::refusal` (errors as text), `app::linkify`, `app::markdown`, `app::my_rooms`, `app::focus` (keyboard focus), `app::switcher` (moving between rooms by keyboard),
 //! [`app::broken`] (a page that has stopped), [`app::locale`], [`app::path`], `app::time`, `app::title`, `app::user`.
 //! `hydrate` starts them in the browser.
 //!
@@ -74,7 +74,7 @@
 //! [`server::identity`]) and `server::transport` (`server::socket`). [`server::session`] executes its commands on
 //! [`server::hub`], whose pure core is [`server::hub::core`]. The hub uses [`server::call`], and from outside only traits: [`server::storage`], implemented
 //! by [`server::store`], and [`server::environment`] (clock, randomness). [`server::pages`] is the other entrance, for
-//! pages and forms (`server::page_threads`, `server::refused_forms`). [`server::export`] writes rooms as files. Shared vocabulary: [`server::change`], [`server::history`], [`server::id`], `server::lock`,
+//! pages and forms (`server::page_threads`, `server::refused_forms`). [`server::export`] writes rooms as files. Shared vocabulary: [`server::change`], [`server::history`], [`server::id`], `server::lock`, [`server::membership`],
 //! [`server::name_key`], `server::occasional`, `server::random`. Around them: [`server::config`],
 //! `server::start_error`, `server::state`, [`server::telemetry`], `server::drain` (graceful shutdown).
 

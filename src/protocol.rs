@@ -16,6 +16,7 @@ pub mod feature;
 pub mod frame;
 pub mod id;
 pub mod limits;
+pub mod my_rooms;
 pub mod name;
 pub mod peer;
 mod text;
@@ -34,6 +35,7 @@ pub use feature::{Feature, Features};
 pub use frame::{Ack, AckKind, ClientFrame, Command, Refusal, ServerFrame};
 pub use id::{MessageKey, PeerId, UserId};
 pub use limits::*;
+pub use my_rooms::{MyRoom, MyRooms, MyRoomsUpdate};
 pub use text::{check_text, clean_text};
 pub use user::User;
 

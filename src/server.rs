@@ -9,6 +9,7 @@ pub mod history;
 pub mod hub;
 pub mod id;
 pub mod identity;
+pub mod membership;
 pub mod name_key;
 pub(crate) mod pages;
 pub mod session;
@@ -41,6 +42,7 @@ use std::io::Write;
 use std::os::unix::fs::DirBuilderExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::fs::Mode;
 use rustix::process::umask;
@@ -90,6 +92,7 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     // An error means that the accept loop panicked, which the panic hook has logged.
     let _ = accepting.await;
     background.iter().for_each(JoinHandle::abort);
+    server.hub.save_marks().await;
     server.hub.close();
     tracing::info!("drained");
     Ok(())
@@ -118,7 +121,11 @@ impl Server {
 
     /// Spawns the tasks that run as long as the server: the hub's workers and clock, reload.
     fn spawn_background(&self, tls: Option<Arc<Tls>>) -> Vec<JoinHandle<()>> {
-        let others = [tokio::spawn(tick(self.hub.clone())), tokio::spawn(reload_on_sighup(self.identity.clone(), tls))];
+        let others = [
+            tokio::spawn(tick(self.hub.clone())),
+            tokio::spawn(save_marks(self.hub.clone())),
+            tokio::spawn(reload_on_sighup(self.identity.clone(), tls)),
+        ];
         self.hub.spawn_workers().into_iter().chain(others).collect()
     }
 }
@@ -163,6 +170,17 @@ async fn reload_on_sighup(identity: Arc<Identity>, tls: Option<Arc<Tls>>) {
                 tracing::error!(error = error.one_line(), "SIGHUP: the earlier certificate stays in use");
             }
         }
+    }
+}
+
+/// The interval at which it is stored what users have read.
+const SAVE_MARKS_EVERY: Duration = Duration::from_secs(2);
+
+/// Stores what users have read.
+async fn save_marks(hub: Arc<Hub>) {
+    loop {
+        tokio::time::sleep(SAVE_MARKS_EVERY).await;
+        hub.save_marks().await;
     }
 }
 

@@ -15,8 +15,8 @@ use noom::protocol::change::DeleteMessage;
 use noom::protocol::frame::{Empty, EnterRoom, Members, Post, RoomPresence, Typing};
 use noom::protocol::{
     Ack, ChangeAck, ClientFrame, CloseCode, Command, EnterRoomAck, ErrorCode, Features, HelloAck, Limits, MembersAck,
-    Message, MessageChange, MessageKey, MessageRef, MessageState, NicknameAck, PeerId, Position, PostAck, Refusal,
-    RoomCount, RoomList, RoomUpdate, ServerFrame, User, UserId,
+    Message, MessageChange, MessageKey, MessageRef, MessageState, MyRoom, MyRooms, MyRoomsUpdate, NicknameAck, PeerId,
+    Position, PostAck, Refusal, RoomCount, RoomList, RoomUpdate, ServerFrame, User, UserId,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -158,6 +158,13 @@ impl Page {
         self.handle(Event::Opened);
         let hello = self.next_sent("hello");
         self.acknowledge(&hello, hello_ack());
+    }
+
+    fn greet_with_all_features(&mut self) {
+        self.handle(Event::Opened);
+        let hello = self.next_sent("hello");
+        let Ack::Hello(ack) = hello_ack() else { unreachable!("it is an answer to hello") };
+        self.acknowledge(&hello, Ack::Hello(HelloAck { features: Some(Features::all().names()), ..ack }));
     }
 
     fn enter(&mut self, head: u64, messages: Vec<Message>) {
@@ -458,6 +465,88 @@ fn refused_list_of_rooms_is_asked_for_again_while_it_is_shown() {
         assert_eq!(page.sleep_until_wake() == 500, stays);
         assert_eq!(page.sent.pop_front().is_some_and(|frame| frame.command.name() == "watch_rooms"), stays);
     }
+}
+
+fn own_room(name: &str, head: u64, read: u64) -> MyRoom {
+    MyRoom { name: name.into(), head, read }
+}
+
+/// A page in the room that has read up to `read`, and shows the list of the user's rooms.
+fn page_with_own_rooms(rooms: Vec<MyRoom>) -> Page {
+    let mut page = Page::new(1);
+    page.handle(Event::Start);
+    let after = Some(Position { epoch: "e".into(), seq: 9, rev: None });
+    page.handle(Event::Intent(Intent::Enter { room: ROOM.into(), after }));
+    page.greet_with_all_features();
+    page.enter(9, vec![]);
+    page.handle(Event::Intent(Intent::WatchMyRooms));
+    let watch = page.next_sent("watch_my_rooms");
+    page.acknowledge(&watch, Ack::MyRooms(MyRooms { rooms }));
+    page
+}
+
+fn mark(page: &mut Page, seq: u64) {
+    let target = MessageRef { epoch: "e".into(), seq };
+    page.handle(Event::Intent(Intent::MarkRead { room: ROOM.into(), target }));
+}
+
+fn marked(page: &mut Page) -> Vec<u64> {
+    let seq =
+        |frame: ClientFrame| if let Command::MarkRead(mark) = frame.command { Some(mark.target.seq) } else { None };
+    std::mem::take(&mut page.sent).into_iter().filter_map(seq).collect()
+}
+
+fn shown_own_rooms(page: &Page) -> Option<Vec<MyRoom>> {
+    let shown = |update: &Update| if let Update::MyRooms(rooms) = update { Some(rooms.clone()) } else { None };
+    page.updates.iter().rev().find_map(shown)
+}
+
+#[test]
+fn marks_are_sent_at_intervals_and_when_the_room_is_left() {
+    let mut page = page_with_own_rooms(vec![own_room(ROOM, 9, 5)]);
+    mark(&mut page, 7);
+    assert_eq!(marked(&mut page), [7]);
+    mark(&mut page, 8);
+    mark(&mut page, 9);
+    mark(&mut page, 4);
+    assert_eq!(marked(&mut page), Vec::<u64>::new());
+    assert_eq!(page.sleep_until_wake(), 5_000);
+    assert_eq!(marked(&mut page), [9]);
+    mark(&mut page, 10);
+    page.handle(Event::Intent(Intent::Leave { room: ROOM.into() }));
+    assert_eq!(marked(&mut page), [10]);
+}
+
+#[test]
+fn mark_is_not_sent_for_a_room_that_is_not_in_the_list() {
+    let mut page = page_with_own_rooms(vec![own_room("other", 9, 5)]);
+    mark(&mut page, 9);
+    assert_eq!(marked(&mut page), Vec::<u64>::new());
+    let update = MyRoomsUpdate { rooms: vec![own_room(ROOM, 9, 2)], removed: vec!["other".into()] };
+    page.receive(&ServerFrame::MyRoomsChanged(update));
+    assert_eq!(marked(&mut page), [9], "the room was added");
+    assert_eq!(shown_own_rooms(&page), Some(vec![own_room(ROOM, 9, 9)]), "the page knows more than the server");
+}
+
+#[test]
+fn marked_room_is_shown_as_read_at_once() {
+    let mut page = page_with_own_rooms(vec![own_room(ROOM, 9, 5)]);
+    mark(&mut page, 9);
+    assert_eq!(shown_own_rooms(&page), Some(vec![own_room(ROOM, 9, 9)]));
+}
+
+#[test]
+fn mark_is_sent_again_over_a_new_connection() {
+    let mut page = page_with_own_rooms(vec![own_room(ROOM, 9, 5)]);
+    mark(&mut page, 9);
+    assert_eq!(marked(&mut page), [9]);
+    page.handle(Event::Closed(ABNORMAL_CLOSE));
+    page.sleep_until_wake();
+    page.greet_with_all_features();
+    page.enter(9, vec![]);
+    let watch = page.next_sent("watch_my_rooms");
+    page.acknowledge(&watch, Ack::MyRooms(MyRooms { rooms: vec![own_room(ROOM, 9, 5)] }));
+    assert_eq!(marked(&mut page), [9]);
 }
 
 #[test]
@@ -1187,6 +1276,9 @@ impl ModelServer {
             | Command::History(_)
             | Command::Members(_)
             | Command::WatchRooms(_)
+            | Command::WatchMyRooms(_)
+            | Command::KeepRoom(_)
+            | Command::MarkRead(_)
             | Command::JoinCall(_) => {
                 unreachable!("no step of the test makes the page send this")
             }

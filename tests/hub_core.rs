@@ -234,6 +234,7 @@ fn describe(frame: &ServerFrame) -> String {
         | ServerFrame::Error { .. }
         | ServerFrame::RoomChange(_)
         | ServerFrame::RoomUpdate(_)
+        | ServerFrame::MyRoomsChanged(_)
         | ServerFrame::GoingAway(_)
         | ServerFrame::CallJoined(_)
         | ServerFrame::CallLeft(_)
@@ -901,6 +902,7 @@ fn check(world: &mut World, seats: &mut BTreeMap<(u64, i64), u64>) -> Result<(),
                 | ServerFrame::Nickname(_)
                 | ServerFrame::RoomChange(_)
                 | ServerFrame::RoomUpdate(_)
+                | ServerFrame::MyRoomsChanged(_)
                 | ServerFrame::GoingAway(_)
                 | ServerFrame::CallJoined(_)
                 | ServerFrame::CallLeft(_)

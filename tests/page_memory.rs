@@ -24,7 +24,7 @@ const MESSAGES: u64 = 100_000;
 fn open_page_stays_small_and_quick_after_100_000_messages() {
     let room = EnterRoomAck { room: "garden".into(), epoch: "e".into(), count: 1, ..EnterRoomAck::default() };
     Owner::new().with(|| {
-        let (state, room) = (State::new(), Room::new(room));
+        let (state, room) = (State::new(), Room::new(room, None));
         state.show(room);
         let receive = |seq: u64| {
             let user = User { id: UserId(seq % 7), nickname: "Ann".into() };

@@ -32,7 +32,7 @@ fn entered(room: &str, call: Option<Vec<Peer>>) -> EnterRoomAck {
 fn page(room: &str) -> (Owner, State, Room) {
     let owner = Owner::new();
     owner.set();
-    let (state, room) = (State::new(), Room::new(entered(room, None)));
+    let (state, room) = (State::new(), Room::new(entered(room, None), None));
     state.show(room);
     (owner, state, room)
 }

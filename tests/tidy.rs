@@ -43,10 +43,21 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("server/name_key.rs", &["protocol"]),
     ("server/history.rs", &["protocol", "server/id.rs"]),
     ("server/change.rs", &["protocol"]),
+    ("server/membership.rs", &["protocol", "server/id.rs"]),
     ("server/start_error.rs", &["server/call/ice.rs"]),
     // What the hub needs from outside, as traits.
     ("server/environment.rs", &["server/random.rs"]),
-    ("server/storage.rs", &["protocol", "server/change.rs", "server/history.rs", "server/id.rs", "server/name_key.rs"]),
+    (
+        "server/storage.rs",
+        &[
+            "protocol",
+            "server/change.rs",
+            "server/history.rs",
+            "server/id.rs",
+            "server/membership.rs",
+            "server/name_key.rs",
+        ],
+    ),
     // The pure parts of the hub.
     ("server/hub/output.rs", &["protocol", "server/history.rs", "server/id.rs"]),
     (
@@ -62,6 +73,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     ("server/hub/lobby.rs", &["protocol", "server/id.rs"]),
+    ("server/hub/my_rooms", &["protocol", "server/id.rs", "server/membership.rs"]),
     ("server/hub/price.rs", &["protocol"]),
     ("server/hub/recent_changes.rs", &["protocol", "server/history.rs"]),
     ("server/hub/tail.rs", &[]),
@@ -74,6 +86,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "server/history.rs",
             "server/id.rs",
             "server/lock.rs",
+            "server/membership.rs",
             "server/name_key.rs",
             "server/start_error.rs",
             "server/storage.rs",
@@ -92,6 +105,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "server/history.rs",
             "server/id.rs",
             "server/lock.rs",
+            "server/membership.rs",
             "server/name_key.rs",
             "server/network.rs",
             "server/storage.rs",
@@ -122,10 +136,12 @@ const PURE: &[&str] = &[
     "server/history.rs",
     "server/hub/core",
     "server/hub/lobby.rs",
+    "server/hub/my_rooms",
     "server/hub/output.rs",
     "server/hub/price.rs",
     "server/hub/tail.rs",
     "server/id.rs",
+    "server/membership.rs",
     "server/name_key.rs",
 ];
 

@@ -184,6 +184,7 @@ impl World {
                     | ServerFrame::Nickname(_)
                     | ServerFrame::RoomChange(_)
                     | ServerFrame::RoomUpdate(_)
+                    | ServerFrame::MyRoomsChanged(_)
                     | ServerFrame::GoingAway(_)
                     | ServerFrame::CallJoined(_)
                     | ServerFrame::CallLeft(_)

@@ -83,6 +83,11 @@ impl Page {
             "older" => Event::Intent(Intent::Older { room: room(), before: 100, limit: 50 }),
             "members" => Event::Intent(Intent::Members { room: room(), after: rest.len() as u64 }),
             "watch" => Event::Intent(Intent::WatchRooms(rest.is_empty())),
+            "my-rooms" => Event::Intent(Intent::WatchMyRooms),
+            "mark" => {
+                let target = MessageRef { epoch: "e".into(), seq: rest.len() as u64 };
+                Event::Intent(Intent::MarkRead { room: room(), target })
+            }
             "join" => Event::Intent(Intent::JoinCall { room: room() }),
             "hang-up" => Event::Intent(Intent::LeaveCall { room: room() }),
             _ if self.socket == Socket::Open => Event::Received(line.to_owned()),
@@ -148,6 +153,7 @@ impl Page {
                     | Update::NotRenamed(_)
                     | Update::Posted { .. }
                     | Update::Rooms(_)
+                    | Update::MyRooms(_)
                     | Update::Call { .. },
                 )
                 | Action::Probe(_)

@@ -9,7 +9,7 @@ use leptos::server_fn::codec::JsonEncoding;
 use leptos::server_fn::error::{FromServerFnError, ServerFnErrorErr};
 use serde::{Deserialize, Serialize};
 
-use crate::protocol::{EnterRoomAck, ErrorCode, MessageKey, RoomCount, User};
+use crate::protocol::{EnterRoomAck, ErrorCode, MessageKey, MyRoom, RoomCount, User};
 
 /// A form of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +51,8 @@ pub struct LobbyPage {
     pub me: User,
     /// The visitor's cookie.
     pub cookie: VisitorCookie,
+    /// The user's own rooms.
+    pub my_rooms: Vec<MyRoom>,
     /// The rooms with at least one member.
     pub rooms: Vec<RoomCount>,
     /// The form that the page shows again.
@@ -66,6 +68,8 @@ pub struct RoomPage {
     pub cookie: VisitorCookie,
     /// The room with its members and latest messages, as the ack to `enter_room`.
     pub room: EnterRoomAck,
+    /// The user's own rooms.
+    pub my_rooms: Vec<MyRoom>,
     /// The idempotency key of the message that the form posts: submitting twice posts it once.
     pub key: MessageKey,
     /// The form that the page shows again.

@@ -11,6 +11,7 @@ use super::api::{EnterRoom, FormKind, LobbyPage, load_lobby};
 use super::error_page::Unavailable;
 use super::language_form::LanguageForm;
 use super::locale::{Language, t};
+use super::my_rooms::{MyRoomList, my_rooms, unread_elsewhere};
 use super::name_form::NameForm;
 use super::title::LiveTitle;
 use super::user::user_count;
@@ -41,7 +42,13 @@ pub(super) fn Lobby() -> impl IntoView {
 fn LobbyView(page: LobbyPage) -> impl IntoView {
     let i18n = Language::current();
     let client = expect_context::<Client>();
-    let LobbyPage { me, cookie, rooms, refused } = page;
+    let LobbyPage { me, cookie, my_rooms: own_rooms, rooms, refused } = page;
+    let own_rooms = my_rooms(client, own_rooms);
+    let unread = unread_elsewhere(own_rooms, "");
+    let title = move || match unread.get() {
+        0 => td_string!(i18n.get(), app_name).to_owned(),
+        count => td_string!(i18n.get(), title_my_unread, count),
+    };
     cookie_notice::provide(cookie);
     refusal::provide_form(refused);
     let nickname = Signal::derive(move || client.state.me.get().unwrap_or_else(|| me.clone()).nickname);
@@ -54,7 +61,7 @@ fn LobbyView(page: LobbyPage) -> impl IntoView {
     });
 
     view! {
-        <LiveTitle text=move || td_string!(i18n.get(), app_name).to_owned()/>
+        <LiveTitle text=title/>
         <main class="lobby">
             <header class="hero">
                 <h1 tabindex="-1"><span class="mark" aria-hidden="true"></span>{t!(i18n, app_name)}</h1>
@@ -64,6 +71,12 @@ fn LobbyView(page: LobbyPage) -> impl IntoView {
                 <NameForm nickname back="/".to_owned()/>
                 <RoomForm/>
             </section>
+            <Show when=move || own_rooms.with(|rooms| !rooms.is_empty())>
+                <section class="rooms" aria-labelledby="rooms-own">
+                    <h2 id="rooms-own">{t!(i18n, my_rooms)}</h2>
+                    <MyRoomList rooms=own_rooms/>
+                </section>
+            </Show>
             <section class="rooms" aria-labelledby="rooms-now">
                 <h2 id="rooms-now">{t!(i18n, active_rooms)}</h2>
                 <Show

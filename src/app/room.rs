@@ -14,9 +14,11 @@ mod log;
 mod markup;
 mod members;
 mod message;
+mod my_rooms;
 mod name_prompt;
 mod quote;
 mod reactions;
+mod reading;
 mod scroll;
 mod text;
 mod typing;
@@ -30,6 +32,7 @@ use super::api::{ApiError, RoomPage, load_room};
 use super::call::{Call, CallButton};
 use super::error_page::{InvalidRoom, Unavailable};
 use super::locale::{Language, t};
+use super::my_rooms::{my_rooms, unread_elsewhere};
 use super::room_context::RoomContext;
 use super::title::LiveTitle;
 use super::user::user_count;
@@ -42,60 +45,78 @@ use composer::Composer;
 use copy_link::CopyLink;
 use log::Log;
 use members::{Members, MembersMenu};
+use my_rooms::{MyRooms, MyRoomsButton};
 use typing::Typing;
 
-/// The messages that are shown after the one that the address links to. With fewer, that one would be at the end of a
-/// large screen, and the page would follow the newest message.
-const AFTER_LINKED: u64 = 35;
+/// The messages that are shown after the one to scroll to. With fewer, that one would be at the end of a large screen, and
+/// the page would follow the newest message.
+const AFTER_SHOWN: u64 = 35;
+
+/// The message to scroll to when the page opens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Start {
+    /// The newest one.
+    Newest,
+    /// The one that the address links to. It gets the focus.
+    Linked(u64),
+    /// The one that was first in view when the user left the room.
+    Place(u64),
+}
 
 /// The page at `/r/{room}`.
 #[component]
 pub(super) fn Room() -> impl IntoView {
     let params = use_params_map();
     let query = use_query_map();
+    let client = expect_context::<Client>();
     let address = Memo::new(move |_| {
         let name = params.with(|params| params.get("room")).unwrap_or_default();
         let number = |name: &str| query.with(|query| query.get(name)).and_then(|number| number.parse::<u64>().ok());
-        let at = number("at");
-        // A link to a message shows it with some messages after it.
-        let before = number("before").or(at.map(|at| at.saturating_add(AFTER_LINKED)));
-        (name, before, at)
+        let (at, before) = (number("at"), number("before"));
+        let place = client.state.place(&name).filter(|_| before.is_none());
+        let start = at.map(Start::Linked).or(place.map(Start::Place)).unwrap_or(Start::Newest);
+        // A message is shown with some messages after it.
+        let after = at.or(place).map(|seq| seq.saturating_add(AFTER_SHOWN));
+        (name, before.or(after), start)
     });
     let form = query.with_untracked(|query| query.get("form"));
-    let load = move |(name, before, _): (String, Option<u64>, Option<u64>)| load_room(name, before, form.clone());
+    let load = move |(name, before, _): (String, Option<u64>, Start)| load_room(name, before, form.clone());
     let page = Resource::new_blocking(move || address.get(), load);
-    let linked = move || address.with_untracked(|(_, _, at)| *at);
+    let start = move || address.with_untracked(|(_, _, start)| *start);
     view! {
-        <Suspense>
-            {move || Suspend::new(async move {
-                match page.await {
-                    Ok(page) => EitherOf3::A(view! { <RoomView page linked=linked()/> }),
-                    Err(error) => {
-                        if error == ApiError::Refused(ErrorCode::RoomNameInvalid) {
-                            EitherOf3::B(view! { <InvalidRoom/> })
-                        } else {
-                            EitherOf3::C(view! { <Unavailable/> })
-                        }
-                    }
-                }
-            })}
-        </Suspense>
+        // Keeps the room before until the next one is loaded. A keyed list, so that its elements are replaced in one step:
+        // a `Suspend` would end the signals of the old view while that is still on the page, and a view that is built
+        // again keeps elements, for example the message field with its text.
+        <Transition>
+            <For each=move || page.get() key=|page| page.as_ref().map_or(0, |page| page.key.0) let:page>
+                {match page {
+                    Ok(page) => EitherOf3::A(view! { <RoomView page start=start()/> }),
+                    Err(error) => if error == ApiError::Refused(ErrorCode::RoomNameInvalid) {
+                        EitherOf3::B(view! { <InvalidRoom/> })
+                    } else {
+                        EitherOf3::C(view! { <Unavailable/> })
+                    },
+                }}
+            </For>
+        </Transition>
     }
 }
 
 #[component]
-fn RoomView(
-    page: RoomPage,
-    /// The position of the message that the address links to.
-    linked: Option<u64>,
-) -> impl IntoView {
+fn RoomView(page: RoomPage, start: Start) -> impl IntoView {
     let i18n = Language::current();
     let client = expect_context::<Client>();
-    let RoomPage { me, cookie, room, key, refused } = page;
+    let RoomPage { me, cookie, room, my_rooms: own_rooms, key, refused } = page;
     cookie_notice::provide(cookie);
     refusal::provide_form(refused);
     let name = room.room.clone();
-    let state = RoomState::new(room);
+    let read = own_rooms.iter().find(|own| own.name == name).map(|own| own.read);
+    let own_rooms = my_rooms(client, own_rooms);
+    let unread_elsewhere = unread_elsewhere(own_rooms, &name);
+    let state = RoomState::new(room, read);
+    if matches!(start, Start::Linked(_)) && state.first_unread.with_untracked(Option::is_none) {
+        state.first_unread.set(client.state.line_before_reload(&name));
+    }
     let me = Signal::derive(move || client.state.me.get().unwrap_or_else(|| me.clone()));
     let room = RoomContext::new(client, state, me);
 
@@ -103,20 +124,20 @@ fn RoomView(
         state.timeline.use_local_time();
         client.enter(state);
     });
-    if let Some(seq) = linked {
-        Effect::new(move |_| {
-            request_animation_frame(move || {
-                quote::show(room, seq);
-            });
+    Effect::new(move |_| {
+        request_animation_frame(move || match start {
+            Start::Newest => {}
+            Start::Linked(seq) => drop(quote::show(room, seq)),
+            Start::Place(seq) => drop(quote::scroll_to(room, seq)),
         });
-    }
+    });
     on_cleanup(move || client.leave(state));
     dropped_file::ignore();
     let call_is_open = RwSignal::new(false);
     let unread = unread_while_hidden(state);
     let title = {
         let name = name.clone();
-        move || match unread.get() {
+        move || match unread.get() + unread_elsewhere.get() {
             0 => td_string!(i18n.get(), title_room, room = name.clone()),
             count => td_string!(i18n.get(), title_unread, room = name.clone(), count),
         }
@@ -127,6 +148,7 @@ fn RoomView(
         <a class="skip" href="#text">{t!(i18n, skip_to_content)}</a>
         <div class="room">
             <header class="bar" translate="no">
+                <MyRoomsButton rooms=own_rooms name=name.clone()/>
                 <a class="home" href="/" aria-label=t!(i18n, home)><span class="mark" aria-hidden="true"></span></a>
                 <div class="room-title">
                     <h1 tabindex="-1"><bdi>{name.clone()}</bdi></h1>
@@ -139,6 +161,7 @@ fn RoomView(
             <Show when=move || call_is_open.get()>
                 <Call room open=call_is_open/>
             </Show>
+            <MyRooms room rooms=own_rooms name=name.clone()/>
             <main>
                 <Log room/>
                 <Typing room/>

@@ -12,6 +12,7 @@ use super::focus;
 use super::lobby::Lobby;
 use super::locale::{AcceptLanguage, Language, tag};
 use super::room::Room;
+use super::switcher::{OpenSwitcher, Switcher};
 use crate::client::Client;
 
 /// The attribute of `body` that has the number of nodes in it.
@@ -67,6 +68,7 @@ pub fn App() -> impl IntoView {
     Language::provide();
     let client = Client::new();
     provide_context(client);
+    provide_context(OpenSwitcher(RwSignal::new(false)));
     Effect::new(move |_| client.start());
 
     view! {
@@ -74,6 +76,7 @@ pub fn App() -> impl IntoView {
             <FocusKeeper/>
             <WrongAddress/>
             <ConnectionNotice/>
+            <Switcher/>
             <Routes fallback=|| view! { <Redirect path="/"/> }>
                 <Route path=path!("/") view=Lobby ssr=SsrMode::Async/>
                 <Route path=path!("/r/*room") view=Room ssr=SsrMode::Async/>

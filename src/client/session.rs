@@ -53,7 +53,9 @@ mod connection;
 mod deliveries;
 pub mod event;
 mod heartbeat;
+mod my_rooms;
 mod outgoing;
+mod own_rooms;
 mod posts;
 mod receive;
 mod refusal;
@@ -74,6 +76,7 @@ use crate::protocol::{ClientFrame, Command, Features, Refusal, RoomList, RoomUpd
 use connection::{MAX_OPEN_TIMEOUT_MS, OPEN_TIMEOUT_MS};
 use heartbeat::Heartbeat;
 use outgoing::OutgoingQueue;
+use own_rooms::OwnRooms;
 use refusal::{Recovery, recovery};
 use request::{PendingRequest, Requests};
 use rng::Rng;
@@ -124,6 +127,7 @@ pub struct Session {
     asks_for_features: bool,
     rooms: BTreeMap<String, Room>,
     room_list: ListedRooms,
+    own_rooms: OwnRooms,
     requests: Requests,
     queue: SendQueue,
     outgoing: OutgoingQueue,
@@ -151,6 +155,7 @@ impl Session {
             asks_for_features: true,
             rooms: BTreeMap::new(),
             room_list: ListedRooms::default(),
+            own_rooms: OwnRooms::default(),
             requests: Requests::new(),
             queue: SendQueue::default(),
             outgoing: OutgoingQueue::new(),
@@ -187,6 +192,7 @@ impl Session {
         }
         self.send_next_post(now);
         self.send_outgoing(now);
+        self.send_due_marks(now);
     }
 
     /// Returns the next action, until there is none.
@@ -201,8 +207,9 @@ impl Session {
         let posts = self.queue.next_wake().filter(|_| self.is_online());
         let rooms = self.rooms.values().flat_map(|room| [room.retry_at, room.typing.next_wake()]).flatten();
         let outgoing = self.outgoing.next_wake().filter(|_| self.is_online());
-        let room_list = self.room_list.retry_at.filter(|_| self.is_online());
-        rooms.chain(posts).chain(outgoing).chain(room_list).chain([connection]).min()
+        let lists = [self.room_list.retry_at, self.own_rooms.retry_at, self.marks_wake()];
+        let lists = lists.into_iter().flatten().filter(|_| self.is_online());
+        rooms.chain(posts).chain(outgoing).chain(lists).chain([connection]).min()
     }
 
     fn tick(&mut self, now: u64) {
@@ -211,6 +218,9 @@ impl Session {
         if self.room_list.is_due(now) {
             self.watch_rooms();
         }
+        if self.own_rooms.is_due(now) {
+            self.watch_my_rooms();
+        }
         self.update_typing(|typing| typing.expire(now));
         self.check_connection(now);
     }
@@ -218,7 +228,7 @@ impl Session {
     fn intend(&mut self, now: u64, intent: Intent) {
         match intent {
             Intent::Enter { room, after } => self.show_room(room, after),
-            Intent::Leave { room } => self.hide_room(room),
+            Intent::Leave { room } => self.hide_room(now, room),
             Intent::Post(post) => self.post(post),
             Intent::Discard(key) => self.discard(key),
             Intent::Change(command) => self.change_message(command),
@@ -227,6 +237,9 @@ impl Session {
             Intent::Older { room, before, limit } => self.load_older(room, before, limit),
             Intent::Members { room, after } => self.load_members(room, after),
             Intent::WatchRooms(is_wanted) => self.show_room_list(is_wanted),
+            Intent::WatchMyRooms => self.show_my_rooms(),
+            Intent::KeepRoom { room, on } => self.keep_room(room, on),
+            Intent::MarkRead { room, target } => self.mark_read(&room, target),
             Intent::ReconnectNow => self.reconnect_now(now),
             Intent::JoinCall { room } => self.want_call(&room),
             Intent::LeaveCall { room } => self.leave_call(room),

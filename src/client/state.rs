@@ -5,11 +5,13 @@
 mod members;
 mod room;
 
+use std::collections::BTreeMap;
+
 use leptos::prelude::{Update as _, *};
 
 use super::call::channel::CallChannel;
 use super::session::{ConnectionState, Update};
-use crate::protocol::{BUILD, EnterRoomAck, ErrorCode, Message, RoomCount, User};
+use crate::protocol::{BUILD, EnterRoomAck, ErrorCode, Message, MyRoom, RoomCount, User};
 
 pub use room::{ChangeEnded, MoreMembers, Older, Pending, Room};
 
@@ -22,6 +24,8 @@ pub struct State {
     pub me: RwSignal<Option<User>>,
     /// The rooms with people in them, once the server has answered.
     pub rooms: RwSignal<Option<Vec<RoomCount>>>,
+    /// The user's own rooms, once the server has answered.
+    pub my_rooms: RwSignal<Option<Vec<MyRoom>>>,
     /// The outcome of the last rename.
     pub rename_status: RwSignal<RenameStatus>,
     /// The build of the server, if it differs from that of the page.
@@ -30,6 +34,8 @@ pub struct State {
     pub is_outdated: RwSignal<bool>,
     /// Passes call updates on to the meeting.
     pub(crate) calls: CallChannel,
+    /// The first message that was in view when a room was left, by its name. Not of rooms at their newest message.
+    places: StoredValue<BTreeMap<String, u64>>,
     /// The room that is shown.
     room: RwSignal<Option<Room>>,
 }
@@ -59,10 +65,12 @@ impl State {
             connection: RwSignal::new(ConnectionState::Idle),
             me: RwSignal::new(None),
             rooms: RwSignal::new(None),
+            my_rooms: RwSignal::new(None),
             rename_status: RwSignal::new(RenameStatus::Idle),
             other_build: RwSignal::new(None),
             is_outdated: RwSignal::new(false),
             calls: CallChannel::new(),
+            places: StoredValue::new(BTreeMap::new()),
             room: RwSignal::new(None),
         }
     }
@@ -72,8 +80,27 @@ impl State {
         self.room.set(Some(room));
     }
 
+    /// The message that was first in view when the room was left.
+    pub fn place(&self, room: &str) -> Option<u64> {
+        self.places.with_value(|places| places.get(room).copied())
+    }
+
+    /// The first unread message of a room, if that is the one that is still shown: its page is being loaded again to show
+    /// other messages, which the user has not read because of that.
+    pub fn line_before_reload(&self, room: &str) -> Option<u64> {
+        let shown =
+            self.room.get_untracked().filter(|shown| shown.name.try_get_value().is_some_and(|name| name == room));
+        shown.and_then(|shown| shown.first_unread.try_get_untracked().flatten())
+    }
+
     /// Applies no more updates to `room`: its page is gone.
     pub fn hide(&self, room: Room) {
+        if let (Some(name), Some(in_view)) = (room.name.try_get_value(), room.in_view.try_get_value()) {
+            self.places.update_value(|places| match in_view {
+                Some(seq) => drop(places.insert(name, seq)),
+                None => drop(places.remove(&name)),
+            });
+        }
         self.room.try_update(|shown| {
             if shown.is_some_and(|shown| shown.name == room.name) {
                 *shown = None;
@@ -89,6 +116,7 @@ impl State {
             Update::Build(build) => self.other_build.set(Some(build).filter(|build| build != BUILD)),
             Update::NotUnderstood => self.is_outdated.set(true),
             Update::Rooms(list) => self.rooms.set(Some(list.rooms)),
+            Update::MyRooms(rooms) => self.my_rooms.set(Some(rooms)),
             Update::NotRenamed(Some(refusal)) => self.rename_status.set(match refusal.retry_after_ms {
                 Some(retry_after_ms) => RenameStatus::Limited { retry_after_ms },
                 None => RenameStatus::Refused(refusal.code),

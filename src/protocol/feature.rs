@@ -29,6 +29,8 @@ features! {
     Crowds = "crowds",
     /// The `ack` of `join_call` tells how long its credentials are valid.
     IceLifetime = "ice_lifetime",
+    /// The user's own rooms, and what they have read in them: `watch_my_rooms`.
+    MyRooms = "my_rooms",
     /// The list of rooms is sent as differences: `room_update` instead of `room_change`.
     RoomUpdates = "room_updates",
 }

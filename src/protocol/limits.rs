@@ -49,6 +49,8 @@ pub const MAX_REACTIONS: u64 = 500;
 pub const MAX_REACTION_USERS: usize = 3;
 /// The most rooms that `room_change` lists.
 pub const MAX_LISTED_ROOMS: usize = 200;
+/// The most rooms in a user's own list. Further ones are not added.
+pub const MAX_MY_ROOMS: usize = 200;
 
 /// A client that has received nothing for this long sends `ping`.
 pub const HEARTBEAT_MS: u64 = 25_000;

@@ -15,6 +15,7 @@
 //! | [`fan_out`] | from a commit to the outboxes |
 //! | [`tail`], [`recent_changes`] | the order and the recent entries of a room's log |
 //! | [`lobby`] | the list of rooms |
+//! | [`my_rooms`], [`reading`] | the lists of users' own rooms, and what they have read |
 //! | [`calls`] | call signalling |
 
 pub mod account;
@@ -24,6 +25,7 @@ mod connections;
 pub mod core;
 mod fan_out;
 pub mod lobby;
+pub mod my_rooms;
 mod naming;
 pub mod outbox;
 pub mod output;
@@ -31,6 +33,7 @@ pub mod payer;
 mod posting;
 pub mod price;
 pub mod rate_limit;
+mod reading;
 pub mod recent_changes;
 mod rooms;
 mod shards;
@@ -59,6 +62,7 @@ use lobby::{Format, Lobby};
 use outbox::{Flusher, Outbox};
 pub use posting::NewPost;
 use rate_limit::Quota;
+use reading::Reading;
 use rooms::RoomCache;
 pub use rooms::RoomSnapshot;
 use shards::{Context, Shards};
@@ -83,6 +87,7 @@ pub struct Hub {
     shards: Shards,
     fan_out: Arc<FanOut>,
     lobby: Mutex<Lobby<Arc<Outbox>>>,
+    reading: Reading,
     flushers: Box<[Arc<Flusher>]>,
 }
 
@@ -107,6 +112,7 @@ impl Hub {
             creating_room: tokio::sync::Mutex::default(),
             fan_out: FanOut::new(shards),
             lobby: Mutex::default(),
+            reading: Reading::default(),
             flushers: (0..shards).map(|_| Arc::default()).collect(),
         })
     }
@@ -184,7 +190,7 @@ impl Hub {
         lock(&self.lobby).unwatch(conn);
     }
 
-    /// Lets time pass: users leave whose grace period is over, watchers receive the changed list of rooms, empty rooms
+    /// Lets time pass: users leave whose grace period is over, watchers receive the changed lists of rooms, empty rooms
     /// leave memory.
     pub fn tick(&self) {
         self.shards.tick(self);
@@ -193,6 +199,7 @@ impl Hub {
             shards::push_to_all(change.lists_to.iter(), &ServerFrame::RoomChange(change.list));
             shards::push_to_all(change.updates_to.iter(), &ServerFrame::RoomUpdate(change.update));
         }
+        self.reading.tell();
     }
 
     /// Waits until every post that was admitted has been answered and delivered. New posts wait meanwhile.

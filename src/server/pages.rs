@@ -17,7 +17,7 @@ use crate::app::api::{ApiError, FormKind, LobbyPage, RefusedForm, RoomPage, Visi
 use crate::app::locale::{COOKIE, tag};
 use crate::app::path;
 use crate::i18n::Locale;
-use crate::protocol::{EnterRoomAck, ErrorCode, MembersAck, MessageKey, Refusal, UserId, check_text};
+use crate::protocol::{EnterRoomAck, ErrorCode, MembersAck, MessageKey, MyRoom, Refusal, UserId, check_text};
 use crate::server::name_key::RoomName;
 
 /// In the query of a page: the redirect to it has set a cookie.
@@ -31,7 +31,8 @@ pub(crate) async fn lobby(form: Option<&str>) -> Result<LobbyPage, ApiError> {
     let (server, visitor) = context();
     let me = server.hub.user_or_guest(visitor.user).await.map_err(unavailable)?;
     let refused = form.and_then(|id| refused_form(&server, id, visitor));
-    Ok(LobbyPage { me, cookie: cookie_of(visitor), rooms: server.hub.rooms().rooms, refused })
+    let my_rooms = my_rooms(&server, visitor).await?;
+    Ok(LobbyPage { me, cookie: cookie_of(visitor), my_rooms, rooms: server.hub.rooms().rooms, refused })
 }
 
 /// The data of a room page. Stores nothing: viewing a room does not create it.
@@ -77,7 +78,8 @@ pub(crate) async fn room(name: &str, before: Option<u64>, form: Option<&str>) ->
         call: (!call.is_empty()).then_some(call),
     };
     let key = u128::from(random::bits()) << 64 | u128::from(random::bits());
-    Ok(RoomPage { me, cookie: cookie_of(visitor), room, key: MessageKey::from_random(key), refused })
+    let my_rooms = my_rooms(&server, visitor).await?;
+    Ok(RoomPage { me, cookie: cookie_of(visitor), room, my_rooms, key: MessageKey::from_random(key), refused })
 }
 
 /// Sets the nickname of the visitor.
@@ -164,6 +166,11 @@ fn context() -> (Arc<Server>, PageVisitor) {
     let guest = || PageVisitor { user: server.identity.new_visitor().user, is_known: false };
     let visitor = visitor.unwrap_or_else(guest);
     (server, visitor)
+}
+
+/// The rooms of the visitor. A new visitor has none, and costs no read.
+async fn my_rooms(server: &Server, visitor: PageVisitor) -> Result<Vec<MyRoom>, ApiError> {
+    if visitor.is_known { server.hub.my_rooms(visitor.user).await.map_err(unavailable) } else { Ok(Vec::new()) }
 }
 
 /// Redirects to a page that shows a refused form again. What the user typed is not part of the URL.

@@ -9,6 +9,7 @@ use futures::future::BoxFuture;
 use super::change::{Change, ChangeError, Changed};
 use super::history::{History, Stored};
 pub use super::id::RoomRow;
+use super::membership::{Mark, Membership};
 use super::name_key::RoomName;
 use crate::protocol::{ErrorCode, Message, MessageKey, Position, Refusal, User, UserId};
 
@@ -155,6 +156,12 @@ pub trait Storage: fmt::Debug + Send + Sync {
     /// Messages with a `seq` above `after` and at most `up_to`, oldest first: a page of at most 100, with at least one
     /// if there is one.
     fn history_between(&self, room: RoomRow, after: u64, up_to: u64) -> Reply<'_, Vec<Message>>;
+
+    /// The rooms in the list of a user, by name.
+    fn memberships(&self, user: UserId) -> Reply<'_, Vec<Membership>>;
+
+    /// Stores changes of memberships, in one transaction. A room is not added to a list that is full.
+    fn save_marks(&self, marks: Vec<Mark>) -> Reply<'_, ()>;
 
     /// Stores the nickname that a user chose; `None` removes it.
     fn save_nickname(&self, user: UserId, nickname: Option<String>) -> Reply<'_, ()>;

@@ -27,6 +27,7 @@ use tokio::sync::oneshot;
 
 use crate::protocol::{Message, Position, UserId};
 use crate::server::history::History;
+use crate::server::membership::{Mark, Membership};
 use crate::server::name_key::RoomName;
 use crate::server::start_error::{Source, StartError};
 use crate::server::storage::{Reply, Storage, Usage};
@@ -185,6 +186,22 @@ impl Store {
         self.write(|done| Write::Nickname { user, nickname, done }).await
     }
 
+    /// The rooms in the list of a user, by name.
+    ///
+    /// # Errors
+    /// As all reads.
+    pub async fn memberships(&self, user: UserId) -> Result<Vec<Membership>, StoreError> {
+        self.readers.run(move |connection| reader::memberships(connection, user)).await
+    }
+
+    /// Stores changes of memberships, in one transaction.
+    ///
+    /// # Errors
+    /// As all writes.
+    pub async fn save_marks(&self, marks: Vec<Mark>) -> Result<(), StoreError> {
+        self.write(|done| Write::Marks { marks, done }).await
+    }
+
     /// Queues a message. [`Append::done`] is called on the writer thread after the commit, for the messages of a room in
     /// the order of their `seq`.
     ///
@@ -253,6 +270,14 @@ impl Storage for Store {
 
     fn history_between(&self, room: RoomRow, after: u64, up_to: u64) -> Reply<'_, Vec<Message>> {
         Box::pin(Self::history_between(self, room, after, up_to))
+    }
+
+    fn memberships(&self, user: UserId) -> Reply<'_, Vec<Membership>> {
+        Box::pin(Self::memberships(self, user))
+    }
+
+    fn save_marks(&self, marks: Vec<Mark>) -> Reply<'_, ()> {
+        Box::pin(Self::save_marks(self, marks))
     }
 
     fn save_nickname(&self, user: UserId, nickname: Option<String>) -> Reply<'_, ()> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use noom::client::session::{ConnectionState, Intent, SendStatus, Update};
 use noom::protocol::frame::{EnterRoom, Post};
 use noom::protocol::{
-    Ack, ClientFrame, Command, EnterRoomAck, Message, MessageChange, MessageKey, Position, PostAck, RoomCount,
+    Ack, ClientFrame, Command, EnterRoomAck, Message, MessageChange, MessageKey, MyRoom, Position, PostAck, RoomCount,
     ServerFrame, Unrecovered, User, UserId,
 };
 
@@ -45,6 +45,7 @@ const SETTLED: &str = "every page is online and in its rooms at the end";
 const COMPLETE: &str = "every page in a room shows the log to its end";
 const MEMBERS: &str = "a page shows the users that are in the room";
 const LISTED: &str = "a page shows the list of non-empty rooms with their user counts";
+const COUNTED: &str = "a page shows how much is unread in the rooms of its user";
 const KEPT: &str = "the database keeps durable messages";
 
 type Log = Vec<Arc<Message>>;
@@ -109,6 +110,8 @@ struct Page {
     watches: bool,
     /// The list of rooms that it shows.
     listed: Vec<RoomCount>,
+    /// The rooms of its user, as it shows them.
+    own: Vec<MyRoom>,
 }
 
 /// The state of a room as a page shows it.
@@ -316,7 +319,10 @@ impl Checker {
                 post.ended = false;
             }
             Intent::WatchRooms(watches) => page.watches = *watches,
-            Intent::Discard(_)
+            Intent::WatchMyRooms
+            | Intent::KeepRoom { .. }
+            | Intent::MarkRead { .. }
+            | Intent::Discard(_)
             | Intent::Change(_)
             | Intent::Typing { .. }
             | Intent::Rename { .. }
@@ -377,6 +383,7 @@ impl Checker {
             | ServerFrame::Typing(_)
             | ServerFrame::RoomChange(_)
             | ServerFrame::RoomUpdate(_)
+            | ServerFrame::MyRoomsChanged(_)
             | ServerFrame::GoingAway(_)
             | ServerFrame::CallJoined(_)
             | ServerFrame::CallLeft(_)
@@ -418,7 +425,9 @@ impl Checker {
                 self.pages.entry(page).or_default().me = Some(ack.user.clone());
                 Ok(())
             }
-            Ack::Empty(_) | Ack::Nickname(_) | Ack::Members(_) | Ack::Rooms(_) | Ack::JoinCall(_) => Ok(()),
+            Ack::Empty(_) | Ack::Nickname(_) | Ack::Members(_) | Ack::Rooms(_) | Ack::MyRooms(_) | Ack::JoinCall(_) => {
+                Ok(())
+            }
         }
     }
 
@@ -502,6 +511,7 @@ impl Checker {
                     shown.name.clone_from(room);
                 }
             }
+            Update::MyRooms(rooms) => page.own.clone_from(rooms),
             Update::Rooms(list) => page.listed.clone_from(&list.rooms),
             Update::Welcome(came) => {
                 let room = page.rooms.entry(fold(&came.room)).or_default();
@@ -565,6 +575,7 @@ impl Checker {
                 self.check_members(*id, name, room)?;
             }
             self.check_list(*id, page)?;
+            self.check_unread(*id, page)?;
         }
         Ok(())
     }
@@ -592,6 +603,19 @@ impl Checker {
         let listed: BTreeMap<_, _> = page.listed.iter().map(|room| (fold(&room.name), room.count)).collect();
         if page.watches && there != listed {
             return Err((LISTED, format!("page {} shows {listed:?}, not {there:?}", id.0)));
+        }
+        Ok(())
+    }
+
+    /// The rooms that it is in need not be counted: there it shows the messages.
+    fn check_unread(&self, id: PageId, page: &Page) -> Checked {
+        let is_away = |room: &&MyRoom| page.rooms.get(&fold(&room.name)).is_none_or(|shown| !shown.wanted);
+        for room in page.own.iter().filter(is_away) {
+            let head = self.logs.get(&(self.epoch.clone(), fold(&room.name))).map_or(0, Vec::len) as u64;
+            let is_counted = room.head == head || room.unread() >= 100;
+            if !is_counted || room.read > head {
+                return Err((COUNTED, format!("page {} shows {room:?}, and there are {head} messages", id.0)));
+            }
         }
         Ok(())
     }

@@ -17,6 +17,7 @@ use noom::protocol::{
 use noom::server::change::{Change, ChangeError, Changed, Decision, decide, group_reactions};
 use noom::server::history::{History, Stored};
 use noom::server::id::RoomId;
+use noom::server::membership::{Mark, MarkChange, Membership};
 use noom::server::name_key::RoomName;
 use noom::server::storage::{Append, AppendError, ChangeOutcome, ChangeRequest, Outcome, RoomRow, Storage, StoreError};
 use tokio::sync::oneshot;
@@ -36,6 +37,8 @@ pub struct Image {
     epoch: String,
     rooms: Vec<Room>,
     nicknames: BTreeMap<UserId, String>,
+    /// The marks of users in the rooms of their lists.
+    memberships: BTreeMap<(UserId, RoomId), u64>,
 }
 
 #[derive(Clone, Debug)]
@@ -109,6 +112,7 @@ enum Write {
     Change { room: RoomRow, user: User, seq: u64, change: Change, done: Option<Box<dyn FnOnce(ChangeOutcome) + Send>> },
     CreateRoom { name: RoomName, done: Option<oneshot::Sender<Result<RoomRow>>> },
     Nickname { user: UserId, nickname: Option<String>, done: Option<oneshot::Sender<Result<()>>> },
+    Marks { marks: Vec<Mark>, done: Option<oneshot::Sender<Result<()>>> },
 }
 
 /// Delivers the result of a read or write to the server. Called without the lock on the state.
@@ -383,7 +387,7 @@ impl Write {
                 Box::new(move || done(Err(ChangeError::Unavailable)))
             }
             Self::CreateRoom { done, .. } => answer(done?, Err(StoreError::Unavailable)),
-            Self::Nickname { done, .. } => answer(done?, Err(StoreError::Unavailable)),
+            Self::Nickname { done, .. } | Self::Marks { done, .. } => answer(done?, Err(StoreError::Unavailable)),
         })
     }
 }
@@ -421,9 +425,25 @@ impl Image {
                     };
                     answers.extend(done.take().map(|done| answer(done, Ok(()))));
                 }
+                Write::Marks { marks, done } => {
+                    marks.iter().for_each(|mark| self.mark(mark));
+                    answers.extend(done.take().map(|done| answer(done, Ok(()))));
+                }
             }
         }
         (answers, committed)
+    }
+
+    fn mark(&mut self, Mark { user, room, change }: &Mark) {
+        let (known, membership) = (self.memberships.contains_key(&(*user, *room)), (*user, *room));
+        match *change {
+            MarkChange::Read(read) | MarkChange::Join(read) if known => {
+                self.memberships.entry(membership).and_modify(|known| *known = read.max(*known));
+            }
+            MarkChange::Read(_) => {}
+            MarkChange::Join(read) => drop(self.memberships.insert(membership, read)),
+            MarkChange::Leave => drop(self.memberships.remove(&membership)),
+        }
     }
 
     fn append(
@@ -645,6 +665,21 @@ impl Storage for SimulatedStorage {
             let log = state.image.log(room.id, up_to);
             log.iter().skip(after as usize).take(100).map(|message| Message::clone(message)).collect()
         })
+    }
+
+    fn memberships(&self, user: UserId) -> BoxFuture<'_, Result<Vec<Membership>>> {
+        self.disk.read(move |state| {
+            let rooms = state.image.rooms.iter().filter_map(|room| {
+                let read = *state.image.memberships.get(&(user, room.row.id))?;
+                let head = state.image.log(room.row.id, u64::MAX).len() as u64;
+                Some(Membership { room: room.row.clone(), head, read })
+            });
+            rooms.collect()
+        })
+    }
+
+    fn save_marks(&self, marks: Vec<Mark>) -> BoxFuture<'_, Result<()>> {
+        self.disk.write_and_wait(|done| Write::Marks { marks, done })
     }
 
     fn save_nickname(&self, user: UserId, nickname: Option<String>) -> BoxFuture<'_, Result<()>> {

@@ -46,10 +46,12 @@ pub enum Mutation {
     HistoryWithoutChanges,
     /// Entering is answered from a tail that lacks the room's last message.
     StaleTail,
+    /// A page is not told that there are unread messages.
+    UnreadLost,
 }
 
 impl Mutation {
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::AckBeforeCommit,
         Self::NoDedupe,
         Self::ReplayOffByOne,
@@ -65,6 +67,7 @@ impl Mutation {
         Self::ReplayLosesChange,
         Self::HistoryWithoutChanges,
         Self::StaleTail,
+        Self::UnreadLost,
     ];
 }
 
@@ -79,6 +82,7 @@ pub struct FrameMutator {
 enum Kind {
     Message { room: String },
     Change,
+    MyRooms,
     Entered { room: String },
     Other,
 }
@@ -101,6 +105,10 @@ impl FrameMutator {
             Mutation::ChangeDuplicates | Mutation::ChangeLost => {
                 frames.into_iter().flat_map(|frame| fan_out_change(mutation, frame, rng)).collect()
             }
+            Mutation::UnreadLost => frames
+                .into_iter()
+                .filter(|frame| !matches!(kind(frame), Kind::MyRooms) || !rng.one_in(RARITY))
+                .collect(),
             Mutation::StaleTail => frames.into_iter().map(|frame| make_stale(frame, rng)).collect(),
             Mutation::AckBeforeCommit
             | Mutation::NoDedupe
@@ -145,6 +153,7 @@ fn kind(frame: &str) -> Kind {
     match frame["type"].as_str() {
         Some("new_message") => Kind::Message { room: room() },
         Some("message_changed") => Kind::Change,
+        Some("my_rooms_changed") => Kind::MyRooms,
         Some("ack") if payload["recovered"].is_boolean() => Kind::Entered { room: room() },
         _ => Kind::Other,
     }
@@ -157,7 +166,7 @@ fn release_early(frames: VecDeque<Utf8Bytes>) -> VecDeque<Utf8Bytes> {
         match kind(&frame) {
             Kind::Entered { room } => answers.push((room, frame)),
             Kind::Message { room } if answers.iter().any(|(entered, _)| *entered == room) => released.push_back(frame),
-            Kind::Message { .. } | Kind::Change | Kind::Other => {
+            Kind::Message { .. } | Kind::Change | Kind::MyRooms | Kind::Other => {
                 released.extend(answers.drain(..).map(|(_, answer)| answer));
                 released.push_back(frame);
             }

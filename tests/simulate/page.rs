@@ -192,6 +192,7 @@ impl Page {
             | Update::Renamed(_)
             | Update::NotRenamed(_)
             | Update::Rooms(_)
+            | Update::MyRooms(_)
             | Update::Call { .. } => {}
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use noom::client::session::{Action, ConnectionState, Event, Intent, SendStatus, Update};
 use noom::protocol::frame::Post;
-use noom::protocol::{ClientFrame, ErrorCode, Position, Reading, Refusal, ServerFrame, UserId};
+use noom::protocol::{ClientFrame, ErrorCode, MessageRef, Position, Reading, Refusal, ServerFrame, UserId};
 use noom::server::hub::RoomSnapshot;
 
 use super::disk::{Committed, Disk, Image, Settings};
@@ -481,6 +481,7 @@ impl World {
             | Update::Typing { .. }
             | Update::Renamed(_)
             | Update::Rooms(_)
+            | Update::MyRooms(_)
             | Update::Call { .. } => None,
         }
     }
@@ -597,6 +598,14 @@ impl World {
                 None
             }
             14..=21 => page.change(rng).map(Intent::Change),
+            22 | 23 => Some(Intent::WatchMyRooms),
+            24 | 25 => {
+                let (room, position) = page.shown.iter().next()?;
+                let seq = position.seq.saturating_sub(rng.below(3));
+                let target = MessageRef { epoch: position.epoch.clone(), seq };
+                Some(Intent::MarkRead { room: room.clone(), target })
+            }
+            26 => Some(Intent::KeepRoom { room: rng.pick(&page.rooms[..]).clone(), on: !rng.one_in(3) }),
             _ => page.write(rng).map(Intent::Post),
         }
     }

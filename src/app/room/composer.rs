@@ -89,7 +89,8 @@ pub(super) fn Composer(room: RoomContext, name: String, key: MessageKey) -> impl
         Reaction::SendLater => event.prevent_default(),
     };
     let keydown = move |event: leptos::ev::KeyboardEvent| {
-        if !event.is_composing() {
+        // With Alt, arrow keys lead to other rooms.
+        if !event.is_composing() && !event.alt_key() {
             if event.key() == "Escape" && room.compose.get_untracked() != Compose::New {
                 event.prevent_default();
                 return room.compose.set(Compose::New);

@@ -7,6 +7,7 @@ use leptos_i18n::{td, td_string};
 
 use super::live::{FloodNotice, Live};
 use super::message::{PendingView, RowView};
+use super::reading::{self, FirstUnread};
 use super::scroll::Scroll;
 use crate::app::locale::{Language, t};
 use crate::app::room_context::RoomContext;
@@ -18,6 +19,7 @@ pub(super) fn Log(room: RoomContext) -> impl IntoView {
     let i18n = Language::current();
     let scroll = Scroll::new(room);
     let live = Live::new(room);
+    reading::follow(room, scroll, reading::page_is_visible());
     view! {
         <div class="log-frame">
             <div
@@ -39,6 +41,7 @@ pub(super) fn Log(room: RoomContext) -> impl IntoView {
                     </ol>
                 </div>
             </div>
+            <FirstUnread room scroll/>
             <UnreadPill scroll/>
             <FloodNotice live/>
         </div>

@@ -9,6 +9,7 @@ use leptos_i18n::td;
 use super::actions::Actions;
 use super::quote::Quote;
 use super::reactions::Reactions;
+use super::reading::line_above;
 use super::text::Text;
 use crate::app::locale::{Language, t, tag};
 use crate::app::refusal;
@@ -124,6 +125,7 @@ fn MessageView(
     let actions = view! { <Actions room message/> }.into_any();
     view! {
         <li id=format!("m{seq}") data-row=id class="message" class:own=own class:starts-group=starts_group>
+            {line_above(room, seq)}
             {day}
             {byline}
             {quote}

@@ -58,19 +58,23 @@ pub(super) fn excerpt(i18n: Language, message: &Message) -> String {
 
 /// Scrolls to a message and focuses its menu. Returns false if the message is not loaded.
 pub(super) fn show(room: RoomContext, seq: u64) -> bool {
-    if room.state.name.try_get_value().is_none() {
-        // The page is gone.
-        return false;
-    }
-    let Some((row, _)) = room.state.timeline.row_of(seq) else { return false };
-    let Ok(Some(element)) = document().query_selector(&format!("[data-row='{row}']")) else { return false };
+    let shown = scroll_to(room, seq);
+    shown.iter().for_each(focus_menu);
+    shown.is_some()
+}
+
+/// Scrolls to a message. Returns its row, if it is loaded.
+pub(super) fn scroll_to(room: RoomContext, seq: u64) -> Option<web_sys::Element> {
+    // `None`: the page is gone.
+    room.state.name.try_get_value()?;
+    let (row, _) = room.state.timeline.row_of(seq)?;
+    let element = document().query_selector(&format!("[data-row='{row}']")).ok()??;
     element.scroll_into_view();
     // The browser reports the scroll in the next frame. Rows that are added before must not move it.
     if let (Ok(Some(log)), Ok(scrolled)) = (element.closest(".log"), web_sys::Event::new("scroll")) {
         let _ = log.dispatch_event(&scrolled);
     }
-    focus_menu(&element);
-    true
+    Some(element)
 }
 
 /// Focuses the button that opens the actions on a message.

@@ -21,6 +21,8 @@ pub(super) struct Scroll {
     pub(super) log: NodeRef<Div>,
     /// Messages that arrived below while the reader was further up.
     pub(super) unread: RwSignal<u64>,
+    /// Changes when the log was scrolled.
+    pub(super) moved: Trigger,
     room: RoomContext,
     at_bottom: RwSignal<bool>,
     anchor: StoredValue<Option<Anchor>>,
@@ -43,6 +45,7 @@ impl Scroll {
         let this = Self {
             log: NodeRef::new(),
             unread: RwSignal::new(0),
+            moved: Trigger::new(),
             room,
             at_bottom: RwSignal::new(true),
             anchor: StoredValue::new(None),
@@ -116,6 +119,19 @@ impl Scroll {
         self.set_anchor();
         self.load_if_near_top();
         self.load_if_near_gap();
+        self.moved.notify();
+    }
+
+    /// Returns whether the newest message is in view. Tracked.
+    pub(super) fn is_at_bottom(self) -> bool {
+        self.at_bottom.get()
+    }
+
+    /// Returns whether a message is above what is in view.
+    pub(super) fn is_above(self, seq: u64) -> bool {
+        let Some(log) = self.log.try_get_untracked().flatten() else { return false };
+        let message = log.query_selector(&format!("#m{seq}")).ok().flatten();
+        message.is_some_and(|row| row.get_bounding_client_rect().top() < log.get_bounding_client_rect().top())
     }
 
     /// Scrolls to the newest message.
@@ -126,6 +142,7 @@ impl Scroll {
         // Set before the browser reports the scroll: otherwise rows added in this frame would be scrolled away from.
         self.at_bottom.set(true);
         self.room.state.reading.set_value(None);
+        self.room.state.in_view.set_value(None);
         self.unread.set(0);
     }
 
@@ -161,11 +178,12 @@ impl Scroll {
     }
 
     fn set_anchor(self) {
-        let mut chunk_in_view = None;
+        let (mut chunk_in_view, mut seq_in_view) = (None, None);
         let anchor = self.log.get_untracked().and_then(|log| {
             let row = first_in_view(&log)?;
             let selector = |name| row.get_attribute(name).map(|id| format!("[{name}=\"{id}\"]"));
             let selector = selector("data-row").or_else(|| selector("data-chunk"))?;
+            seq_in_view = row.id().strip_prefix('m').and_then(|seq| seq.parse().ok());
             let chunk = row.closest("[data-chunk]").ok().flatten();
             chunk_in_view = chunk.and_then(|chunk| chunk.get_attribute("data-chunk")?.parse().ok());
             Some(Anchor { selector, above_end: above_end(&log, &row)?, scroll_top: log.scroll_top() })
@@ -173,6 +191,7 @@ impl Scroll {
         self.anchor.set_value(anchor);
         let is_following = self.at_bottom.get_untracked();
         self.room.state.reading.set_value(chunk_in_view.filter(|_| !is_following));
+        self.room.state.in_view.set_value(seq_in_view.filter(|_| !is_following));
     }
 
     /// Moves the anchor back to where it was. `from`: the scroll position to start from.
@@ -203,8 +222,9 @@ fn first_in_view(log: &Element) -> Option<Element> {
     let view = log.get_bounding_client_rect();
     let middle = (view.left() + view.width() / 2.0) as f32;
     let at = |down: f64, what| document().element_from_point(middle, (view.top() + down) as f32)?.closest(what).ok()?;
-    // The margin between two rows belongs to neither, so points further down are tried too.
-    let row = [4.0, 24.0, 48.0].into_iter().find_map(|down| at(down, "[data-row]"));
+    // The margin between two rows, and the beginning of the room, are not a part of any row. Points further down are tried
+    // too.
+    let row = [4.0, 24.0, 48.0, 96.0, 192.0].into_iter().find_map(|down| at(down, "[data-row]"));
     row.or_else(|| at(4.0, "[data-chunk]"))
 }
 

@@ -79,6 +79,7 @@ impl Session {
         self.set_state(ConnectionState::Online);
         self.enter_rooms();
         self.watch_rooms();
+        self.watch_my_rooms();
     }
 
     /// `hello` was refused. Nothing works without it: reconnect later, as after a lost connection.
@@ -271,6 +272,7 @@ impl Session {
                 | PendingRequest::Enter { .. }
                 | PendingRequest::Post(_)
                 | PendingRequest::WatchRooms
+                | PendingRequest::WatchMyRooms
                 | PendingRequest::JoinCall { .. }
                 | PendingRequest::Outgoing
                 | PendingRequest::Untracked => {}

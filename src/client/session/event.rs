@@ -5,7 +5,8 @@ use crate::protocol::call::{CallPresence, Describe, SetMedia, Trickle};
 use crate::protocol::change::{DeleteMessage, EditMessage, MessageChange, MessageRef, React};
 use crate::protocol::frame::{Crowd, Post, Renamed, RoomPresence};
 use crate::protocol::{
-    Command, EnterRoomAck, HistoryAck, JoinCallAck, MembersAck, Message, MessageKey, Position, Refusal, RoomList, User,
+    Command, EnterRoomAck, HistoryAck, JoinCallAck, MembersAck, Message, MessageKey, MyRoom, Position, Refusal,
+    RoomList, User,
 };
 
 /// The close code of a connection that ended without a close frame (RFC 6455, 7.1.5).
@@ -91,6 +92,22 @@ pub enum Intent {
     },
     /// Subscribe to the list of rooms, or unsubscribe.
     WatchRooms(bool),
+    /// Subscribe to the list of the user's own rooms, from now on.
+    WatchMyRooms,
+    /// Add a room to that list, or remove it. Without a connection nothing happens.
+    KeepRoom {
+        /// An entered room, or one in the list.
+        room: String,
+        /// Add it.
+        on: bool,
+    },
+    /// Note how far the user has read. The latest mark of a room is sent, now and then and when the room is left.
+    MarkRead {
+        /// An entered room.
+        room: String,
+        /// The last message that the user has read.
+        target: MessageRef,
+    },
     /// Connect now instead of after the backoff.
     ReconnectNow,
     /// Join the call of a room now, and again after each reconnect.
@@ -279,6 +296,8 @@ pub enum Update {
     },
     /// The list of rooms.
     Rooms(RoomList),
+    /// The list of the user's own rooms.
+    MyRooms(Vec<MyRoom>),
     /// The call of a room has changed.
     Call {
         /// The room's canonical name.

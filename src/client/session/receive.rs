@@ -44,6 +44,7 @@ impl Session {
             }
             ServerFrame::RoomChange(rooms) => self.listed(rooms),
             ServerFrame::RoomUpdate(update) => self.list_changed(&update),
+            ServerFrame::MyRoomsChanged(update) => self.my_rooms_changed(&update),
             ServerFrame::GoingAway(away) => self.announced_delay_ms = Some(away.reconnect_in_ms),
             ServerFrame::CallJoined(presence) => {
                 self.emit_call(presence.room.clone(), CallUpdate::PeerJoined(presence));
@@ -95,6 +96,11 @@ impl Session {
                     self.listed(rooms);
                 }
             }
+            PendingRequest::WatchMyRooms => {
+                if let Ack::MyRooms(list) = ack {
+                    self.my_rooms_listed(list.rooms);
+                }
+            }
             PendingRequest::JoinCall { room } => {
                 if let Ack::JoinCall(ack) = ack {
                     self.call_joined(room, ack);
@@ -126,6 +132,7 @@ impl Session {
             | PendingRequest::Older { .. }
             | PendingRequest::Members { .. }
             | PendingRequest::WatchRooms
+            | PendingRequest::WatchMyRooms
             | PendingRequest::JoinCall { .. }) => {
                 self.emit(Update::NotUnderstood);
                 self.refused(now, id, request, ErrorCode::Unknown.into());
@@ -151,6 +158,7 @@ impl Session {
             PendingRequest::JoinCall { room } => self.call_refused(now, room, refusal),
             PendingRequest::Outgoing => self.outgoing_refused(now, id, &refusal),
             PendingRequest::WatchRooms => self.watch_refused(now, &refusal),
+            PendingRequest::WatchMyRooms => self.my_rooms_refused(now, &refusal),
             PendingRequest::Ping { .. } | PendingRequest::Untracked => {}
         }
     }

@@ -28,6 +28,7 @@ pub(super) enum PendingRequest {
         after: u64,
     },
     WatchRooms,
+    WatchMyRooms,
     JoinCall {
         room: String,
     },

@@ -1,5 +1,6 @@
 //! The session's record of one room. Pure.
 
+use super::own_rooms::ReadMark;
 use super::typing::TypingUsers;
 use crate::protocol::{PeerId, Position};
 
@@ -19,6 +20,8 @@ pub(super) struct Room {
     /// A background room is not shown by any page. It is entered only to send the messages that are left.
     pub(super) background: bool,
     pub(super) typing: TypingUsers,
+    /// The mark of the user.
+    pub(super) read: ReadMark,
 }
 
 impl Room {
@@ -34,6 +37,7 @@ impl Room {
     pub(super) fn disconnected(&mut self) {
         self.entered = false;
         self.retry_at = None;
+        self.read.disconnected();
         if let Some(slot) = &mut self.call {
             *slot = CallSlot::Requested(slot.peer());
         }

@@ -21,7 +21,8 @@ impl Session {
     }
 
     /// No page shows a room any more. It is left, or stays as a background room while messages are queued for it.
-    pub(super) fn hide_room(&mut self, room: String) {
+    pub(super) fn hide_room(&mut self, now: u64, room: String) {
+        self.send_mark(now, &room);
         let was_in_call = self.rooms.remove(&room).is_some_and(|room| room.call.is_some());
         if was_in_call && self.is_online() {
             self.outgoing.push(Outgoing::LeaveCall(room.clone()));

@@ -40,12 +40,18 @@ pub struct Room {
     pub older: RwSignal<Older>,
     /// The chunk of the timeline in view; `None` while the reader follows the newest message.
     pub reading: StoredValue<Option<u64>>,
+    /// The first message in view; `None` while the reader follows the newest message.
+    pub in_view: StoredValue<Option<u64>>,
     /// The positions before which messages of a gap are being loaded.
     filling: RwSignal<BTreeSet<u64>>,
     /// The reason why the room could not be entered.
     pub refusal: RwSignal<Option<Refusal>>,
     /// The number of messages of others that have arrived.
     pub arrived: RwSignal<u64>,
+    /// The position of the newest message; 0 if there is none.
+    pub newest: RwSignal<u64>,
+    /// The position of the first message that the user has not read, for as long as a line is shown above it.
+    pub first_unread: RwSignal<Option<u64>>,
     /// The peers in the room's call.
     pub call: RwSignal<Vec<Peer>>,
     /// The other users who are typing.
@@ -120,9 +126,13 @@ pub struct Pending {
 }
 
 impl Room {
-    /// Creates a room as the server has rendered it.
-    pub fn new(ack: EnterRoomAck) -> Self {
+    /// Creates a room as the server has rendered it. `read`: the position up to which the user has read, if the room is
+    /// one of theirs.
+    pub fn new(ack: EnterRoomAck, read: Option<u64>) -> Self {
+        let first_unread = read.filter(|read| *read < ack.head).map(|read| read + 1);
         Self {
+            newest: RwSignal::new(ack.messages.last().map_or(0, |message| message.seq)),
+            first_unread: RwSignal::new(first_unread),
             name: StoredValue::new(ack.room),
             epoch: StoredValue::new(ack.epoch),
             rev: StoredValue::new(ack.rev),
@@ -135,6 +145,7 @@ impl Room {
             pending: RwSignal::new(Vec::new()),
             older: RwSignal::new(Older::when(ack.more)),
             reading: StoredValue::new(None),
+            in_view: StoredValue::new(None),
             filling: RwSignal::new(BTreeSet::new()),
             refusal: RwSignal::new(None),
             arrived: RwSignal::new(0),
@@ -202,6 +213,9 @@ impl Room {
 
     pub(super) fn message(self, message: Message, is_own: bool) {
         self.settle(|pending| is_own && pending.post.key == message.key);
+        if is_own {
+            self.first_unread.set(None);
+        }
         self.append(vec![message.into()]);
         if !is_own {
             self.arrived.update(|count| *count += 1);
@@ -283,7 +297,9 @@ impl Room {
     fn show_latest(self, messages: Vec<Message>, more: bool) {
         self.older.set(Older::when(more));
         self.reading.set_value(None);
+        self.in_view.set_value(None);
         self.timeline.replace(messages);
+        self.update_newest();
     }
 
     /// Appends the messages that are not shown yet, after a gap if they do not continue the timeline.
@@ -297,7 +313,15 @@ impl Room {
 
     fn append(self, entries: Vec<Entry>) {
         self.timeline.append(entries);
+        self.update_newest();
         self.let_go();
+    }
+
+    fn update_newest(self) {
+        let newest = self.timeline.newest_seq().unwrap_or(0);
+        if self.newest.try_get_untracked().is_some_and(|known| known != newest) {
+            self.newest.set(newest);
+        }
     }
 
     /// Keeps the timeline small. What it drops can be loaded again.

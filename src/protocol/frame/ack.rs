@@ -7,6 +7,7 @@ use crate::protocol::call::JoinCallAck;
 use crate::protocol::change::ChangeAck;
 use crate::protocol::chat::{EnterRoomAck, HelloAck, HistoryAck, MembersAck, NicknameAck, PostAck, RoomList};
 use crate::protocol::codec::{DecodeError, FromJson, Json, Reading};
+use crate::protocol::my_rooms::MyRooms;
 
 /// Declares [`Ack`] and [`AckKind`], one answer per line.
 macro_rules! acks {
@@ -57,6 +58,8 @@ acks! {
     History(HistoryAck),
     /// To `watch_rooms`.
     Rooms(RoomList),
+    /// To `watch_my_rooms`.
+    MyRooms(MyRooms),
     /// To `join_call`.
     JoinCall(JoinCallAck),
 }

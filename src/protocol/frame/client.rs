@@ -8,6 +8,7 @@ use crate::protocol::chat::Position;
 use crate::protocol::codec::{DecodeError, Reading, wire};
 use crate::protocol::error::ErrorCode;
 use crate::protocol::id::MessageKey;
+use crate::protocol::my_rooms::{KeepRoom, MarkRead};
 
 /// One frame from a client: a command, and the `id` that its answer will carry.
 ///
@@ -90,6 +91,12 @@ commands! {
     "watch_rooms" => WatchRooms(Empty) -> Rooms,
     /// Ends the subscription.
     "unwatch_rooms" => UnwatchRooms(Empty) -> Empty,
+    /// Subscribes to the user's own list of rooms, until the connection ends.
+    "watch_my_rooms" => WatchMyRooms(Empty) -> MyRooms,
+    /// Adds a room to the user's own list, or removes it.
+    "keep_room" => KeepRoom(KeepRoom) -> Empty,
+    /// Notes how far the user has read.
+    "mark_read" => MarkRead(MarkRead) -> Empty,
     /// Joins the call of a room, or takes back an earlier slot in it.
     "join_call" => JoinCall(JoinCall) -> JoinCall,
     /// Leaves the call of a room.

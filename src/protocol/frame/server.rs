@@ -8,6 +8,7 @@ use crate::protocol::change::MessageChange;
 use crate::protocol::chat::{Message, RoomList, RoomUpdate};
 use crate::protocol::codec::{DecodeError, FromJson, Json, Reading, wire};
 use crate::protocol::error::ErrorCode;
+use crate::protocol::my_rooms::MyRoomsUpdate;
 use crate::protocol::user::User;
 
 /// Declares [`ServerFrame`]: `ack` and `error`, which answer a command by its `id`, and the events, one per line:
@@ -101,6 +102,8 @@ server_frames! {
     "room_change" => RoomChange(RoomList),
     /// The list of rooms changed, for connections that asked for differences.
     "room_update" => RoomUpdate(RoomUpdate),
+    /// The user's own list of rooms changed, for connections that watch it.
+    "my_rooms_changed" => MyRoomsChanged(MyRoomsUpdate),
     /// The server is about to restart.
     "going_away" => GoingAway(GoingAway),
     /// A peer joined the call of a room, or is back in it over a new connection.

@@ -44,7 +44,9 @@ impl Hub {
         if !shard.is_in(SeatId { conn: conn.id, room: room.id }) {
             return Err(ErrorCode::NotInRoom.into());
         }
-        Ok(shard.drive(Input::Join(join), self)?)
+        shard.drive(Input::Join(join), self)?;
+        self.reading.took_part(account.id, room);
+        Ok(())
     }
 
     /// Takes a connection out of a call.

@@ -62,6 +62,7 @@ impl Hub {
         if let Some(account) = account {
             account.disconnect(conn);
             self.shards.disconnect(conn, clean_close, self);
+            self.reading.unwatch(account.id, conn);
         }
     }
 

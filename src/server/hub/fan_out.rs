@@ -224,6 +224,9 @@ impl Hub {
         let Some(outcome) = lock(&self.fan_out.queues[shard].outcomes).pop_front() else { return false };
         let (answered, input, _reserved) = outcome.split();
         let delivered = catch_unwind(AssertUnwindSafe(|| {
+            if let Some(Input::Committed(room, message)) = &input {
+                self.reading.committed(*room, message);
+            }
             let answered = catch_unwind(AssertUnwindSafe(|| answered.deliver()));
             if let Some(input) = input {
                 // What is committed is never refused.

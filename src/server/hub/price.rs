@@ -116,7 +116,11 @@ impl Price {
                 Self::of(Budget::Reads, 1 + whole(wanted.limit.div_ceil(READ_MESSAGES).min(2) as usize))
             }
             Command::Members(_) => Self::of(Budget::Reads, 1),
-            Command::WatchRooms(_) => Self::of(Budget::Reads, 2),
+            Command::WatchRooms(_) | Command::WatchMyRooms(_) => Self::of(Budget::Reads, 2),
+            // Marks are stored later, many at once.
+            Command::MarkRead(_) => Self::of(Budget::Signals, 2),
+            // A small write, and a read if the list is not in memory.
+            Command::KeepRoom(_) => Self::message(1).and(Budget::Reads, 1),
             Command::JoinCall(_) => Self::of(Budget::Announcements, 2),
         }
     }

@@ -79,6 +79,7 @@ impl Hub {
         let room = self.find_or_create(payer, name.clone()).await?;
         self.take_seat(&payer.account, conn, &room, after.clone(), id)?;
         self.rooms.insert(name, room.clone());
+        self.reading.entered(payer.account.id, conn.id, room.id);
         let seat = SeatId { conn: conn.id, room: room.id };
         for _ in 0..MAX_READS {
             if !self.shards.of(room.id).is_loading(seat) {
@@ -103,8 +104,10 @@ impl Hub {
     ///
     /// # Errors
     /// `NOT_IN_ROOM`.
-    pub fn leave(&self, conn: ConnId, room: &RoomRow) -> Result<(), Refusal> {
-        Ok(self.shards.leave(SeatId { conn, room: room.id }, self)?)
+    pub fn leave(&self, account: &Account, conn: ConnId, room: &RoomRow) -> Result<(), Refusal> {
+        self.shards.leave(SeatId { conn, room: room.id }, self)?;
+        self.reading.left(account.id, conn, room.id);
+        Ok(())
     }
 
     /// Tells the others in a room that a user is typing.
@@ -177,7 +180,7 @@ impl Hub {
         Ok(self.storage.history_between(room, after, up_to).await?)
     }
 
-    async fn find(&self, name: &RoomName) -> Result<Option<RoomRow>, Refusal> {
+    pub(super) async fn find(&self, name: &RoomName) -> Result<Option<RoomRow>, Refusal> {
         match self.rooms.find(name) {
             Some(room) => Ok(Some(room)),
             None => Ok(self.storage.find_room(name.clone()).await?),

@@ -14,6 +14,7 @@ use crate::protocol::{ErrorCode, Features, MAX_MEMBERS, Message, MessageKey, Pos
 use crate::server::environment::SystemEnvironment;
 use crate::server::history::{History, Stored, check_position};
 use crate::server::id::{RoomId, RoomRow};
+use crate::server::membership::{Mark, Membership};
 use crate::server::name_key::RoomName;
 use crate::server::storage::{Append, AppendError, ChangeRequest, Reply, StoreError};
 
@@ -111,6 +112,14 @@ impl Storage for FakeStore {
     }
 
     fn save_nickname(&self, _: UserId, _: Option<String>) -> Reply<'_, ()> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn memberships(&self, _: UserId) -> Reply<'_, Vec<Membership>> {
+        self.read(Vec::new())
+    }
+
+    fn save_marks(&self, _: Vec<Mark>) -> Reply<'_, ()> {
         Box::pin(async { Ok(()) })
     }
 

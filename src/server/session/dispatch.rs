@@ -36,7 +36,7 @@ impl Session {
                 Ok(Some(Ack::Nickname(NicknameAck { nickname })))
             }
             Command::EnterRoom(wanted) => self.enter_room(&payer, id, wanted).await,
-            Command::LeaveRoom(wanted) => self.leave_room(&wanted.room),
+            Command::LeaveRoom(wanted) => self.leave_room(&payer, &wanted.room),
             Command::NewMessage(post) => self.new_message(id, post).await,
             Command::EditMessage(edit) => {
                 check_text(&edit.text)?;
@@ -65,6 +65,22 @@ impl Session {
                 hub.unwatch(conn);
                 done()
             }
+            Command::WatchMyRooms(_) => {
+                let seats = self.rooms.values().map(|room| room.id).collect();
+                hub.watch_my_rooms(&payer, &self.conn, seats, id).await?;
+                Ok(None)
+            }
+            Command::KeepRoom(wanted) => {
+                if wanted.on {
+                    hub.keep_room(payer.account.id, self.room(&wanted.room)?, true).await?;
+                } else {
+                    hub.forget_room(payer.account.id, &RoomName::parse(&wanted.room)?).await?;
+                }
+                done()
+            }
+            Command::MarkRead(mark) => {
+                self.in_room(&mark.room, |room| hub.mark_read(payer.account.id, room, &mark.target))
+            }
             Command::JoinCall(wanted) => {
                 hub.join_call(&payer.account, &self.conn, self.room(&wanted.room)?, wanted.peer, id)?;
                 Ok(None)
@@ -92,9 +108,9 @@ impl Session {
         Ok(None)
     }
 
-    fn leave_room(&mut self, name: &str) -> Answer {
+    fn leave_room(&mut self, payer: &Payer, name: &str) -> Answer {
         let room = self.room(name)?;
-        self.hub.leave(self.conn.id, room)?;
+        self.hub.leave(&payer.account, self.conn.id, room)?;
         self.rooms.remove(&RoomName::parse(name)?.folded);
         done()
     }

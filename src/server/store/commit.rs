@@ -1,6 +1,7 @@
 //! One transaction for a batch of writes.
 
 mod change;
+mod membership;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -125,6 +126,7 @@ impl Work<'_> {
             Write::Nickname { user, nickname, .. } => {
                 self.save_nickname(*user, nickname.as_deref())?.map(|()| Written::Nothing)
             }
+            Write::Marks { marks, .. } => self.save_marks(marks)?.map(|()| Written::Nothing),
         })
     }
 

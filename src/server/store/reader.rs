@@ -20,6 +20,7 @@ use crate::protocol::{
 use crate::server::history::{History, check_position, encoded_bytes, encoded_change_bytes};
 use crate::server::id::RoomId;
 use crate::server::lock::lock;
+use crate::server::membership::Membership;
 
 const CONNECTIONS: usize = 4;
 /// The most messages, and bytes of them, in a page of [`between`].
@@ -122,6 +123,17 @@ pub(super) fn room(connection: &Connection, folded: &str) -> rusqlite::Result<Op
     let mut statement = connection.prepare_cached("SELECT id, name FROM rooms WHERE folded = ?1")?;
     let row = |row: &rusqlite::Row<'_>| Ok(RoomRow { id: RoomId(row.get(0)?), name: row.get::<_, String>(1)?.into() });
     statement.query_row([folded], row).optional()
+}
+
+pub(super) fn memberships(connection: &Connection, user: UserId) -> rusqlite::Result<Vec<Membership>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT id, name, head, read FROM memberships JOIN rooms ON id = room WHERE user = ?1 ORDER BY name",
+    )?;
+    let row = |row: &rusqlite::Row<'_>| {
+        let room = RoomRow { id: RoomId(row.get(0)?), name: row.get::<_, String>(1)?.into() };
+        Ok(Membership { room, head: row.get::<_, i64>(2)? as u64, read: row.get::<_, i64>(3)? as u64 })
+    };
+    statement.query_map([user.0 as i64], row)?.collect()
 }
 
 pub(super) fn head(connection: &Connection, room: &RoomRow) -> rusqlite::Result<u64> {

@@ -80,7 +80,8 @@ impl Stored {
         let (rooms, day_bytes) = connection.query_row(sums, [day], row)?;
         let names = format!("SELECT COALESCE(SUM(octet_length(nickname) + {ROW}), 0) FROM users");
         let names = connection.query_row(&names, [], |row| row.get::<_, i64>(0))? as u64;
-        Ok(Self { total: rooms + names, day, day_bytes })
+        let memberships = connection.query_row("SELECT COUNT(*) FROM memberships", [], |row| row.get::<_, i64>(0))?;
+        Ok(Self { total: rooms + names + memberships as u64 * ROW, day, day_bytes })
     }
 
     /// Adds a message to a room, unless a quota forbids that.
@@ -134,6 +135,16 @@ impl Stored {
     pub(super) fn add_room(&mut self, canonical: &str, folded: &str, quotas: Quotas) -> Option<u64> {
         let size = ROW + canonical.len() as u64 + folded.len() as u64;
         self.replace(0, size, quotas).then_some(size)
+    }
+
+    /// Adds a room to the list of a user. Returns false if the quota forbids it.
+    pub(super) fn add_membership(&mut self, quotas: Quotas) -> bool {
+        self.replace(0, ROW, quotas)
+    }
+
+    /// Removes a room from the list of a user.
+    pub(super) fn remove_membership(&mut self) {
+        self.total = self.total.saturating_sub(ROW);
     }
 
     /// Replaces a nickname. Returns false if the quota forbids it.

@@ -7,6 +7,7 @@ use tokio::sync::oneshot;
 use super::{Append, AppendError, ChangeOutcome, ChangeRequest, Outcome, RoomRow, StoreError};
 use crate::protocol::UserId;
 use crate::server::change::{Change, ChangeError};
+use crate::server::membership::Mark;
 use crate::server::name_key::RoomName;
 
 type Done<T> = oneshot::Sender<Result<T, StoreError>>;
@@ -17,6 +18,7 @@ pub(super) enum Write {
     Change(ChangeRequest),
     CreateRoom { name: RoomName, done: Done<RoomRow> },
     Nickname { user: UserId, nickname: Option<String>, done: Done<()> },
+    Marks { marks: Vec<Mark>, done: Done<()> },
 }
 
 impl Write {
@@ -29,6 +31,7 @@ impl Write {
                 Change::Delete => 0,
             },
             Self::CreateRoom { .. } | Self::Nickname { .. } => 0,
+            Self::Marks { marks, .. } => marks.len() * size_of::<Mark>(),
         }
     }
 
@@ -45,7 +48,7 @@ impl Write {
             (Write::CreateRoom { done, .. }, Ok(Written::Append(_) | Written::Change(_) | Written::Nothing)) => {
                 drop(done.send(Err(StoreError::Unavailable)));
             }
-            (Write::Nickname { done, .. }, result) => drop(done.send(result.map(|_| ()))),
+            (Write::Nickname { done, .. } | Write::Marks { done, .. }, result) => drop(done.send(result.map(|_| ()))),
         }
     }
 }

@@ -40,6 +40,7 @@ impl Delivery {
             | ServerFrame::NewMessage(_)
             | ServerFrame::MessageChanged(_)
             | ServerFrame::RoomUpdate(_)
+            | ServerFrame::MyRoomsChanged(_)
             | ServerFrame::GoingAway(_)
             | ServerFrame::CallJoined(_)
             | ServerFrame::CallLeft(_)

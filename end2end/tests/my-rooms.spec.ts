@@ -1,0 +1,201 @@
+// The user's own rooms: unread messages, moving between rooms, and what stays when the user comes back.
+import type { Page } from "@playwright/test";
+import { expectAccessible } from "./accessible";
+import { ProtocolClient, enter, expect, post, test, texts, waitUntilJoined } from "./support";
+
+const list = (page: Page) => page.getByRole("navigation", { name: "Your rooms" });
+const link = (page: Page, room: string) => list(page).getByRole("link", { name: room });
+const badge = (page: Page, room: string) => link(page, room).locator(".badge");
+const field = (page: Page) => page.getByRole("textbox", { name: "Message" });
+
+test.use({ viewport: { width: 1440, height: 900 } });
+
+test("rooms count what others write, and show it when they are opened", async ({ page, server }) => {
+  const bob = await ProtocolClient.inRoom(server, "garden", "Bob");
+  await enter(page, "garden", "Ann");
+  await expect(list(page).getByText("Rooms in which you write appear here.")).toBeVisible();
+  await post(page, "mine");
+  await expect(link(page, "garden")).toHaveAttribute("aria-current", "page");
+  await enter(page, "kitchen");
+  await post(page, "other");
+  await expect(link(page, "kitchen")).toBeVisible();
+
+  for (const text of ["one", "two", "three"]) await bob.post("garden", text);
+  await expect(badge(page, "garden")).toHaveText("3 unread");
+  await expect(page).toHaveTitle("(3) kitchen · Noom");
+  await expectAccessible(page);
+
+  // Without loading the page again: a mark on the window stays.
+  await page.evaluate(() => Object.assign(window, { stays: true }));
+  await field(page).fill("a draft");
+  await link(page, "garden").click();
+  await expect(texts(page)).toHaveText(["mine", "one", "two", "three"]);
+  await expect(page.locator(".message", { has: page.getByRole("separator") })).toContainText("one");
+  await expect(badge(page, "garden")).toHaveCount(0);
+  await expect(page).toHaveTitle("garden · Noom");
+  await link(page, "kitchen").click();
+  await expect(field(page)).toHaveValue("a draft");
+  await expect(badge(page, "garden")).toHaveCount(0);
+  expect(await page.evaluate(() => "stays" in window)).toBe(true);
+
+  // The first page lists the rooms, and so does another one of this user.
+  await bob.post("garden", "four");
+  await page.goto(server.url);
+  await expect(page.getByRole("link", { name: "garden 1 unread" })).toBeVisible();
+  await expect(page).toHaveTitle("(1) Noom");
+  await expectAccessible(page);
+  bob.close();
+});
+
+test("what is read on one device is read on the other", async ({ page, server }) => {
+  const bob = await ProtocolClient.inRoom(server, "garden", "Bob");
+  await enter(page, "garden", "Ann");
+  await post(page, "mine");
+  const second = await page.context().newPage();
+  await second.goto(server.url);
+  await bob.post("garden", "one");
+  // The first page shows the newest message, so it marks it as read.
+  await page.bringToFront();
+  await expect(texts(page)).toHaveText(["mine", "one"]);
+  const unread = second.getByRole("link", { name: /garden \d unread/ });
+  await expect(unread).toHaveCount(0);
+  await expect(second.getByRole("region", { name: "Your rooms" }).getByRole("link", { name: "garden" })).toBeVisible();
+  bob.close();
+});
+
+test("keys move between rooms", async ({ page, server }) => {
+  await enter(page, "a", "Ann");
+  for (const room of ["a", "b", "c"]) {
+    await page.goto(`${server.url}/r/${room}`);
+    await waitUntilJoined(page);
+    await post(page, `in ${room}`);
+  }
+  await expect(list(page).getByRole("listitem")).toHaveText(["a", "b", "c"]);
+  await page.keyboard.press("Alt+ArrowDown");
+  await expect(texts(page)).toHaveText(["in a"]);
+  await page.keyboard.press("Alt+ArrowUp");
+  await expect(texts(page)).toHaveText(["in c"]);
+  await expect(field(page)).toBeFocused();
+
+  await page.keyboard.press("Control+k");
+  const dialog = page.getByRole("dialog", { name: "Go to a room" });
+  await expect(dialog.getByRole("option")).toHaveText(["a", "b", "c"]);
+  await expectAccessible(page);
+  await page.keyboard.press("ArrowDown");
+  await page.keyboard.press("Enter");
+  await expect(texts(page)).toHaveText(["in b"]);
+  await expect(dialog).toHaveCount(0);
+  await page.keyboard.press("Control+k");
+  await page.keyboard.press("Escape");
+  await expect(dialog).toHaveCount(0);
+  await expect(field(page)).toBeFocused();
+  await page.keyboard.press("Control+k");
+  await page.keyboard.type("새 방");
+  await expect(dialog.getByRole("option")).toHaveText(["Enter새 방"]);
+  await page.keyboard.press("Enter");
+  await expect(page.getByRole("heading", { level: 1 })).toHaveText("새 방");
+});
+
+test("a room is left where it was read, and opened there again", async ({ page, server }) => {
+  const bob = await ProtocolClient.inRoom(server, "garden", "Bob");
+  for (let number = 1; number <= 120; number++) await bob.post("garden", `message ${number}`);
+  await enter(page, "garden", "Ann");
+  await post(page, "mine");
+  await enter(page, "kitchen");
+  await post(page, "other");
+  await link(page, "garden").click();
+  await expect(texts(page).last()).toHaveText("mine");
+  const target = page.getByText("message 90", { exact: true });
+  await target.scrollIntoViewIfNeeded();
+  await expect(target).toBeInViewport();
+  await page.evaluate(() => new Promise((resolve) => setTimeout(resolve, 100)));
+  await link(page, "kitchen").click();
+  await expect(texts(page)).toHaveText(["other"]);
+  await link(page, "garden").click();
+  await expect(target).toBeInViewport();
+  await expect(page.getByText("mine", { exact: true })).not.toBeInViewport();
+  bob.close();
+});
+
+test("many unread messages: a link leads to the first one", async ({ page, server }) => {
+  const bob = await ProtocolClient.inRoom(server, "garden", "Bob");
+  await enter(page, "garden", "Ann");
+  await post(page, "mine");
+  await enter(page, "kitchen");
+  await post(page, "other");
+  for (let number = 1; number <= 130; number++) await bob.post("garden", `message ${number}`);
+  await expect(badge(page, "garden")).toHaveText("99+ unread");
+  await link(page, "garden").click();
+  await page.getByRole("link", { name: "130 new messages: show the first" }).click();
+  await expect(page.getByText("message 1", { exact: true })).toBeInViewport();
+  await expect(page.locator(".message", { has: page.getByRole("separator") })).toContainText("message 1");
+  bob.close();
+});
+
+test("a room is kept without a message, and removed again", async ({ page }) => {
+  await enter(page, "garden", "Ann");
+  await list(page).getByRole("button", { name: "Keep this room" }).click();
+  await expect(link(page, "garden")).toBeVisible();
+  await list(page).getByRole("button", { name: "Remove this room" }).click();
+  await expect(link(page, "garden")).toHaveCount(0);
+});
+
+test("a line is drawn above what has come while the page was in the background", async ({ page, server }) => {
+  const bob = await ProtocolClient.inRoom(server, "garden", "Bob");
+  await enter(page, "garden", "Ann");
+  await bob.post("garden", "seen");
+  await expect(texts(page)).toHaveText(["seen"]);
+  const setHidden = (hidden: boolean) =>
+    page.evaluate((hidden) => {
+      Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+      document.dispatchEvent(new Event("visibilitychange", { bubbles: true }));
+    }, hidden);
+  await setHidden(true);
+  await bob.post("garden", "one");
+  await bob.post("garden", "two");
+  await expect(page).toHaveTitle("(2) garden · Noom");
+  await setHidden(false);
+  await expect(page.locator(".message", { has: page.getByRole("separator") })).toContainText("one");
+  await post(page, "answer");
+  await expect(page.getByRole("separator")).toHaveCount(0);
+  bob.close();
+});
+
+test.describe("on a phone", () => {
+  test.use({ viewport: { width: 360, height: 740 } });
+
+  test("the list is behind a button with the number of unread messages", async ({ page, server }) => {
+    const bob = await ProtocolClient.inRoom(server, "garden", "Bob");
+    await enter(page, "garden", "Ann");
+    await post(page, "mine");
+    await enter(page, "kitchen");
+    await bob.post("garden", "one");
+    const button = page.getByRole("button", { name: "Your rooms" });
+    await expect(button.locator(".badge")).toHaveText("1 unread");
+    await expect(list(page)).toBeHidden();
+    await button.click();
+    await expect(badge(page, "garden")).toHaveText("1 unread");
+    await expectAccessible(page);
+    await link(page, "garden").click();
+    await expect(texts(page)).toHaveText(["mine", "one"]);
+    await expect(list(page)).toBeHidden();
+    await expect(button.locator(".badge")).toHaveCount(0);
+    bob.close();
+  });
+
+  test.describe("without script", () => {
+    test.use({ javaScriptEnabled: false });
+
+    test("the list opens and leads to another room", async ({ page, server }) => {
+      for (const room of ["garden", "kitchen"]) {
+        await page.goto(`${server.url}/r/${room}`);
+        await field(page).fill(`in ${room}`);
+        await page.getByRole("button", { name: "Send" }).click();
+        await expect(texts(page)).toHaveText([`in ${room}`]);
+      }
+      await page.getByRole("button", { name: "Your rooms" }).click();
+      await link(page, "garden").click();
+      await expect(texts(page)).toHaveText(["in garden"]);
+    });
+  });
+});

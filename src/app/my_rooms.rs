@@ -1,0 +1,74 @@
+//! The list of the user's own rooms, with the number of unread messages in each.
+
+use leptos::prelude::*;
+use leptos_i18n::td_string;
+
+use super::locale::Language;
+use super::path;
+use crate::client::Client;
+use crate::protocol::MyRoom;
+
+/// More unread messages than this are shown as `99+`.
+const MOST_COUNTED: u64 = 99;
+
+/// The list as the server has rendered it, and later as the client knows it.
+pub(super) fn my_rooms(client: Client, rendered: Vec<MyRoom>) -> Signal<Vec<MyRoom>> {
+    Signal::derive(move || client.state.my_rooms.get().unwrap_or_else(|| rendered.clone()))
+}
+
+/// The number of unread messages in all rooms but the one that is shown.
+pub(super) fn unread_elsewhere(rooms: Signal<Vec<MyRoom>>, current: &str) -> Memo<u64> {
+    let current = current.to_owned();
+    Memo::new(move |_| rooms.with(|rooms| rooms.iter().filter(|room| room.name != current).map(MyRoom::unread).sum()))
+}
+
+/// Links to the rooms. `current`: the room that is shown, whose unread messages are not counted.
+#[component]
+pub(super) fn MyRoomList(rooms: Signal<Vec<MyRoom>>, #[prop(optional, into)] current: String) -> impl IntoView {
+    let names = Memo::new(move |_| rooms.with(|rooms| rooms.iter().map(|room| room.name.clone()).collect::<Vec<_>>()));
+    view! {
+        <ul class="my-room-list" translate="no">
+            <For each=move || names.get() key=|name| name.clone() let:name>
+                <Item rooms is_current=name == current name/>
+            </For>
+        </ul>
+    }
+}
+
+#[component]
+fn Item(rooms: Signal<Vec<MyRoom>>, name: String, is_current: bool) -> impl IntoView {
+    let unread = Memo::new({
+        let name = name.clone();
+        move |_| {
+            let find = |rooms: &Vec<MyRoom>| rooms.iter().find(|room| room.name == name).map_or(0, MyRoom::unread);
+            if is_current { 0 } else { rooms.with(find) }
+        }
+    });
+    let href = path::room(&name);
+    view! {
+        <li>
+            <a href=href class:unread=move || unread.get() != 0 aria-current=is_current.then_some("page")>
+                <bdi>{name}</bdi>
+                <Badge count=unread/>
+            </a>
+        </li>
+    }
+}
+
+/// A number of unread messages; nothing for 0.
+#[component]
+pub(super) fn Badge(count: Memo<u64>) -> impl IntoView {
+    let i18n = Language::current();
+    let text = move || match count.get() {
+        more if more > MOST_COUNTED => format!("{MOST_COUNTED}+"),
+        count => count.to_string(),
+    };
+    view! {
+        <Show when=move || count.get() != 0>
+            <span class="badge">
+                {text}
+                <span class="visually-hidden">" "{move || td_string!(i18n.get(), unread)}</span>
+            </span>
+        </Show>
+    }
+}

@@ -1,0 +1,95 @@
+//! The mark of the user, which the server keeps, and the line above the first unread message.
+
+use leptos::either::Either;
+use leptos::prelude::*;
+use leptos_i18n::td;
+
+use super::quote::{self, message_link};
+use super::scroll::Scroll;
+use crate::app::locale::{Language, t};
+use crate::app::room_context::RoomContext;
+
+/// True while the user can see the page.
+pub(super) fn page_is_visible() -> ReadSignal<bool> {
+    let (is_visible, set_visible) = signal(true);
+    Effect::new(move |_| {
+        set_visible.set(!document().hidden());
+        let handle =
+            window_event_listener(leptos::ev::visibilitychange, move |_| set_visible.set(!document().hidden()));
+        on_cleanup(move || handle.remove());
+    });
+    is_visible
+}
+
+/// Marks what is shown as read, while the user looks at the newest message.
+pub(super) fn follow(room: RoomContext, scroll: Scroll, is_visible: ReadSignal<bool>) {
+    Effect::new(move |_| {
+        let newest = room.state.newest.get();
+        if newest > 0 && is_visible.get() && scroll.is_at_bottom() {
+            room.client.mark_read(room.state, newest);
+        }
+    });
+    // A page in the background draws the line above the first message that the user has not seen.
+    Effect::new(move |was: Option<(u64, bool)>| {
+        let (newest, is_hidden) = (room.state.newest.get(), !is_visible.get());
+        let has_line = was.is_some_and(|(_, has_line)| has_line) && is_hidden;
+        let starts = is_hidden && !has_line && was.is_some_and(|(before, _)| before != 0 && newest > before);
+        if starts {
+            room.state.first_unread.set(was.map(|(before, _)| before + 1));
+        }
+        (newest, has_line || starts)
+    });
+}
+
+/// The line above the first unread message, if that is the one at this position.
+pub(super) fn line_above(room: RoomContext, seq: u64) -> impl IntoView {
+    let i18n = Language::current();
+    move || {
+        let is_first = room.state.first_unread.get() == Some(seq);
+        is_first.then(|| view! { <p class="unread-line" role="separator">{t!(i18n, unread_line)}</p> })
+    }
+}
+
+/// A link to the first unread message, as long as it is above what is shown.
+#[component]
+pub(super) fn FirstUnread(room: RoomContext, scroll: Scroll) -> impl IntoView {
+    let i18n = Language::current();
+    let state = room.state;
+    let oldest = move || untrack(|| state.timeline.oldest_now());
+    // Until the page can measure: it is above if it is not on the page.
+    let not_loaded = move |first: u64| oldest().is_some_and(|oldest| first < oldest);
+    let is_above = RwSignal::new(untrack(|| state.first_unread.get()).is_some_and(not_loaded));
+    let measure = move || {
+        let first = state.first_unread.try_get_untracked().flatten();
+        is_above.try_set(first.is_some_and(|first| not_loaded(first) || scroll.is_above(first)));
+    };
+    Effect::new(move |_| {
+        state.first_unread.track();
+        request_animation_frame(measure);
+    });
+    Effect::new(move |_| {
+        scroll.moved.track();
+        if is_above.get_untracked() {
+            measure();
+        }
+    });
+    let first = move || state.first_unread.get().filter(|_| is_above.get());
+    let jump = move |event: leptos::ev::MouseEvent, seq: u64| {
+        if quote::show(room, seq) {
+            event.prevent_default();
+        }
+        is_above.set(false);
+    };
+    move || {
+        first().map(|seq| {
+            let count = state.newest.get().saturating_sub(seq) + 1;
+            let text = match count {
+                1 => Either::Left(t!(i18n, first_unread_one)),
+                count => Either::Right(td!(i18n.get(), first_unread_many, count)),
+            };
+            view! {
+                <a class="unread-pill first" translate="no" href=message_link(seq) on:click=move |event| jump(event, seq)>{text}</a>
+            }
+        })
+    }
+}

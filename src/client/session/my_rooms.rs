@@ -1,0 +1,115 @@
+//! The list of the user's own rooms, and the marks of what the user has read: asking, telling, sending. Pure.
+
+use super::event::Update;
+use super::refusal::{Recovery, recovery};
+use super::request::PendingRequest;
+use super::{DEFAULT_RETRY_MS, Session};
+use crate::protocol::frame::Empty;
+use crate::protocol::my_rooms::{KeepRoom, MarkRead};
+use crate::protocol::{Command, Feature, MessageRef, MyRoom, MyRoomsUpdate, Refusal};
+
+/// A mark is sent at most this often for each room, and when the room is left.
+const MARK_EVERY_MS: u64 = 5_000;
+
+impl Session {
+    /// The page shows the list from now on.
+    pub(super) fn show_my_rooms(&mut self) {
+        self.own_rooms.is_wanted = true;
+        self.watch_my_rooms();
+    }
+
+    /// Subscribes to the list, if the page shows it.
+    pub(super) fn watch_my_rooms(&mut self) {
+        self.own_rooms.retry_at = None;
+        if self.own_rooms.is_wanted && self.is_online() && self.features.has(Feature::MyRooms) {
+            self.send(Command::WatchMyRooms(Empty {}), PendingRequest::WatchMyRooms);
+        }
+    }
+
+    /// `watch_my_rooms` was refused.
+    pub(super) fn my_rooms_refused(&mut self, now: u64, refusal: &Refusal) {
+        self.own_rooms.retry_at = match recovery(refusal) {
+            Recovery::RateLimit | Recovery::Store | Recovery::Quota => {
+                Some(now + refusal.retry_after_ms.unwrap_or(DEFAULT_RETRY_MS))
+            }
+            Recovery::EnterRoom | Recovery::Never => None,
+        };
+    }
+
+    /// The whole list has arrived.
+    pub(super) fn my_rooms_listed(&mut self, rooms: Vec<MyRoom>) {
+        self.own_rooms.rooms.clear();
+        self.my_rooms_changed(&MyRoomsUpdate { rooms, removed: Vec::new() });
+    }
+
+    /// The list has changed.
+    pub(super) fn my_rooms_changed(&mut self, update: &MyRoomsUpdate) {
+        update.apply(&mut self.own_rooms.rooms);
+        // The server may not know yet what the user has read on this page.
+        for room in &mut self.own_rooms.rooms {
+            let read = self.rooms.get(&room.name).map_or(0, |shown| shown.read.seq());
+            room.read = room.read.max(read.min(room.head));
+        }
+        self.emit_my_rooms();
+    }
+
+    fn emit_my_rooms(&mut self) {
+        self.emit(Update::MyRooms(self.own_rooms.rooms.clone()));
+    }
+
+    /// Adds a room to the list, or removes it.
+    pub(super) fn keep_room(&mut self, room: String, on: bool) {
+        if self.is_online() && self.features.has(Feature::MyRooms) {
+            self.send(Command::KeepRoom(KeepRoom { room, on }), PendingRequest::Untracked);
+        }
+    }
+
+    /// The user has read a room up to a message.
+    pub(super) fn mark_read(&mut self, name: &str, target: MessageRef) {
+        let Some(shown) = self.rooms.get_mut(name) else { return };
+        if shown.read.target.as_ref().is_some_and(|known| known.epoch == target.epoch && known.seq >= target.seq) {
+            return;
+        }
+        let seq = target.seq;
+        shown.read.target = Some(target);
+        if let Some(room) = self.own_rooms.find(name) {
+            let unread = room.unread();
+            room.head = room.head.max(seq);
+            room.read = room.read.max(seq);
+            if room.unread() != unread {
+                self.emit_my_rooms();
+            }
+        }
+    }
+
+    /// Sends the marks whose time has come. The server keeps those of the rooms in the list.
+    pub(super) fn send_due_marks(&mut self, now: u64) {
+        let is_due = |at: Option<u64>| at.is_some_and(|at| at <= now);
+        let due = self.rooms.iter().filter(|(_, room)| room.entered && is_due(room.read.due_at()));
+        let due: Vec<_> = due.map(|(name, _)| name.clone()).collect();
+        due.iter().for_each(|name| self.send_mark(now, name));
+    }
+
+    /// Sends the mark of a room, if there is something to send.
+    pub(super) fn send_mark(&mut self, now: u64, name: &str) {
+        if !self.is_online() || !self.features.has(Feature::MyRooms) || self.own_rooms.find(name).is_none() {
+            return;
+        }
+        let Some(room) = self.rooms.get_mut(name).filter(|room| room.entered && room.read.due_at().is_some()) else {
+            return;
+        };
+        let Some(target) = room.read.target.clone() else { return };
+        (room.read.sent, room.read.next_at) = (target.seq, now + MARK_EVERY_MS);
+        self.send(Command::MarkRead(MarkRead { room: name.to_owned(), target }), PendingRequest::Untracked);
+    }
+
+    /// The time at which the next mark has to be sent.
+    pub(super) fn marks_wake(&self) -> Option<u64> {
+        if !self.features.has(Feature::MyRooms) {
+            return None;
+        }
+        let is_own = |name: &String| self.own_rooms.rooms.iter().any(|room| room.name == *name);
+        let waiting = self.rooms.iter().filter(|(name, room)| room.entered && is_own(name));
+        waiting.filter_map(|(_, room)| room.read.due_at()).min()
+    }
+}

@@ -1,0 +1,382 @@
+//! The lists of users' own rooms, and what they have read in them. Pure.
+//!
+//! In memory are the lists of the users who watch theirs, and the marks that are not stored yet. Watchers are told at
+//! intervals, and each time only a bounded number of them: in a crowd the lists are late, and nothing else is.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::mem::take;
+use std::sync::Arc;
+
+use crate::protocol::{MAX_MY_ROOMS, MyRoom, MyRoomsUpdate, UserId};
+use crate::server::id::{ConnId, RoomId, RoomRow};
+use crate::server::membership::{Mark, MarkChange, Membership};
+
+/// The users that one [`MyRooms::take_updates`] looks at because of new messages.
+const VISITS: usize = 20_000;
+/// The users that it tells something.
+const UPDATES: usize = 2_000;
+/// Pages show no more unread messages than this, so their users are not told of further ones.
+const COUNTED: u64 = 100;
+
+/// The lists of all users who watch theirs.
+#[derive(Debug)]
+pub struct MyRooms<O> {
+    users: BTreeMap<UserId, Owner<O>>,
+    /// The rooms in these lists.
+    rooms: BTreeMap<RoomId, Listed>,
+    /// The rooms with new messages that nobody was told of.
+    grown: VecDeque<RoomId>,
+    /// The users who have to be told something.
+    waiting: VecDeque<UserId>,
+    /// The lists that are being read from the store.
+    loading: usize,
+    /// The rooms that have grown meanwhile.
+    grown_while_loading: BTreeMap<RoomId, u64>,
+    unsaved: BTreeMap<(UserId, RoomId), MarkChange>,
+    saving: Vec<Mark>,
+}
+
+/// A user with a list.
+#[derive(Debug)]
+struct Owner<O> {
+    rooms: BTreeMap<RoomId, Reading>,
+    watchers: Vec<Watcher<O>>,
+    /// The rooms that the watchers have to be told of.
+    changed: BTreeSet<RoomId>,
+    /// The names of the rooms that are no longer in the list.
+    removed: BTreeSet<Arc<str>>,
+    is_waiting: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Reading {
+    read: u64,
+    /// The last message that the watchers were told of.
+    told: u64,
+}
+
+/// A connection that watches the list.
+#[derive(Debug)]
+struct Watcher<O> {
+    conn: ConnId,
+    outbox: O,
+    /// The rooms that it is in, whose messages it receives.
+    seats: BTreeSet<RoomId>,
+}
+
+/// A room in the list of a user.
+#[derive(Debug)]
+struct Listed {
+    name: Arc<str>,
+    head: u64,
+    users: BTreeSet<UserId>,
+    has_grown: bool,
+}
+
+/// A change of a list, and its receivers.
+#[derive(Debug, PartialEq)]
+pub struct Update<O> {
+    /// The watchers of the list.
+    pub to: Vec<O>,
+    /// The change.
+    pub update: MyRoomsUpdate,
+}
+
+impl<O> Default for MyRooms<O> {
+    fn default() -> Self {
+        Self {
+            users: BTreeMap::new(),
+            rooms: BTreeMap::new(),
+            grown: VecDeque::new(),
+            waiting: VecDeque::new(),
+            loading: 0,
+            grown_while_loading: BTreeMap::new(),
+            unsaved: BTreeMap::new(),
+            saving: Vec::new(),
+        }
+    }
+}
+
+impl<O> Default for Owner<O> {
+    fn default() -> Self {
+        Self {
+            rooms: BTreeMap::new(),
+            watchers: Vec::new(),
+            changed: BTreeSet::new(),
+            removed: BTreeSet::new(),
+            is_waiting: false,
+        }
+    }
+}
+
+impl<O: Clone> MyRooms<O> {
+    /// Returns whether nothing needs to be told of rooms and users.
+    pub fn is_idle(&self) -> bool {
+        self.users.is_empty() && self.loading == 0
+    }
+
+    /// The list of a user, if it is in memory.
+    pub fn list(&self, user: UserId) -> Option<Vec<MyRoom>> {
+        let owner = self.users.get(&user)?;
+        let mut rooms: Vec<_> = owner.rooms.iter().filter_map(|(id, entry)| self.shown(*id, entry.read)).collect();
+        rooms.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        Some(rooms)
+    }
+
+    fn shown(&self, room: RoomId, read: u64) -> Option<MyRoom> {
+        let listed = self.rooms.get(&room)?;
+        Some(MyRoom { name: listed.name.to_string(), head: listed.head, read: read.min(listed.head) })
+    }
+
+    /// A list is going to be read from the store. [`MyRooms::loaded`] or [`MyRooms::load_failed`] must follow.
+    pub fn begin_loading(&mut self) {
+        self.loading += 1;
+    }
+
+    /// The list could not be read.
+    pub fn load_failed(&mut self) {
+        self.end_loading();
+    }
+
+    /// The list was read, unless it has come into memory meanwhile.
+    pub fn loaded(&mut self, user: UserId, memberships: Vec<Membership>) {
+        if let Entry::Vacant(vacant) = self.users.entry(user) {
+            vacant.insert(Owner::default());
+            for Membership { room, head, read } in memberships {
+                let head = self.grown_while_loading.get(&room.id).map_or(head, |grown| head.max(*grown));
+                self.list_room(user, &room, head, read);
+            }
+        }
+        self.end_loading();
+    }
+
+    fn end_loading(&mut self) {
+        self.loading -= 1;
+        if self.loading == 0 {
+            self.grown_while_loading.clear();
+        }
+    }
+
+    fn list_room(&mut self, user: UserId, room: &RoomRow, head: u64, read: u64) {
+        let Some(owner) = self.users.get_mut(&user) else { return };
+        let listed = self.rooms.entry(room.id).or_insert_with(|| Listed {
+            name: room.name.clone(),
+            head,
+            users: BTreeSet::new(),
+            has_grown: false,
+        });
+        listed.head = listed.head.max(head);
+        listed.users.insert(user);
+        owner.removed.remove(&room.name);
+        owner.rooms.insert(room.id, Reading { read, told: listed.head });
+    }
+
+    /// Adds a watcher of a list in memory. `seats`: the rooms that it is in. Returns false if the list is not in memory.
+    pub fn watch(&mut self, user: UserId, conn: ConnId, outbox: O, seats: impl Iterator<Item = RoomId>) -> bool {
+        let Some(owner) = self.users.get_mut(&user) else { return false };
+        owner.watchers.retain(|watcher| watcher.conn != conn);
+        owner.watchers.push(Watcher { conn, outbox, seats: seats.collect() });
+        true
+    }
+
+    /// Ends [`MyRooms::watch`].
+    pub fn unwatch(&mut self, user: UserId, conn: ConnId) {
+        if let Some(owner) = self.users.get_mut(&user) {
+            owner.watchers.retain(|watcher| watcher.conn != conn);
+            self.forget_unless_needed(user);
+        }
+    }
+
+    /// A list that nobody watches is needed until its marks are stored: it is read from the store the next time.
+    fn forget_unless_needed(&mut self, user: UserId) {
+        let marks = (user, RoomId(i64::MIN))..=(user, RoomId(i64::MAX));
+        let is_needed = self.users.get(&user).is_none_or(|owner| !owner.watchers.is_empty())
+            || self.unsaved.range(marks).next().is_some()
+            || self.saving.iter().any(|mark| mark.user == user);
+        if is_needed {
+            return;
+        }
+        for room in self.users.remove(&user).into_iter().flat_map(|owner| owner.rooms.into_keys()) {
+            self.unlist(user, room);
+        }
+    }
+
+    fn unlist(&mut self, user: UserId, room: RoomId) {
+        if let Some(listed) = self.rooms.get_mut(&room) {
+            listed.users.remove(&user);
+            if listed.users.is_empty() {
+                self.rooms.remove(&room);
+            }
+        }
+    }
+
+    /// A connection has entered a room.
+    pub fn entered(&mut self, user: UserId, conn: ConnId, room: RoomId) {
+        let watchers = self.users.get_mut(&user).into_iter().flat_map(|owner| &mut owner.watchers);
+        watchers.filter(|watcher| watcher.conn == conn).for_each(|watcher| {
+            watcher.seats.insert(room);
+        });
+    }
+
+    /// A connection has left a room.
+    pub fn left(&mut self, user: UserId, conn: ConnId, room: RoomId) {
+        let Some(owner) = self.users.get_mut(&user) else { return };
+        owner.watchers.iter_mut().filter(|watcher| watcher.conn == conn).for_each(|watcher| {
+            watcher.seats.remove(&room);
+        });
+        // It has not been told of the messages since it entered.
+        self.changed(user, room);
+    }
+
+    /// The message `head` of a room was stored.
+    pub fn committed(&mut self, room: RoomId, head: u64) {
+        if self.loading > 0 {
+            let grown = self.grown_while_loading.entry(room).or_default();
+            *grown = head.max(*grown);
+        }
+        if let Some(listed) = self.rooms.get_mut(&room) {
+            listed.head = listed.head.max(head);
+            if !std::mem::replace(&mut listed.has_grown, true) {
+                self.grown.push_back(room);
+            }
+        }
+    }
+
+    /// A user has posted the message `seq`: the room is theirs, and read up to there.
+    pub fn posted(&mut self, user: UserId, room: &RoomRow, seq: u64) {
+        self.join(user, room, seq);
+    }
+
+    /// A user takes part in a room in another way.
+    pub fn took_part(&mut self, user: UserId, room: &RoomRow) {
+        self.join(user, room, 0);
+    }
+
+    fn join(&mut self, user: UserId, room: &RoomRow, read: u64) {
+        let Some(owner) = self.users.get(&user) else { return };
+        if owner.rooms.contains_key(&room.id) {
+            self.read(user, room.id, read);
+        } else if owner.rooms.len() < MAX_MY_ROOMS {
+            self.list_room(user, room, read, read);
+            self.note(user, room.id, MarkChange::Join(read));
+            self.changed(user, room.id);
+        }
+    }
+
+    /// A user has read a room up to the message `seq`. Without effect in a room that is not in the user's list.
+    pub fn read(&mut self, user: UserId, room: RoomId, seq: u64) {
+        let head = self.rooms.get(&room).map_or(0, |listed| listed.head);
+        let entry = self.users.get_mut(&user).and_then(|owner| owner.rooms.get_mut(&room));
+        if let Some(entry) = entry.filter(|entry| entry.read < seq.min(head)) {
+            entry.read = seq.min(head);
+            self.note(user, room, MarkChange::Read(seq.min(head)));
+            self.changed(user, room);
+        }
+    }
+
+    /// A room was added to the stored list of a user.
+    pub fn kept(&mut self, user: UserId, room: &RoomRow, head: u64) {
+        if self.users.get(&user).is_some_and(|owner| !owner.rooms.contains_key(&room.id)) {
+            self.list_room(user, room, head, head);
+            self.changed(user, room.id);
+        }
+    }
+
+    /// A room is going to be removed from the stored list of a user, and its marks with it.
+    pub fn drop_marks(&mut self, user: UserId, room: RoomId) {
+        self.unsaved.remove(&(user, room));
+        self.saving.retain(|mark| (mark.user, mark.room) != (user, room));
+    }
+
+    /// A room was removed from the stored list of a user.
+    pub fn removed(&mut self, user: UserId, room: &RoomRow) {
+        let Some(owner) = self.users.get_mut(&user) else { return };
+        if owner.rooms.remove(&room.id).is_some() {
+            owner.removed.insert(room.name.clone());
+            self.unlist(user, room.id);
+            self.changed(user, room.id);
+        }
+    }
+
+    fn changed(&mut self, user: UserId, room: RoomId) {
+        let Some(owner) = self.users.get_mut(&user) else { return };
+        owner.changed.insert(room);
+        if !std::mem::replace(&mut owner.is_waiting, true) {
+            self.waiting.push_back(user);
+        }
+    }
+
+    /// The changes of lists since the last call, or as many as are told at once.
+    pub fn take_updates(&mut self) -> Vec<Update<O>> {
+        let mut visits = 0;
+        while visits < VISITS
+            && let Some(room) = self.grown.pop_front()
+        {
+            let Some(listed) = self.rooms.get_mut(&room) else { continue };
+            listed.has_grown = false;
+            visits += listed.users.len();
+            let users = &self.users;
+            let is_interested = |user: &&UserId| users.get(user).is_some_and(|owner| owner.wants_to_know(room));
+            let interested: Vec<_> = listed.users.iter().filter(is_interested).copied().collect();
+            interested.into_iter().for_each(|user| self.changed(user, room));
+        }
+        let waiting: Vec<_> = self.waiting.drain(..self.waiting.len().min(UPDATES)).collect();
+        waiting.into_iter().filter_map(|user| self.take_update(user)).collect()
+    }
+
+    fn take_update(&mut self, user: UserId) -> Option<Update<O>> {
+        let owner = self.users.get_mut(&user)?;
+        owner.is_waiting = false;
+        let removed = take(&mut owner.removed).iter().map(|name| name.to_string()).collect();
+        let mut rooms = Vec::new();
+        for id in take(&mut owner.changed) {
+            if let (Some(entry), Some(listed)) = (owner.rooms.get_mut(&id), self.rooms.get(&id)) {
+                entry.told = listed.head;
+                let read = entry.read.min(listed.head);
+                rooms.push(MyRoom { name: listed.name.to_string(), head: listed.head, read });
+            }
+        }
+        let to = owner.watchers.iter().map(|watcher| watcher.outbox.clone()).collect();
+        Some(Update { to, update: MyRoomsUpdate { rooms, removed } })
+    }
+
+    fn note(&mut self, user: UserId, room: RoomId, change: MarkChange) {
+        self.unsaved.entry((user, room)).and_modify(|known| *known = known.then(change)).or_insert(change);
+    }
+
+    /// The marks to store, at most `limit`. [`MyRooms::saved`] must follow before the next call.
+    pub fn take_marks(&mut self, limit: usize) -> Vec<Mark> {
+        while self.saving.len() < limit
+            && let Some(((user, room), change)) = self.unsaved.pop_first()
+        {
+            self.saving.push(Mark { user, room, change });
+        }
+        self.saving.clone()
+    }
+
+    /// The marks were stored, or could not be.
+    pub fn saved(&mut self, is_saved: bool) {
+        let marks = take(&mut self.saving);
+        if !is_saved {
+            for mark in marks {
+                let later = self.unsaved.remove(&(mark.user, mark.room));
+                self.note(mark.user, mark.room, later.map_or(mark.change, |later| mark.change.then(later)));
+            }
+            return;
+        }
+        let users: BTreeSet<_> = marks.iter().map(|mark| mark.user).collect();
+        users.into_iter().for_each(|user| self.forget_unless_needed(user));
+    }
+}
+
+impl<O> Owner<O> {
+    /// Returns whether a watcher shows the number of unread messages in a room, and another one would change it.
+    fn wants_to_know(&self, room: RoomId) -> bool {
+        self.watchers.iter().any(|watcher| !watcher.seats.contains(&room))
+            && self.rooms.get(&room).is_some_and(|entry| entry.told < entry.read + COUNTED)
+    }
+}
