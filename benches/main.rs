@@ -11,6 +11,7 @@ mod page;
 mod profile;
 mod report;
 mod results;
+mod search;
 mod server;
 mod statistics;
 mod store;
@@ -108,7 +109,7 @@ fn run(arguments: &Arguments) -> Outcome<()> {
 type Experiment = fn(&Plan, &Folder) -> Outcome<()>;
 
 /// The experiments other than fan-out, by the name of their results.
-const EXPERIMENTS: [(&str, Experiment); 12] = [
+const EXPERIMENTS: [(&str, Experiment); 13] = [
     ("idle", fanout::measure_idle),
     ("arrivals", arrivals::measure),
     ("profile", profile::measure),
@@ -116,6 +117,7 @@ const EXPERIMENTS: [(&str, Experiment); 12] = [
     ("acks", store::measure_acks),
     ("hostile", hostile::measure),
     ("large", large::measure),
+    ("search", search::measure),
     ("pages", page::measure_pages),
     ("links", page::links::measure),
     ("sizes", page::measure_sizes),

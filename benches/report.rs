@@ -1,6 +1,6 @@
 //! Generates BENCHMARKS.md and its charts from the raw results.
 
-mod plot;
+pub(crate) mod plot;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -20,6 +20,7 @@ use crate::page::wasm::CrateRow;
 use crate::page::{AppendBlock, LabBlock, PageBlock, Renderer, SizeRow};
 use crate::profile::{PAGES, ProfileRow};
 use crate::results::{Folder, Results};
+use crate::search;
 use crate::statistics::{Interval, geometric_mean, median};
 use crate::store::{AckBlock, CommitBlock};
 use plot::{Bar, bars, format_number};
@@ -103,6 +104,7 @@ pub(crate) fn write(folder: &Folder, quick: bool) -> Outcome<()> {
     store(&mut page, folder)?;
     hostile(&mut page, folder)?;
     large(&mut page, folder)?;
+    search::report(&mut page, folder)?;
     pages(&mut page, folder)?;
     page.push_str(METHOD);
     if quick {
@@ -430,6 +432,6 @@ fn first_clause(fault: &str) -> &str {
     fault.split(": ").next().unwrap_or(fault)
 }
 
-fn format_interval(value: Interval) -> String {
+pub(crate) fn format_interval(value: Interval) -> String {
     format!("{} ({} – {})", format_number(value.mean), format_number(value.low), format_number(value.high))
 }

@@ -177,6 +177,12 @@ impl Client {
         self.load_history(room, before);
     }
 
+    /// Searches the messages of a room; with `before`, those before a position. The answer comes as
+    /// [`Room::search_answer`].
+    pub fn search(&self, room: Room, text: String, before: Option<u64>) {
+        self.dispatch(Intent::Search { room: room.name.get_value(), text, before });
+    }
+
     /// Loads more members of the room, or the current ones of a crowded room.
     pub fn load_members(&self, room: Room) {
         if let Some(after) = room.start_loading_members() {

@@ -25,8 +25,8 @@ mod user;
 pub use call::{JoinCallAck, Media, Peer};
 pub use change::{ChangeAck, MessageChange, MessageRef, MessageState, Reaction};
 pub use chat::{
-    EnterRoomAck, HelloAck, HistoryAck, Limits, MembersAck, Message, NicknameAck, Position, PostAck, RoomCount,
-    RoomList, RoomUpdate, Unrecovered,
+    EnterRoomAck, Found, HelloAck, HistoryAck, Limits, Mark, MembersAck, Message, NicknameAck, Position, PostAck,
+    RoomCount, RoomList, RoomUpdate, SearchAck, Unrecovered,
 };
 pub use codec::{DecodeError, FromJson, Json, Reading};
 pub use emoji::check_emoji;

@@ -12,6 +12,7 @@ pub mod identity;
 pub mod membership;
 pub mod name_key;
 pub(crate) mod pages;
+pub mod search;
 pub mod session;
 pub mod storage;
 pub mod store;

@@ -16,7 +16,7 @@ use noom::protocol::frame::{Empty, EnterRoom, Members, Post, RoomPresence, Typin
 use noom::protocol::{
     Ack, ChangeAck, ClientFrame, CloseCode, Command, EnterRoomAck, ErrorCode, Features, HelloAck, Limits, MembersAck,
     Message, MessageChange, MessageKey, MessageRef, MessageState, MyRoom, MyRooms, MyRoomsUpdate, NicknameAck, PeerId,
-    Position, PostAck, Refusal, RoomCount, RoomList, RoomUpdate, ServerFrame, User, UserId,
+    Position, PostAck, Refusal, RoomCount, RoomList, RoomUpdate, SearchAck, ServerFrame, User, UserId,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -1032,6 +1032,29 @@ fn typing_notifications_are_throttled_until_a_message_is_posted() {
 }
 
 #[test]
+fn search_is_answered_refused_or_fails_with_the_connection() {
+    let mut page = Page::in_room(1, 5);
+    let search = || Event::Intent(Intent::Search { room: ROOM.into(), text: "hello".into(), before: Some(4) });
+    let found = |result| Update::Found { room: ROOM.into(), text: "hello".into(), before: Some(4), result };
+    let last = |page: &Page| page.updates.iter().rev().find(|update| matches!(update, Update::Found { .. })).cloned();
+
+    page.handle(search());
+    let asked = page.sent.pop_back().unwrap();
+    let Command::Search(sent) = &asked.command else { panic!("{asked:?}") };
+    assert_eq!((sent.text.as_str(), sent.before), ("hello", Some(4)));
+    let ack = SearchAck { found: Vec::new(), before: Some(2) };
+    page.acknowledge(&asked, Ack::Search(ack.clone()));
+    assert_eq!(last(&page), Some(found(Ok(ack))));
+
+    page.handle(search());
+    page.handle(Event::Closed(ABNORMAL_CLOSE));
+    assert_eq!(last(&page), Some(found(Err(None))));
+    page.updates.clear();
+    page.handle(search());
+    assert_eq!(last(&page), Some(found(Err(None))), "without a connection");
+}
+
+#[test]
 fn lost_connection_fails_pending_requests_in_order() {
     let mut page = Page::in_room(1, 5);
     page.updates.clear();
@@ -1274,6 +1297,7 @@ impl ModelServer {
             | Command::DeleteMessage(_)
             | Command::React(_)
             | Command::History(_)
+            | Command::Search(_)
             | Command::Members(_)
             | Command::WatchRooms(_)
             | Command::WatchMyRooms(_)

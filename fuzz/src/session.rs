@@ -81,6 +81,7 @@ impl Page {
             }
             "rename" => Event::Intent(Intent::Rename { nickname: rest.into() }),
             "older" => Event::Intent(Intent::Older { room: room(), before: 100, limit: 50 }),
+            "search" => Event::Intent(Intent::Search { room: room(), text: rest.into(), before: None }),
             "members" => Event::Intent(Intent::Members { room: room(), after: rest.len() as u64 }),
             "watch" => Event::Intent(Intent::WatchRooms(rest.is_empty())),
             "my-rooms" => Event::Intent(Intent::WatchMyRooms),
@@ -147,6 +148,7 @@ impl Page {
                     | Update::Welcome(_)
                     | Update::Bye(_)
                     | Update::Crowd(_)
+                    | Update::Found { .. }
                     | Update::Members { .. }
                     | Update::Typing { .. }
                     | Update::Renamed(_)

@@ -9,7 +9,7 @@ use leptos::server_fn::codec::JsonEncoding;
 use leptos::server_fn::error::{FromServerFnError, ServerFnErrorErr};
 use serde::{Deserialize, Serialize};
 
-use crate::protocol::{EnterRoomAck, ErrorCode, MessageKey, MyRoom, RoomCount, User};
+use crate::protocol::{EnterRoomAck, ErrorCode, MessageKey, MyRoom, RoomCount, SearchAck, User};
 
 /// A form of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,6 +74,17 @@ pub struct RoomPage {
     pub key: MessageKey,
     /// The form that the page shows again.
     pub refused: Option<RefusedForm>,
+    /// The search that the address asks for.
+    pub search: Option<SearchPage>,
+}
+
+/// A search, and what it has found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SearchPage {
+    /// The words that were searched.
+    pub text: String,
+    /// The messages that match, or the reason why there was no search.
+    pub result: Result<SearchAck, ErrorCode>,
 }
 
 /// The error of a server function.
@@ -113,10 +124,17 @@ pub async fn load_lobby(form: Option<String>) -> Result<LobbyPage, ApiError> {
     crate::server::pages::lobby(form.as_deref()).await
 }
 
-/// Loads a room's page; with `before`, the messages before that `seq`. `form`: the id of a refused form.
+/// Loads a room's page; with `before`, the messages before that `seq`. `form`: the id of a refused form. `search`: words
+/// to find in messages, and `found_before` a `seq` to find them before.
 #[server(prefix = "/api", endpoint = "room")]
-pub async fn load_room(room: String, before: Option<u64>, form: Option<String>) -> Result<RoomPage, ApiError> {
-    crate::server::pages::room(&room, before, form.as_deref()).await
+pub async fn load_room(
+    room: String,
+    before: Option<u64>,
+    form: Option<String>,
+    search: Option<String>,
+    found_before: Option<u64>,
+) -> Result<RoomPage, ApiError> {
+    crate::server::pages::room(&room, before, form.as_deref(), search.as_deref().map(|text| (text, found_before))).await
 }
 
 /// Sets the user's nickname; redirects to `back`.

@@ -1,6 +1,6 @@
 //! Paths of pages.
 
-use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode};
 
 /// The characters to escape in one path segment (RFC 3986, 3.3).
 const SEGMENT: &AsciiSet = &CONTROLS
@@ -24,6 +24,11 @@ const SEGMENT: &AsciiSet = &CONTROLS
 /// The path of a room's page.
 pub fn room(name: &str) -> String {
     format!("/r/{}", utf8_percent_encode(name, SEGMENT))
+}
+
+/// A value in the query of an address.
+pub(super) fn query(value: &str) -> String {
+    utf8_percent_encode(value, NON_ALPHANUMERIC).to_string()
 }
 
 #[cfg(test)]

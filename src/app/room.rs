@@ -20,6 +20,7 @@ mod quote;
 mod reactions;
 mod reading;
 mod scroll;
+mod search;
 mod text;
 mod typing;
 
@@ -46,6 +47,7 @@ use copy_link::CopyLink;
 use log::Log;
 use members::{Members, MembersMenu};
 use my_rooms::{MyRooms, MyRoomsButton};
+use search::{Search, SearchForm, SearchLink, SearchPanel};
 use typing::Typing;
 
 /// The messages that are shown after the one to scroll to. With fewer, that one would be at the end of a large screen, and
@@ -71,18 +73,23 @@ pub(super) fn Room() -> impl IntoView {
     let client = expect_context::<Client>();
     let address = Memo::new(move |_| {
         let name = params.with(|params| params.get("room")).unwrap_or_default();
-        let number = |name: &str| query.with(|query| query.get(name)).and_then(|number| number.parse::<u64>().ok());
+        let text = |name: &str| query.with(|query| query.get(name));
+        let number = |name: &str| text(name).and_then(|number| number.parse::<u64>().ok());
         let (at, before) = (number("at"), number("before"));
         let place = client.state.place(&name).filter(|_| before.is_none());
         let start = at.map(Start::Linked).or(place.map(Start::Place)).unwrap_or(Start::Newest);
         // A message is shown with some messages after it.
         let after = at.or(place).map(|seq| seq.saturating_add(AFTER_SHOWN));
-        (name, before.or(after), start)
+        (name, before.or(after), start, text("search"), number("found_before"))
     });
     let form = query.with_untracked(|query| query.get("form"));
-    let load = move |(name, before, _): (String, Option<u64>, Start)| load_room(name, before, form.clone());
+    let load =
+        move |(name, before, _, search, found_before): (String, Option<u64>, Start, Option<String>, Option<u64>)| {
+            load_room(name, before, form.clone(), search, found_before)
+        };
     let page = Resource::new_blocking(move || address.get(), load);
-    let start = move || address.with_untracked(|(_, _, start)| *start);
+    let start = move || address.with_untracked(|(_, _, start, _, _)| *start);
+    let search = Search::new();
     view! {
         // Keeps the room before until the next one is loaded. A keyed list, so that its elements are replaced in one step:
         // a `Suspend` would end the signals of the old view while that is still on the page, and a view that is built
@@ -90,7 +97,7 @@ pub(super) fn Room() -> impl IntoView {
         <Transition>
             <For each=move || page.get() key=|page| page.as_ref().map_or(0, |page| page.key.0) let:page>
                 {match page {
-                    Ok(page) => EitherOf3::A(view! { <RoomView page start=start()/> }),
+                    Ok(page) => EitherOf3::A(view! { <RoomView page start=start() search/> }),
                     Err(error) => if error == ApiError::Refused(ErrorCode::RoomNameInvalid) {
                         EitherOf3::B(view! { <InvalidRoom/> })
                     } else {
@@ -103,10 +110,10 @@ pub(super) fn Room() -> impl IntoView {
 }
 
 #[component]
-fn RoomView(page: RoomPage, start: Start) -> impl IntoView {
+fn RoomView(page: RoomPage, start: Start, search: Search) -> impl IntoView {
     let i18n = Language::current();
     let client = expect_context::<Client>();
-    let RoomPage { me, cookie, room, my_rooms: own_rooms, key, refused } = page;
+    let RoomPage { me, cookie, room, my_rooms: own_rooms, key, refused, search: found } = page;
     cookie_notice::provide(cookie);
     refusal::provide_form(refused);
     let name = room.room.clone();
@@ -132,6 +139,17 @@ fn RoomView(page: RoomPage, start: Start) -> impl IntoView {
         });
     });
     on_cleanup(move || client.leave(state));
+    search.enter(&name, found.as_ref().map(|found| found.text.clone()));
+    let found = found.map(|found| {
+        // With script the panel takes its place.
+        let form = StoredValue::new(found);
+        let back = path::room(&name);
+        view! {
+            <Show when=move || !search.is_open.get()>
+                <SearchForm room page=form.get_value() back=back.clone()/>
+            </Show>
+        }
+    });
     dropped_file::ignore();
     let call_is_open = RwSignal::new(false);
     let unread = unread_while_hidden(state);
@@ -154,6 +172,7 @@ fn RoomView(page: RoomPage, start: Start) -> impl IntoView {
                     <h1 tabindex="-1"><bdi>{name.clone()}</bdi></h1>
                     <p class="count" aria-live="off">{move || user_count(i18n, state.count.get())}</p>
                 </div>
+                <SearchLink search/>
                 <CopyLink/>
                 <CallButton room open=call_is_open/>
                 <MembersMenu room back=path::room(&name)/>
@@ -168,6 +187,8 @@ fn RoomView(page: RoomPage, start: Start) -> impl IntoView {
                 <Composer room name=name.clone() key/>
             </main>
             <aside translate="no"><Members room back=path::room(&name)/></aside>
+            {found}
+            <SearchPanel room search/>
         </div>
     }
 }

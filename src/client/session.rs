@@ -235,6 +235,7 @@ impl Session {
             Intent::Typing { room } => self.notify_typing(now, room),
             Intent::Rename { nickname } => self.rename(nickname),
             Intent::Older { room, before, limit } => self.load_older(room, before, limit),
+            Intent::Search { room, text, before } => self.search(room, text, before),
             Intent::Members { room, after } => self.load_members(room, after),
             Intent::WatchRooms(is_wanted) => self.show_room_list(is_wanted),
             Intent::WatchMyRooms => self.show_my_rooms(),

@@ -13,7 +13,7 @@ use super::call::channel::CallChannel;
 use super::session::{ConnectionState, Update};
 use crate::protocol::{BUILD, EnterRoomAck, ErrorCode, Message, MyRoom, RoomCount, User};
 
-pub use room::{ChangeEnded, MoreMembers, Older, Pending, Room};
+pub use room::{ChangeEnded, MoreMembers, Older, Pending, Room, SearchAnswer};
 
 /// The state that all pages share. Copies are handles to the same state.
 #[derive(Clone, Copy, Debug)]
@@ -130,6 +130,9 @@ impl State {
             }
             Update::Message(message) => self.message(message),
             Update::Older { room, before, history } => self.with_room(&room, |room| room.loaded(before, history)),
+            Update::Found { room, text, before, result } => {
+                self.with_room(&room, |room| room.search_answer.set(Some(SearchAnswer { text, before, result })));
+            }
             Update::Welcome(joined) => self.with_room(&joined.room, |room| room.joined(joined.user, joined.count)),
             Update::Bye(left) => self.with_room(&left.room, |room| room.left(left.user, left.count)),
             Update::Crowd(crowd) => self.with_room(&crowd.room, |room| room.crowd(crowd.count, crowd.members)),

@@ -33,6 +33,8 @@ features! {
     MyRooms = "my_rooms",
     /// The list of rooms is sent as differences: `room_update` instead of `room_change`.
     RoomUpdates = "room_updates",
+    /// Messages of a room can be searched: `search`.
+    Search = "search",
 }
 
 /// The features of one connection.

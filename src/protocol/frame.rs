@@ -11,7 +11,9 @@ mod envelope;
 mod server;
 
 pub use ack::{Ack, AckKind};
-pub use client::{ClientFrame, Command, EnterRoom, FrameError, Hello, History, InRoom, Members, Post, SetNickname};
+pub use client::{
+    ClientFrame, Command, EnterRoom, FrameError, Hello, History, InRoom, Members, Post, Search, SetNickname,
+};
 pub use envelope::Empty;
 pub(super) use envelope::{Envelope, encode, frames};
 pub use server::{Crowd, GoingAway, Refusal, Renamed, RoomPresence, ServerFrame, Typing};

@@ -25,6 +25,10 @@ pub const RECENT_MESSAGES: usize = 50;
 pub const MAX_HISTORY: u64 = 100;
 /// The size of encoded messages, in bytes, at which an answer to `history` stops and sets `more`.
 pub const MAX_HISTORY_BYTES: usize = 256 * 1024;
+/// The most messages that one `search` returns.
+pub const MAX_SEARCH: u64 = 50;
+/// The longest text to search for, in Unicode code points.
+pub const MAX_SEARCH_CHARS: usize = 100;
 /// The most messages that a resume replays; a longer gap is refused with `GAP_TOO_LARGE`.
 pub const MAX_REPLAY: u64 = 1_000;
 /// The most encoded bytes that a resume replays; a larger gap is refused with `GAP_TOO_LARGE`.

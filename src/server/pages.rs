@@ -9,17 +9,23 @@ use leptos::prelude::{expect_context, use_context};
 use leptos_axum::ResponseOptions;
 
 use super::http::PageVisitor;
+use super::hub::address::Address;
 use super::hub::payer::Payer;
 use super::hub::price::Price;
 use super::hub::{NewPost, RoomSnapshot};
 use super::{Server, random};
-use crate::app::api::{ApiError, FormKind, LobbyPage, RefusedForm, RoomPage, VisitorCookie};
+use crate::app::api::{ApiError, FormKind, LobbyPage, RefusedForm, RoomPage, SearchPage, VisitorCookie};
 use crate::app::locale::{COOKIE, tag};
 use crate::app::path;
 use crate::i18n::Locale;
-use crate::protocol::{EnterRoomAck, ErrorCode, MembersAck, MessageKey, MyRoom, Refusal, UserId, check_text};
+use crate::protocol::{
+    EnterRoomAck, ErrorCode, MembersAck, MessageKey, MyRoom, Refusal, SearchAck, UserId, check_text,
+};
 use crate::server::name_key::RoomName;
+use crate::server::search::Query;
 
+/// The most results of a search on a page.
+const SEARCH_RESULTS: u64 = 50;
 /// In the query of a page: the redirect to it has set a cookie.
 const COOKIE_IS_SET: &str = "cookie=set";
 
@@ -39,7 +45,12 @@ pub(crate) async fn lobby(form: Option<&str>) -> Result<LobbyPage, ApiError> {
 ///
 /// # Errors
 /// `ROOM_NAME_INVALID` (status 400), `STORE_UNAVAILABLE` (503).
-pub(crate) async fn room(name: &str, before: Option<u64>, form: Option<&str>) -> Result<RoomPage, ApiError> {
+pub(crate) async fn room(
+    name: &str,
+    before: Option<u64>,
+    form: Option<&str>,
+    search: Option<(&str, Option<u64>)>,
+) -> Result<RoomPage, ApiError> {
     let (server, visitor) = context();
     let requested = RoomName::parse(name).map_err(|code| fail(StatusCode::BAD_REQUEST, code))?;
     let me = server.hub.user_or_guest(visitor.user).await.map_err(unavailable)?;
@@ -78,8 +89,33 @@ pub(crate) async fn room(name: &str, before: Option<u64>, form: Option<&str>) ->
         call: (!call.is_empty()).then_some(call),
     };
     let key = u128::from(random::bits()) << 64 | u128::from(random::bits());
+    let search = match search.filter(|_| !is_redirect) {
+        Some((text, before)) => Some(find(&server, &requested, text, before).await),
+        None => None,
+    };
     let my_rooms = my_rooms(&server, visitor).await?;
-    Ok(RoomPage { me, cookie: cookie_of(visitor), room, my_rooms, key: MessageKey::from_random(key), refused })
+    let (cookie, key) = (cookie_of(visitor), MessageKey::from_random(key));
+    Ok(RoomPage { me, cookie, room, my_rooms, key, refused, search })
+}
+
+/// A search for a page. A form without words is the form before a search.
+async fn find(server: &Server, name: &RoomName, text: &str, before: Option<u64>) -> SearchPage {
+    let result = async {
+        if text.trim().is_empty() {
+            return Ok(SearchAck::default());
+        }
+        // Absent only in tests that call the router directly.
+        if let Some(address) = use_context::<Parts>().and_then(|parts| parts.extensions.get::<Address>().cloned()) {
+            address.spend(Price::SEARCH)?;
+        }
+        match Query::parse(text) {
+            Ok(query) => server.hub.search_by_name(name, query, before, SEARCH_RESULTS).await,
+            // For a person that is a search like any other.
+            Err(ErrorCode::TextEmpty) => Ok(SearchAck::default()),
+            Err(code) => Err(code.into()),
+        }
+    };
+    SearchPage { text: text.to_owned(), result: result.await.map_err(|refusal: Refusal| refusal.code) }
 }
 
 /// Sets the nickname of the visitor.

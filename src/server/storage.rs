@@ -11,7 +11,8 @@ use super::history::{History, Stored};
 pub use super::id::RoomRow;
 use super::membership::{Mark, Membership};
 use super::name_key::RoomName;
-use crate::protocol::{ErrorCode, Message, MessageKey, Position, Refusal, User, UserId};
+use super::search::Query;
+use crate::protocol::{ErrorCode, Message, MessageKey, Position, Refusal, SearchAck, User, UserId};
 
 /// A message to store.
 pub struct Append {
@@ -149,6 +150,9 @@ pub trait Storage: fmt::Debug + Send + Sync {
 
     /// At most `limit` messages with a `seq` below `before`, oldest first, and whether there are older ones.
     fn history_before(&self, room: RoomRow, before: u64, limit: u64) -> Reply<'_, (Vec<Arc<Message>>, bool)>;
+
+    /// The newest messages with a `seq` below `before` that match, at most `limit`.
+    fn search(&self, room: RoomRow, query: Query, before: u64, limit: u64) -> Reply<'_, SearchAck>;
 
     /// The `seq` of a room's last message; 0 for an empty room.
     fn head(&self, room: RoomRow) -> Reply<'_, u64>;

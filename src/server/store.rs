@@ -10,10 +10,12 @@ mod commit;
 mod connection;
 mod epoch;
 mod failure;
+mod index;
 mod migration;
 mod reader;
 mod room_reader;
 mod row;
+mod search;
 mod usage;
 mod write;
 mod writer;
@@ -25,10 +27,11 @@ use std::sync::Arc;
 use rusqlite::OpenFlags;
 use tokio::sync::oneshot;
 
-use crate::protocol::{Message, Position, UserId};
+use crate::protocol::{Message, Position, SearchAck, UserId};
 use crate::server::history::History;
 use crate::server::membership::{Mark, Membership};
 use crate::server::name_key::RoomName;
+use crate::server::search::Query;
 use crate::server::start_error::{Source, StartError};
 use crate::server::storage::{Reply, Storage, Usage};
 
@@ -36,6 +39,7 @@ pub use crate::server::storage::{Append, AppendError, ChangeOutcome, ChangeReque
 pub use backup::{BackupSummary, backup};
 use checkpoint::Checkpoints;
 use connection::open_connection;
+use index::Indexer;
 use reader::{Deadlines, Readers};
 pub use room_reader::RoomReader;
 pub use usage::Quotas;
@@ -100,10 +104,11 @@ impl Store {
         let database = Arc::new(database);
         let readers = Readers::open(&path, read_results, Deadlines::default()).map_err(|error| failed(error.into()))?;
         let checkpoints = Checkpoints::start(&path, database.clone(), watermark.clone()).map_err(&failed)?;
+        let indexer = Indexer::open(&mut connection).map_err(|error| failed(error.into()))?;
         let stored = Stored::read(&connection, commit::now()).map_err(|error| failed(error.into()))?;
         let gauges = Arc::<Gauges>::default();
         let usage = (stored, quotas, gauges.clone());
-        let writer = Writer::start(connection, checkpoints, watermark, count, usage);
+        let writer = Writer::start(connection, checkpoints, indexer, watermark, count, usage);
         let writer = writer.map_err(|error| failed(error.into()))?;
         Ok(Self { readers, writer, epoch, quotas, gauges, _database: database, _lock: lock })
     }
@@ -151,6 +156,14 @@ impl Store {
         limit: u64,
     ) -> Result<(Vec<Arc<Message>>, bool), StoreError> {
         self.readers.run(move |connection| reader::before(connection, &room, before, limit)).await
+    }
+
+    /// The newest messages with a `seq` below `before` that match, at most `limit`.
+    ///
+    /// # Errors
+    /// As above.
+    pub async fn search(&self, room: RoomRow, query: Query, before: u64, limit: u64) -> Result<SearchAck, StoreError> {
+        self.readers.run(move |connection| search::search(connection, &room, &query, before, limit)).await
     }
 
     /// The `seq` of a room's last message; 0 for an empty room.
@@ -262,6 +275,10 @@ impl Storage for Store {
 
     fn history_before(&self, room: RoomRow, before: u64, limit: u64) -> Reply<'_, (Vec<Arc<Message>>, bool)> {
         Box::pin(Self::history_before(self, room, before, limit))
+    }
+
+    fn search(&self, room: RoomRow, query: Query, before: u64, limit: u64) -> Reply<'_, SearchAck> {
+        Box::pin(Self::search(self, room, query, before, limit))
     }
 
     fn head(&self, room: RoomRow) -> Reply<'_, u64> {

@@ -327,6 +327,7 @@ impl Checker {
             | Intent::Typing { .. }
             | Intent::Rename { .. }
             | Intent::Older { .. }
+            | Intent::Search { .. }
             | Intent::Members { .. }
             | Intent::ReconnectNow
             | Intent::JoinCall { .. }
@@ -417,6 +418,7 @@ impl Checker {
                     None => Ok(()),
                 }
             }
+            Ack::Search(ack) => ack.found.iter().try_for_each(|found| self.is_in_log(&epoch, &found.message)),
             Ack::Change(ack) => {
                 let stored = self.states.get(&(epoch, fold(&ack.room), ack.seq, ack.rev));
                 stored.map(drop).ok_or_else(|| (DURABLE, format!("rev {} is acknowledged for {}", ack.rev, ack.seq)))
@@ -541,6 +543,7 @@ impl Checker {
             | Update::ChangeEnded { .. }
             // There are too few pages for a crowd.
             | Update::Crowd(_)
+            | Update::Found { .. }
             | Update::Members { .. }
             | Update::Typing { .. }
             | Update::NotRenamed(_)

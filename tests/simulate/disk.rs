@@ -12,13 +12,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use noom::protocol::{
-    Message, MessageChange, MessageKey, MessageState, Position, RECENT_MESSAGES, Unrecovered, User, UserId,
+    Found, Message, MessageChange, MessageKey, MessageState, Position, RECENT_MESSAGES, SearchAck, Unrecovered, User,
+    UserId,
 };
 use noom::server::change::{Change, ChangeError, Changed, Decision, decide, group_reactions};
 use noom::server::history::{History, Stored};
 use noom::server::id::RoomId;
 use noom::server::membership::{Mark, MarkChange, Membership};
 use noom::server::name_key::RoomName;
+use noom::server::search::Query;
 use noom::server::storage::{Append, AppendError, ChangeOutcome, ChangeRequest, Outcome, RoomRow, Storage, StoreError};
 use tokio::sync::oneshot;
 
@@ -653,6 +655,20 @@ impl Storage for SimulatedStorage {
                 messages.iter_mut().for_each(|message| Arc::make_mut(message).state = None);
             }
             (messages, more)
+        })
+    }
+
+    fn search(&self, room: RoomRow, query: Query, before: u64, limit: u64) -> BoxFuture<'_, Result<SearchAck>> {
+        self.disk.read(move |state| {
+            let log = state.image.log(room.id, before.saturating_sub(1));
+            let found = |message: &Arc<Message>| {
+                query.find(&message.text).map(|marks| Found { message: Message::clone(message), marks })
+            };
+            let mut found: Vec<_> = log.iter().rev().filter_map(found).take(limit as usize + 1).collect();
+            let is_more = found.len() > limit as usize;
+            found.truncate(limit as usize);
+            let before = found.last().filter(|_| is_more).map(|last| last.message.seq);
+            SearchAck { found, before }
         })
     }
 

@@ -187,6 +187,7 @@ impl Page {
             | Update::Welcome(_)
             | Update::Bye(_)
             | Update::Crowd(_)
+            | Update::Found { .. }
             | Update::Members { .. }
             | Update::Typing { .. }
             | Update::Renamed(_)

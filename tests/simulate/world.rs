@@ -477,6 +477,7 @@ impl World {
             | Update::Welcome(_)
             | Update::Bye(_)
             | Update::Crowd(_)
+            | Update::Found { .. }
             | Update::Members { .. }
             | Update::Typing { .. }
             | Update::Renamed(_)
@@ -597,8 +598,13 @@ impl World {
                 self.deliver(slot, Event::Awake);
                 None
             }
+            22 => {
+                // The texts are numbers of pages and posts.
+                let (room, text) = (rng.pick(&page.rooms[..]).clone(), rng.below(3).to_string());
+                Some(Intent::Search { room, text, before: None })
+            }
             14..=21 => page.change(rng).map(Intent::Change),
-            22 | 23 => Some(Intent::WatchMyRooms),
+            23 | 27 => Some(Intent::WatchMyRooms),
             24 | 25 => {
                 let (room, position) = page.shown.iter().next()?;
                 let seq = position.seq.saturating_sub(rng.below(3));

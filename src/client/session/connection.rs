@@ -264,6 +264,9 @@ impl Session {
         for request in self.requests.take_all() {
             match request {
                 PendingRequest::Older { room, before } => self.emit(Update::Older { room, before, history: None }),
+                PendingRequest::Search { room, text, before } => {
+                    self.emit(Update::Found { room, text, before, result: Err(None) });
+                }
                 PendingRequest::Members { room, after } => self.emit(Update::Members { room, after, page: None }),
                 PendingRequest::Rename => self.emit(Update::NotRenamed(None)),
                 PendingRequest::Change(command) => self.change_ended(command, Err(None)),

@@ -6,7 +6,7 @@ use crate::protocol::change::{DeleteMessage, EditMessage, MessageChange, Message
 use crate::protocol::frame::{Crowd, Post, Renamed, RoomPresence};
 use crate::protocol::{
     Command, EnterRoomAck, HistoryAck, JoinCallAck, MembersAck, Message, MessageKey, MyRoom, Position, Refusal,
-    RoomList, User,
+    RoomList, SearchAck, User,
 };
 
 /// The close code of a connection that ended without a close frame (RFC 6455, 7.1.5).
@@ -82,6 +82,15 @@ pub enum Intent {
         before: u64,
         /// At most this many: 1 to [`MAX_HISTORY`](crate::protocol::MAX_HISTORY).
         limit: u64,
+    },
+    /// Search the messages of a room. [`Update::Found`] follows.
+    Search {
+        /// An entered room.
+        room: String,
+        /// The words to find.
+        text: String,
+        /// The [`SearchAck::before`] of the page before.
+        before: Option<u64>,
     },
     /// Load a page of the members of a room.
     Members {
@@ -273,6 +282,17 @@ pub enum Update {
         after: u64,
         /// `None`: the request could not be sent, was refused, or was lost with the connection.
         page: Option<MembersAck>,
+    },
+    /// The answer to [`Intent::Search`].
+    Found {
+        /// As requested.
+        room: String,
+        /// As requested.
+        text: String,
+        /// As requested.
+        before: Option<u64>,
+        /// The refusal is `None` if the request could not be sent, or was lost with the connection.
+        result: Result<SearchAck, Option<Refusal>>,
     },
     /// The other users who are typing in a room have changed.
     Typing {

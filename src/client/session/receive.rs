@@ -86,6 +86,11 @@ impl Session {
                     self.emit(Update::Older { room, before, history: Some(history) });
                 }
             }
+            PendingRequest::Search { room, text, before } => {
+                if let Ack::Search(found) = ack {
+                    self.emit(Update::Found { room, text, before, result: Ok(found) });
+                }
+            }
             PendingRequest::Members { room, after } => {
                 if let Ack::Members(page) = ack {
                     self.emit(Update::Members { room, after, page: Some(page) });
@@ -130,6 +135,7 @@ impl Session {
             | PendingRequest::Enter { .. }
             | PendingRequest::Rename
             | PendingRequest::Older { .. }
+            | PendingRequest::Search { .. }
             | PendingRequest::Members { .. }
             | PendingRequest::WatchRooms
             | PendingRequest::WatchMyRooms
@@ -154,6 +160,9 @@ impl Session {
             PendingRequest::Change(command) => self.change_ended(command, Err(Some(refusal))),
             PendingRequest::Rename => self.emit(Update::NotRenamed(Some(refusal))),
             PendingRequest::Older { room, before } => self.emit(Update::Older { room, before, history: None }),
+            PendingRequest::Search { room, text, before } => {
+                self.emit(Update::Found { room, text, before, result: Err(Some(refusal)) });
+            }
             PendingRequest::Members { room, after } => self.emit(Update::Members { room, after, page: None }),
             PendingRequest::JoinCall { room } => self.call_refused(now, room, refusal),
             PendingRequest::Outgoing => self.outgoing_refused(now, id, &refusal),

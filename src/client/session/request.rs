@@ -23,6 +23,11 @@ pub(super) enum PendingRequest {
         room: String,
         before: u64,
     },
+    Search {
+        room: String,
+        text: String,
+        before: Option<u64>,
+    },
     Members {
         room: String,
         after: u64,

@@ -9,8 +9,11 @@ use super::request::PendingRequest;
 use super::room::Room;
 use super::typing::TypingUsers;
 use crate::client::backoff::full_jitter;
-use crate::protocol::frame::{EnterRoom, History, InRoom, Members, Typing};
+use crate::protocol::frame::{EnterRoom, History, InRoom, Members, Search, Typing};
 use crate::protocol::{Command, EnterRoomAck, Feature, MAX_MEMBERS, Message, Position, Refusal, UserId};
+
+/// The messages on a page of search results.
+const SEARCH_PAGE: u64 = 20;
 
 impl Session {
     /// A page shows a room, up to the position `after`.
@@ -162,6 +165,15 @@ impl Session {
             self.send(command, PendingRequest::Older { room, before });
         } else {
             self.emit(Update::Older { room, before, history: None });
+        }
+    }
+
+    pub(super) fn search(&mut self, room: String, text: String, before: Option<u64>) {
+        if self.rooms.get(&room).is_some_and(|room| room.entered) {
+            let command = Search { room: room.clone(), text: text.clone(), before, limit: SEARCH_PAGE };
+            self.send(Command::Search(command), PendingRequest::Search { room, text, before });
+        } else {
+            self.emit(Update::Found { room, text, before, result: Err(None) });
         }
     }
 

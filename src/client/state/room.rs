@@ -10,7 +10,7 @@ use crate::protocol::call::CallPresence;
 use crate::protocol::frame::Post;
 use crate::protocol::{
     EnterRoomAck, ErrorCode, HistoryAck, Media, MembersAck, Message, MessageChange, MessageKey, MessageRef, Peer,
-    Position, Refusal, User,
+    Position, Refusal, SearchAck, User,
 };
 
 /// The room that a page shows. Copies are handles to the same room.
@@ -26,6 +26,8 @@ pub struct Room {
     late_changes: StoredValue<Vec<MessageChange>>,
     /// The changes of this user that have ended. The page takes them.
     pub changes_ended: RwSignal<Vec<ChangeEnded>>,
+    /// The latest answer to a search in the room.
+    pub search_answer: RwSignal<Option<SearchAnswer>>,
     /// The members that are loaded, in the order in which they entered.
     pub members: RwSignal<Vec<User>>,
     /// The number of members.
@@ -78,6 +80,17 @@ pub struct ChangeEnded {
     pub command: MessageCommand,
     /// The refusal; `None`: there was no connection, or it was lost before the answer.
     pub result: Result<(), Option<Refusal>>,
+}
+
+/// The answer to a search.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SearchAnswer {
+    /// The words that were searched.
+    pub text: String,
+    /// The position before which they were searched.
+    pub before: Option<u64>,
+    /// The refusal is `None` if there was no connection.
+    pub result: Result<SearchAck, Option<Refusal>>,
 }
 
 /// Returns whether a message was refused because of the one that it replies to.
@@ -138,6 +151,7 @@ impl Room {
             rev: StoredValue::new(ack.rev),
             late_changes: StoredValue::new(Vec::new()),
             changes_ended: RwSignal::new(Vec::new()),
+            search_answer: RwSignal::new(None),
             members: RwSignal::new(ack.members),
             count: RwSignal::new(ack.count),
             more_members: RwSignal::new(MoreMembers::after(ack.members_after, ack.crowded)),

@@ -5,7 +5,9 @@ use serde::Serialize;
 use super::envelope::Empty;
 use crate::protocol::call::JoinCallAck;
 use crate::protocol::change::ChangeAck;
-use crate::protocol::chat::{EnterRoomAck, HelloAck, HistoryAck, MembersAck, NicknameAck, PostAck, RoomList};
+use crate::protocol::chat::{
+    EnterRoomAck, HelloAck, HistoryAck, MembersAck, NicknameAck, PostAck, RoomList, SearchAck,
+};
 use crate::protocol::codec::{DecodeError, FromJson, Json, Reading};
 use crate::protocol::my_rooms::MyRooms;
 
@@ -56,6 +58,8 @@ acks! {
     Change(ChangeAck),
     /// To `history`.
     History(HistoryAck),
+    /// To `search`.
+    Search(SearchAck),
     /// To `watch_rooms`.
     Rooms(RoomList),
     /// To `watch_my_rooms`.

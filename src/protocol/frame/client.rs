@@ -85,6 +85,8 @@ commands! {
     "react" => React(React) -> Change,
     /// Asks for older messages.
     "history" => History(History) -> History,
+    /// Searches the messages of a room.
+    "search" => Search(Search) -> Search,
     /// Announces that the user is typing.
     "typing" => Typing(InRoom) -> Empty,
     /// Subscribes to the list of rooms.
@@ -176,6 +178,19 @@ wire! {
         /// Only messages with a smaller `seq` are returned.
         pub before: u64,
         /// The most messages to return, from 1 to [`MAX_HISTORY`](crate::protocol::MAX_HISTORY).
+        pub limit: u64,
+    }
+
+    /// Payload of `search`.
+    pub struct Search {
+        /// The room, which the connection must have entered.
+        pub room: String,
+        /// The words to find, at most [`MAX_SEARCH_CHARS`](crate::protocol::MAX_SEARCH_CHARS) code points.
+        pub text: String,
+        /// The [`SearchAck::before`](crate::protocol::SearchAck::before) of an earlier answer, to go on from there.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub before: Option<u64>,
+        /// The most messages to return, from 1 to [`MAX_SEARCH`](crate::protocol::MAX_SEARCH).
         pub limit: u64,
     }
 }

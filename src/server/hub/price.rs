@@ -73,6 +73,8 @@ impl Price {
     pub const REQUEST: Self = Self::of(Budget::Requests, 1);
     /// A page, or its data: the latest messages of a room, or the list of rooms.
     pub const PAGE: Self = Self::REQUEST.and(Budget::Reads, 2);
+    /// A search. It examines more messages than a page of the history has.
+    pub const SEARCH: Self = Self::of(Budget::Reads, 4);
     /// The beginning of an export: it looks for the room and its last message. The messages are paid as they are read.
     pub const EXPORT: Self = Self::PAGE;
     /// A page of at most 100 messages of an export. It has a budget of its own, so that a person who exports a large room
@@ -115,6 +117,7 @@ impl Price {
             Command::History(wanted) => {
                 Self::of(Budget::Reads, 1 + whole(wanted.limit.div_ceil(READ_MESSAGES).min(2) as usize))
             }
+            Command::Search(_) => Self::SEARCH,
             Command::Members(_) => Self::of(Budget::Reads, 1),
             Command::WatchRooms(_) | Command::WatchMyRooms(_) => Self::of(Budget::Reads, 2),
             // Marks are stored later, many at once.

@@ -10,12 +10,15 @@ use proptest::prelude::*;
 
 use super::payer::Payer;
 use super::*;
-use crate::protocol::{ErrorCode, Features, MAX_MEMBERS, Message, MessageKey, Position, RECENT_MESSAGES, UserId};
+use crate::protocol::{
+    ErrorCode, Features, MAX_MEMBERS, Message, MessageKey, Position, RECENT_MESSAGES, SearchAck, UserId,
+};
 use crate::server::environment::SystemEnvironment;
 use crate::server::history::{History, Stored, check_position};
 use crate::server::id::{RoomId, RoomRow};
 use crate::server::membership::{Mark, Membership};
 use crate::server::name_key::RoomName;
+use crate::server::search::Query;
 use crate::server::storage::{Append, AppendError, ChangeRequest, Reply, StoreError};
 
 /// A store in memory with one room. It counts its reads, and commits when it is told to.
@@ -101,6 +104,10 @@ impl Storage for FakeStore {
 
     fn history_before(&self, _: RoomRow, _: u64, _: u64) -> Reply<'_, (Vec<Arc<Message>>, bool)> {
         self.read((Vec::new(), false))
+    }
+
+    fn search(&self, _: RoomRow, _: Query, _: u64, _: u64) -> Reply<'_, SearchAck> {
+        self.read(SearchAck::default())
     }
 
     fn head(&self, _: RoomRow) -> Reply<'_, u64> {

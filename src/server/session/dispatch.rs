@@ -11,6 +11,7 @@ use crate::server::hub::NewPost;
 use crate::server::hub::payer::Payer;
 use crate::server::id::RoomRow;
 use crate::server::name_key::RoomName;
+use crate::server::search::Query;
 
 /// The answer to a command. `None`: the hub answers later, through the outbox.
 type Answer = Result<Option<Ack>, Refusal>;
@@ -51,6 +52,11 @@ impl Session {
             Command::History(wanted) => {
                 let room = self.room(&wanted.room)?.clone();
                 Ok(Some(Ack::History(hub.history(room, wanted.before, wanted.limit).await?)))
+            }
+            Command::Search(wanted) => {
+                let query = Query::parse(&wanted.text)?;
+                let room = self.room(&wanted.room)?.clone();
+                Ok(Some(Ack::Search(hub.search(room, query, wanted.before, wanted.limit).await?)))
             }
             Command::Members(wanted) => {
                 let page = hub.members(self.room(&wanted.room)?, wanted.after.unwrap_or(0), wanted.limit)?;

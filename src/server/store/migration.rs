@@ -14,6 +14,7 @@ pub(super) const MIGRATIONS: &[M<'_>] = &[
     M::up(include_str!("../../../migrations/3-usage.sql")),
     M::up(include_str!("../../../migrations/4-changes.sql")),
     M::up(include_str!("../../../migrations/5-memberships.sql")),
+    M::up(include_str!("../../../migrations/6-search.sql")),
 ];
 
 /// Migrates the database at `path` to the latest version. Before that it is copied, unless it is new: an earlier version

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use rusqlite::Connection;
 
@@ -13,6 +14,7 @@ use super::checkpoint::{self, Checkpoints, Writing};
 use super::commit::{Committed, commit};
 use super::epoch::Watermark;
 use super::failure::{UNSURE, report};
+use super::index::Indexer;
 use super::usage::{Gauges, Operator, Quotas, Stored};
 use super::write::{Write, Written};
 use crate::server::lock::lock;
@@ -40,6 +42,7 @@ impl Writer {
     pub(super) fn start(
         connection: Connection,
         checkpoints: Checkpoints,
+        indexer: Indexer,
         watermark: Arc<Watermark>,
         count: u64,
         usage: (Stored, Quotas, Arc<Gauges>),
@@ -51,6 +54,7 @@ impl Writer {
         let writer = WriterThread {
             connection,
             checkpoints,
+            indexer,
             writes,
             queued_bytes: queued_bytes.clone(),
             watermark,
@@ -99,6 +103,7 @@ impl Writer {
 struct WriterThread {
     connection: Connection,
     checkpoints: Checkpoints,
+    indexer: Indexer,
     writes: Receiver<Write>,
     queued_bytes: Arc<AtomicUsize>,
     watermark: Arc<Watermark>,
@@ -117,6 +122,7 @@ impl WriterThread {
                 Ok(Committed { results, stored, grown }) => {
                     self.advance_watermark(&results);
                     self.tell_operator(stored, &grown, &results);
+                    self.indexer.committed(&batch, &results);
                     batch.into_iter().zip(results).for_each(|(write, result)| write.answer(result));
                 }
                 Err(error) => {
@@ -124,8 +130,10 @@ impl WriterThread {
                     batch.into_iter().for_each(|write| write.answer(Err(StoreError::Unavailable)));
                 }
             }
+            self.indexer.tend(&mut self.connection, Writing::Busy);
             self.checkpoints.tend(&self.connection, Writing::Busy);
         }
+        self.indexer.finish(&mut self.connection);
         self.checkpoints.finish(&self.connection, &self.watermark);
     }
 
@@ -135,16 +143,25 @@ impl WriterThread {
             let write = match self.writes.try_recv() {
                 Ok(write) => Some(write),
                 Err(TryRecvError::Disconnected) => None,
-                Err(TryRecvError::Empty) if self.checkpoints.tend(&self.connection, Writing::Idle) => {
-                    match self.writes.recv_timeout(checkpoint::RETRY) {
-                        Err(RecvTimeoutError::Timeout) => continue,
+                Err(TryRecvError::Empty) => match self.pause() {
+                    Some(pause) => match self.writes.recv_timeout(pause) {
+                        Err(RecvTimeoutError::Timeout) => {
+                            self.indexer.tend(&mut self.connection, Writing::Idle);
+                            continue;
+                        }
                         write => write.ok(),
-                    }
-                }
-                Err(TryRecvError::Empty) => self.writes.recv().ok(),
+                    },
+                    None => self.writes.recv().ok(),
+                },
             };
             return write.inspect(|write| self.take(write));
         }
+    }
+
+    /// The time after which there is other work to do, if no write comes.
+    fn pause(&mut self) -> Option<Duration> {
+        let checkpoint = self.checkpoints.tend(&self.connection, Writing::Idle).then_some(checkpoint::RETRY);
+        self.indexer.pause().into_iter().chain(checkpoint).min()
     }
 
     /// Takes the queued writes, up to the limits of a batch.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use rusqlite::{OptionalExtension, params};
 
+use super::super::index;
 use super::super::row::{message, reactions, select_messages};
 use super::super::usage::{ROW, StoredInRoom};
 use super::super::{AppendError, ChangeOutcome, ChangeRequest};
@@ -39,7 +40,7 @@ impl Work<'_> {
             Change::Delete => state.deleted_at = Some(at),
             Change::React(_) | Change::Unreact(_) => {}
         }
-        self.write_change(request, &state)?;
+        self.write_change(request, &target.text, &state)?;
         state.reactions = reactions(transaction, &request.room, request.seq)?;
         self.rooms.insert(id, room);
         let change = MessageChange { room: request.room.name.to_string(), seq: request.seq, text, state };
@@ -78,8 +79,8 @@ impl Work<'_> {
         sum.query_row(params, |row| row.get::<_, i64>(0)).map(|bytes| bytes as u64)
     }
 
-    /// Writes a change. `state` is that of the message afterwards.
-    fn write_change(&self, request: &ChangeRequest, state: &MessageState) -> rusqlite::Result<()> {
+    /// Writes a change. `before` is the text of the message, `state` its state afterwards.
+    fn write_change(&self, request: &ChangeRequest, before: &str, state: &MessageState) -> rusqlite::Result<()> {
         let (transaction, room, seq) = (self.transaction, request.room.id.0, request.seq as i64);
         let (user, rev) = (request.user.id.0 as i64, state.rev as i64);
         let text = match &request.change {
@@ -102,6 +103,9 @@ impl Work<'_> {
                 None
             }
         };
+        if let Some(text) = text {
+            index::replace(transaction, room, request.seq, before, text)?;
+        }
         let update = "UPDATE messages SET rev = ?3, edits = ?4, edited_at = ?5, deleted_at = ?6, text = COALESCE(?7, text) \
              WHERE room = ?1 AND seq = ?2";
         let (edited_at, deleted_at) = (state.edited_at.map(|at| at as i64), state.deleted_at.map(|at| at as i64));

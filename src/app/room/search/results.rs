@@ -1,0 +1,88 @@
+//! The results of a search, and the form that works without script.
+
+use leptos::prelude::*;
+use leptos_i18n::td_string;
+
+use super::excerpt::{Piece, excerpt};
+use crate::app::api::SearchPage;
+use crate::app::locale::{Language, t};
+use crate::app::room_context::RoomContext;
+use crate::app::time::{Parts, rfc3339};
+use crate::app::{path, refusal};
+use crate::protocol::{Found, MAX_SEARCH_CHARS};
+
+/// The form at `?search=`, with the results that the server has found.
+#[component]
+pub(in crate::app::room) fn SearchForm(
+    room: RoomContext,
+    page: SearchPage,
+    /// The path of the room's page.
+    back: String,
+) -> impl IntoView {
+    let i18n = Language::current();
+    let SearchPage { text, result } = page;
+    let is_asked = !text.trim().is_empty();
+    let (found, older, error) = match result {
+        Ok(ack) => (ack.found, ack.before, None),
+        Err(code) => (Vec::new(), None, Some(code)),
+    };
+    let (count, is_more) = (found.len(), older.is_some());
+    let status = move || match error {
+        Some(code) => refusal::text(i18n, code).to_owned(),
+        None if is_asked => summary(i18n, count, is_more),
+        None => td_string!(i18n.get(), search_hint).to_owned(),
+    };
+    let older = older.map(|before| format!("?search={}&found_before={before}", path::query(&text)));
+    view! {
+        <section class="search" aria-label=t!(i18n, search_messages)>
+            <form method="get" role="search">
+                <input
+                    type="search" name="search" value=text maxlength=MAX_SEARCH_CHARS.to_string() dir="auto"
+                    aria-label=t!(i18n, search_messages)
+                />
+                <button class="primary">{t!(i18n, search)}</button>
+                <a class="button" href=back>{t!(i18n, search_close)}</a>
+            </form>
+            <p class="hint" role="status">{status}</p>
+            <ol class="results">{found.iter().map(|found| row(room, found)).collect_view()}</ol>
+            {older.map(|href| view! { <a class="button" href=href>{t!(i18n, search_older)}</a> })}
+        </section>
+    }
+    .into_any()
+}
+
+/// The number of results.
+pub(super) fn summary(i18n: Language, count: usize, is_more: bool) -> String {
+    match (count, is_more) {
+        (0, false) => td_string!(i18n.get(), search_nothing).to_owned(),
+        (1, false) => td_string!(i18n.get(), search_found_one).to_owned(),
+        (count, false) => td_string!(i18n.get(), search_found_many, count),
+        (count, true) => td_string!(i18n.get(), search_found_more, count),
+    }
+}
+
+/// A result: a link to the message.
+pub(super) fn row(room: RoomContext, found: &Found) -> AnyView {
+    let Found { message, marks } = found;
+    let (seq, at) = (message.seq, message.at);
+    let timeline = room.state.timeline;
+    let time = move || {
+        let parts = Parts::of(at, timeline.clock());
+        format!("{} {}", parts.date(), parts.short())
+    };
+    let text = excerpt(&message.text, marks).into_iter().map(|piece| match piece {
+        Piece::Plain(text) => view! { {text} }.into_any(),
+        Piece::Marked(text) => view! { <mark>{text}</mark> }.into_any(),
+    });
+    view! {
+        <li>
+            <a href=format!("?at={seq}#m{seq}") data-seq=seq>
+                <span class="byline" translate="no">
+                    <bdi class="author">{message.user.nickname.clone()}</bdi>" "<time datetime=rfc3339(at)>{time}</time>
+                </span>
+                <span class="found" dir="auto">{text.collect_view()}</span>
+            </a>
+        </li>
+    }
+    .into_any()
+}
