@@ -34,6 +34,7 @@ format: setup ## Format Rust, TypeScript, JavaScript and CSS
 	@scripts/with-tools.sh biome check --write .
 
 test-rust: setup ## Only the Rust tests
+	@scripts/setup.sh test-rust
 	@scripts/test.sh rust
 
 test-browser: ## Only the browser tests; ARGS="-g name" selects tests

@@ -154,6 +154,7 @@ pub(crate) fn fill_room_with(
             key: MessageKey(number.into()),
             text: text(number),
             reply_to: None,
+            attachments: Vec::new(),
             done: Box::new(move |outcome| drop(done.send(outcome.map(|stored| stored.message)))),
         };
         store.append(append).map_err(|error| format!("{error:?}"))?;
@@ -194,6 +195,7 @@ impl BenchStore {
             key: MessageKey(number.into()),
             text: "the quick brown fox jumps over the lazy dog ".repeat(3)[..128].to_owned(),
             reply_to: None,
+            attachments: Vec::new(),
             // The receiver is gone when the block is over; later answers are not needed.
             done: Box::new(move |_| {
                 let _ = done.send(Instant::now());

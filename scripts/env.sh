@@ -21,6 +21,8 @@ export PATH
 export LEPTOS_OUTPUT_NAME=noom
 # The Python that runs the third-party WebRTC peer of the browser tests.
 export NOOM_PEER_PYTHON=$tools/peer/bin/python
+# The S3 server of the tests of files.
+export NOOM_RCLONE=$tools/s3/bin/rclone
 if [ -x "$tools/rust/bin/cargo" ]; then
     unset RUSTUP_TOOLCHAIN
     export CARGO="$tools/rust/bin/cargo" RUSTC="$tools/rust/bin/rustc"

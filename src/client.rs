@@ -25,7 +25,7 @@ use leptos::task::spawn_local;
 
 use crate::protocol::change::{DeleteMessage, EditMessage, React};
 use crate::protocol::frame::Post;
-use crate::protocol::{MessageKey, MessageRef};
+use crate::protocol::{AttachmentId, MessageKey, MessageRef};
 use session::{Event, Intent, MessageCommand};
 use state::{Older, Room, State};
 
@@ -108,9 +108,11 @@ impl Client {
         }
     }
 
-    /// Posts a message: now, or when there is a connection. `reply_to`: the message that it replies to.
-    pub fn post(&self, room: Room, text: String, reply_to: Option<MessageRef>) {
-        self.dispatch(Intent::Post(Post { room: room.name.get_value(), key: new_key(), text, reply_to }));
+    /// Posts a message: now, or when there is a connection. `reply_to`: the message that it replies to; `files`: finished
+    /// uploads.
+    pub fn post(&self, room: Room, text: String, reply_to: Option<MessageRef>, files: Vec<AttachmentId>) {
+        let (room, attachments) = (room.name.get_value(), (!files.is_empty()).then_some(files));
+        self.dispatch(Intent::Post(Post { room, key: new_key(), text, reply_to, attachments }));
     }
 
     /// Replaces the text of a message of this user. `edits`: the number of edits of the one that was changed.

@@ -49,7 +49,7 @@
 //!
 //! **[`protocol`]: the wire protocol, shared by both sides.**
 //! [`protocol::limits`] has its constants, [`protocol::codec`] the decoding, [`protocol::frame`] the frames, one
-//! per line, and [`protocol::feature`] the additions that a client may ask for. Payloads are in [`protocol::call`],
+//! per line, and [`protocol::feature`] the additions that a client may ask for. Payloads are in [`protocol::attachment`], [`protocol::call`],
 //! [`protocol::change`], [`protocol::chat`], [`protocol::my_rooms`], [`protocol::peer`] (between peers) and `protocol::user`, identifiers in [`protocol::id`], codes in
 //! [`protocol::error`], the rules for names and texts in [`protocol::name`] and `protocol::text`, for reactions in `protocol::emoji`.
 //!
@@ -74,7 +74,8 @@
 //! [`server::identity`]) and `server::transport` (`server::socket`). [`server::session`] executes its commands on
 //! [`server::hub`], whose pure core is [`server::hub::core`]. The hub uses [`server::call`], and from outside only traits: [`server::storage`], implemented
 //! by [`server::store`], and [`server::environment`] (clock, randomness). [`server::pages`] is the other entrance, for
-//! pages and forms (`server::page_threads`, `server::refused_forms`). [`server::export`] writes rooms as files. Shared vocabulary: [`server::change`], [`server::history`], [`server::id`], `server::lock`, [`server::membership`],
+//! pages and forms (`server::page_threads`, `server::refused_forms`). [`server::export`] writes rooms as files,
+//! and [`server::attachments`] has the files in messages. Shared vocabulary: [`server::change`], [`server::history`], [`server::id`], `server::lock`, [`server::membership`],
 //! [`server::name_key`], `server::occasional`, `server::random`, [`server::search`] (what a search finds). Around them: [`server::config`],
 //! `server::start_error`, `server::state`, [`server::telemetry`], `server::drain` (graceful shutdown).
 

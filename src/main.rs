@@ -29,8 +29,12 @@ fn run() -> Result<(), StartError> {
         None => serve(config),
         Some(Job::Backup { file }) => {
             let copied = store::backup(&config.data_dir, file)?;
-            let (messages, rooms, file) = (copied.messages, copied.rooms, file.display());
-            let _ = writeln!(std::io::stdout(), "copied {messages} messages in {rooms} rooms to {file}");
+            let (messages, rooms, target) = (copied.messages, copied.rooms, file.display());
+            let _ = writeln!(std::io::stdout(), "copied {messages} messages in {rooms} rooms to {target}");
+            if copied.files > 0 {
+                let (files, folder) = (copied.files, file.with_extension("files"));
+                let _ = writeln!(std::io::stdout(), "copied {files} files to {}", folder.display());
+            }
             Ok(())
         }
         Some(Job::Export { room, format, output, lang }) => {

@@ -6,6 +6,7 @@
 //!
 //! Pure: imports std, itself and crates that do no I/O.
 
+pub mod attachment;
 pub mod call;
 pub mod change;
 pub mod chat;
@@ -22,6 +23,7 @@ pub mod peer;
 mod text;
 mod user;
 
+pub use attachment::{Attachment, NewUpload, UploadState, check_file_name};
 pub use call::{JoinCallAck, Media, Peer};
 pub use change::{ChangeAck, MessageChange, MessageRef, MessageState, Reaction};
 pub use chat::{
@@ -33,7 +35,7 @@ pub use emoji::check_emoji;
 pub use error::{CloseCode, ErrorCode};
 pub use feature::{Feature, Features};
 pub use frame::{Ack, AckKind, ClientFrame, Command, Refusal, ServerFrame};
-pub use id::{MessageKey, PeerId, UserId};
+pub use id::{AttachmentId, MessageKey, PeerId, UserId};
 pub use limits::*;
 pub use my_rooms::{MyRoom, MyRooms, MyRoomsUpdate};
 pub use text::{check_text, clean_text};

@@ -1,5 +1,6 @@
 //! The server: opens the data folder, serves, and drains.
 
+pub mod attachments;
 pub mod call;
 pub mod change;
 pub mod config;
@@ -53,6 +54,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::protocol::BUILD;
+use attachments::{Attachments, collector};
 use config::Config;
 use hub::Hub;
 use identity::Identity;
@@ -115,17 +117,19 @@ impl Server {
         let quotas =
             Quotas { room: limits.stored_bytes_per_room, day: limits.stored_bytes_per_day, total: limits.stored_bytes };
         let (epoch, read_results) = (format!("{:016x}", random::bits()), limits.buffers().read_results);
-        let store = Store::open_within(folder, &epoch, quotas, read_results)?;
+        let store = Arc::new(Store::open_within(folder, &epoch, quotas, read_results)?);
+        let attachments = Attachments::open(store.clone(), folder, &config.files, limits)?;
         let page_threads = PageThreads::start().map_err(StartError::Runtime)?;
-        Ok(Self::new(config, tls, identity, store, page_threads))
+        Ok(Self::new(config, tls, identity, store, attachments, page_threads))
     }
 
-    /// Spawns the tasks that run as long as the server: the hub's workers and clock, reload.
+    /// Spawns the tasks that run as long as the server: the hub's workers and clock, reload, the collector of files.
     fn spawn_background(&self, tls: Option<Arc<Tls>>) -> Vec<JoinHandle<()>> {
         let others = [
             tokio::spawn(tick(self.hub.clone())),
             tokio::spawn(save_marks(self.hub.clone())),
             tokio::spawn(reload_on_sighup(self.identity.clone(), tls)),
+            tokio::spawn(collector::run(self.attachments.clone(), self.hub.environment().clone(), self.config.clone())),
         ];
         self.hub.spawn_workers().into_iter().chain(others).collect()
     }

@@ -314,7 +314,9 @@ async fn post(store: &Store, room: &RoomRow, user: u64, key: u128) -> Arc<Messag
     let user = User { id: UserId(user), nickname: format!("n{user}") };
     let (key, text) = (MessageKey(key), format!("message {key}"));
     let done = Box::new(move |outcome| drop(done.send(outcome)));
-    store.append(Append { room: room.clone(), user, key, text, reply_to: None, done }).unwrap();
+    store
+        .append(Append { room: room.clone(), user, key, text, reply_to: None, attachments: Vec::new(), done })
+        .unwrap();
     answer.await.unwrap().unwrap().message
 }
 

@@ -28,7 +28,7 @@ fn me() -> User {
 }
 
 fn post(key: u128, text: &str) -> Post {
-    Post { room: ROOM.into(), key: MessageKey(key), text: text.into(), reply_to: None }
+    Post { room: ROOM.into(), key: MessageKey(key), text: text.into(), reply_to: None, attachments: None }
 }
 
 /// A session, the frames it sent, and the updates it emitted.
@@ -237,6 +237,7 @@ fn message(seq: u64) -> Message {
         at: 0,
         reply_to: None,
         state: None,
+        attachments: None,
     }
 }
 

@@ -156,7 +156,17 @@ impl World {
         let (key, id, text) = (MessageKey(self.next_key), RoomId(room), text.to_owned());
         self.queue.push((
             id,
-            Message { room: format!("room {room}"), seq: 0, key, user, text, at: 0, reply_to: None, state: None },
+            Message {
+                room: format!("room {room}"),
+                seq: 0,
+                key,
+                user,
+                text,
+                at: 0,
+                reply_to: None,
+                state: None,
+                attachments: None,
+            },
         ));
         Ok(())
     }
@@ -950,7 +960,12 @@ async fn compare_with_reader(sizes: &[usize], afters: &[Option<u64>]) -> Result<
     let ann = hub.register().unwrap();
     let room = hub.enter(&payer, &ann, name.clone(), None, Some(1)).await.unwrap();
     for (n, size) in sizes.iter().enumerate() {
-        let post = NewPost { key: MessageKey(n as u128), text: "\"글".repeat(size / 4 + 1), reply_to: None };
+        let post = NewPost {
+            key: MessageKey(n as u128),
+            text: "\"글".repeat(size / 4 + 1),
+            reply_to: None,
+            attachments: Vec::new(),
+        };
         hub.post(&ann, &room, None, post).await.unwrap();
         ann.outbox.take();
     }

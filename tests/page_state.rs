@@ -41,7 +41,13 @@ fn page(room: &str) -> (Owner, State, Room) {
 fn failed_message_is_retried_under_the_canonical_room_name() {
     let (_owner, state, room) = page("Garden");
     let key = MessageKey(1);
-    state.apply(Update::Unsent(Post { room: "Garden".into(), key, text: "hello".into(), reply_to: None }));
+    state.apply(Update::Unsent(Post {
+        room: "Garden".into(),
+        key,
+        text: "hello".into(),
+        reply_to: None,
+        attachments: None,
+    }));
     state.apply(Update::Named { requested: "Garden".into(), room: "garden".into() });
     let status = SendStatus::Refused(ErrorCode::StoreUnavailable.into());
     state.apply(Update::Posted { room: "garden".into(), key, status });
@@ -54,7 +60,13 @@ fn failed_message_is_retried_under_the_canonical_room_name() {
 fn unsent_message_is_shown_once_and_not_beside_its_stored_copy() {
     let (_owner, state, room) = page("garden");
     let unsent = |key| {
-        Update::Unsent(Post { room: "garden".into(), key: MessageKey(key), text: "hello".into(), reply_to: None })
+        Update::Unsent(Post {
+            room: "garden".into(),
+            key: MessageKey(key),
+            text: "hello".into(),
+            reply_to: None,
+            attachments: None,
+        })
     };
     let stored = |seq: u64| {
         let (key, text) = (MessageKey(u128::from(seq)), "hello".into());
@@ -67,6 +79,7 @@ fn unsent_message_is_shown_once_and_not_beside_its_stored_copy() {
             at: 0,
             reply_to: None,
             state: None,
+            attachments: None,
         })
     };
     state.apply(stored(1));
@@ -83,7 +96,7 @@ fn unsent_message_is_shown_once_and_not_beside_its_stored_copy() {
 
 fn message(seq: u64, text: &str) -> Message {
     let (room, key, text) = ("garden".into(), MessageKey(seq.into()), text.into());
-    Message { room, seq, key, user: user(1), text, at: 0, reply_to: None, state: None }
+    Message { room, seq, key, user: user(1), text, at: 0, reply_to: None, state: None, attachments: None }
 }
 
 fn edit(seq: u64, rev: u64, text: &str) -> MessageChange {
@@ -141,7 +154,7 @@ fn reply_to_a_message_that_is_gone_is_sent_again_without_it() {
     let (_owner, state, room) = page("garden");
     let reply_to = Some(MessageRef { epoch: "former".into(), seq: 1 });
     let key = MessageKey(1);
-    state.apply(Update::Unsent(Post { room: "garden".into(), key, text: "hello".into(), reply_to }));
+    state.apply(Update::Unsent(Post { room: "garden".into(), key, text: "hello".into(), reply_to, attachments: None }));
     for (code, is_kept) in [(ErrorCode::StoreUnavailable, true), (ErrorCode::EpochChanged, false)] {
         let status = SendStatus::Refused(code.into());
         state.apply(Update::Posted { room: "garden".into(), key, status });
@@ -206,7 +219,17 @@ fn gap_in_the_middle_is_marked_and_filled() {
     let (_owner, state, room) = page("garden");
     let message = |seq: u64| {
         let (key, text) = (MessageKey(u128::from(seq)), "hello".into());
-        Message { room: "garden".into(), seq, key, user: user(1), text, at: 0, reply_to: None, state: None }
+        Message {
+            room: "garden".into(),
+            seq,
+            key,
+            user: user(1),
+            text,
+            at: 0,
+            reply_to: None,
+            state: None,
+            attachments: None,
+        }
     };
     (1..=3).for_each(|seq| state.apply(Update::Message(message(seq))));
     let gap = EnterRoomAck { head: 9, messages: (8..=9).map(message).collect(), more: true, ..entered("garden", None) };

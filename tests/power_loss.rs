@@ -90,7 +90,9 @@ async fn work(folder: &Path, random: &mut Rng) -> Vec<(Acked, u64)> {
                 let seq = outcome.unwrap().message.seq;
                 sender.send((Acked { room: name, seq, key }, watermark(&folder))).unwrap();
             };
-            store.append(Append { room, user, key, text, reply_to: None, done: Box::new(done) }).unwrap();
+            store
+                .append(Append { room, user, key, text, reply_to: None, attachments: Vec::new(), done: Box::new(done) })
+                .unwrap();
         }
         acked.extend(answers.iter().take(burst as usize));
     }
@@ -240,6 +242,7 @@ fn work_with_failing_syncs(ending: &str) {
                 key: MessageKey::from_random(random.wide()),
                 text: "x".repeat(4_000),
                 reply_to: None,
+                attachments: Vec::new(),
                 done: Box::new(move |outcome| drop(done.send(outcome))),
             };
             store.append(append).unwrap();
@@ -264,6 +267,7 @@ async fn slow_checkpoint_does_not_delay_commits() {
             key: MessageKey::from_random(random.wide()),
             text: "x".repeat(4_000),
             reply_to: None,
+            attachments: Vec::new(),
             done: Box::new(move |outcome| drop(done.send(outcome))),
         };
         store.append(append).unwrap();

@@ -71,7 +71,17 @@ impl World {
                 let (key, text) = (MessageKey(self.queue.len() as u128), "text".to_owned());
                 self.queue.push((
                     room,
-                    Message { room: room.0.to_string(), seq: 0, key, user, text, at: 0, reply_to: None, state: None },
+                    Message {
+                        room: room.0.to_string(),
+                        seq: 0,
+                        key,
+                        user,
+                        text,
+                        at: 0,
+                        reply_to: None,
+                        state: None,
+                        attachments: None,
+                    },
                 ));
             }
             6 => self.commit(),

@@ -73,6 +73,7 @@ impl Page {
                     key: MessageKey::from_random(self.posts),
                     text: rest.into(),
                     reply_to: None,
+                    attachments: None,
                 }))
             }
             "delete" => {

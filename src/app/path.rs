@@ -1,6 +1,8 @@
-//! Paths of pages.
+//! Paths of pages and files.
 
 use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use crate::protocol::{Attachment, AttachmentId};
 
 /// The characters to escape in one path segment (RFC 3986, 3.3).
 const SEGMENT: &AsciiSet = &CONTROLS
@@ -29,6 +31,16 @@ pub fn room(name: &str) -> String {
 /// A value in the query of an address.
 pub(super) fn query(value: &str) -> String {
     utf8_percent_encode(value, NON_ALPHANUMERIC).to_string()
+}
+
+/// The path of a file of a message.
+pub fn file(room: &str, file: &Attachment) -> String {
+    format!("{}/files/{}/{}", self::room(room), file.id, utf8_percent_encode(&file.name, SEGMENT))
+}
+
+/// The path of the thumbnail of a picture.
+pub fn thumbnail(room: &str, file: AttachmentId) -> String {
+    format!("{}/thumbnails/{file}", self::room(room))
 }
 
 #[cfg(test)]

@@ -80,6 +80,16 @@ pub(super) fn text(i18n: Language, code: ErrorCode) -> &'static str {
         ErrorCode::NotYours => td_string!(i18n.get(), error_not_yours),
         ErrorCode::EditConflict => td_string!(i18n.get(), error_edit_conflict),
         ErrorCode::EmojiInvalid => td_string!(i18n.get(), error_emoji),
+        ErrorCode::AttachmentNotFound | ErrorCode::UploadNotFound | ErrorCode::UploadOffset => {
+            td_string!(i18n.get(), error_upload_gone)
+        }
+        ErrorCode::TooManyAttachments => td_string!(i18n.get(), error_too_many_attachments),
+        ErrorCode::TooManyUploads => td_string!(i18n.get(), error_too_many_uploads),
+        ErrorCode::FileNameInvalid => td_string!(i18n.get(), error_file_name),
+        ErrorCode::FileTooLarge => td_string!(i18n.get(), error_file_size),
+        ErrorCode::PictureInvalid => td_string!(i18n.get(), error_picture),
+        ErrorCode::PictureTooLarge => td_string!(i18n.get(), error_picture_size),
+        ErrorCode::CookieNeeded => td_string!(i18n.get(), error_cookie),
         ErrorCode::ReactionsFull => td_string!(i18n.get(), error_reactions_full),
         ErrorCode::NickEmpty => td_string!(i18n.get(), error_nick_empty),
         ErrorCode::NickTooLong => td_string!(i18n.get(), error_nick_too_long),

@@ -1,6 +1,7 @@
 //! A room's page: messages, members, the composer and the call.
 
 mod actions;
+mod attachments;
 mod clipboard;
 mod code_block;
 mod composer;
@@ -9,6 +10,7 @@ mod draft;
 mod dropped_file;
 mod enter_key;
 mod export;
+pub(super) mod files;
 mod live;
 mod log;
 mod markup;
@@ -150,7 +152,7 @@ fn RoomView(page: RoomPage, start: Start, search: Search) -> impl IntoView {
             </Show>
         }
     });
-    dropped_file::ignore();
+    dropped_file::take(room);
     let call_is_open = RwSignal::new(false);
     let unread = unread_while_hidden(state);
     let title = {

@@ -2,6 +2,7 @@
 
 use leptos::prelude::*;
 
+use super::room::files::list::Files;
 use crate::client::Client;
 use crate::client::state::Room;
 use crate::protocol::{MessageRef, User};
@@ -16,6 +17,8 @@ pub(super) struct RoomContext {
     pub(super) me: Signal<User>,
     /// The purpose of the text in the composer.
     pub(super) compose: RwSignal<Compose>,
+    /// The files of the message that is being written.
+    pub(super) files: Files,
     /// The message whose actions are shown, by its position.
     pub(super) actions_of: RwSignal<Option<u64>>,
 }
@@ -47,6 +50,6 @@ impl Compose {
 impl RoomContext {
     /// The context of a page that has just loaded.
     pub(super) fn new(client: Client, state: Room, me: Signal<User>) -> Self {
-        Self { client, state, me, compose: RwSignal::default(), actions_of: RwSignal::new(None) }
+        Self { client, state, me, compose: RwSignal::default(), files: Files::new(), actions_of: RwSignal::new(None) }
     }
 }

@@ -1,5 +1,6 @@
 //! Payloads about chat: rooms, messages, positions, and the answers that carry them.
 
+use super::attachment::Attachment;
 use super::call::Peer;
 use super::change::{MessageChange, MessageState, Reaction};
 use super::codec::{DecodeError, FromJson, Json, Reading, wire};
@@ -8,8 +9,8 @@ use super::limits::HEARTBEAT_MS;
 use super::user::User;
 
 wire! {
-    /// A stored message. A tolerant reader knows by an empty `text` that it cannot show it: a newer server has other
-    /// kinds of entries in its history.
+    /// A stored message. A tolerant reader knows by an empty `text` without files that it cannot show it: a newer server
+    /// has other kinds of entries in its history.
     pub struct Message {
         /// The room's canonical name.
         pub room: String,
@@ -19,7 +20,7 @@ wire! {
         pub key: MessageKey = MessageKey(0),
         /// The author, with the nickname at the time of sending.
         pub user: User = User { id: UserId(0), nickname: String::new() },
-        /// 1 to [`MAX_TEXT_CHARS`](super::MAX_TEXT_CHARS) code points.
+        /// 1 to [`MAX_TEXT_CHARS`](super::MAX_TEXT_CHARS) code points. May be empty if there are files.
         pub text: String = String::new(),
         /// The time when the server stored it, in milliseconds since 1970 UTC.
         pub at: u64 = 0,
@@ -29,6 +30,9 @@ wire! {
         /// Its state, if it was changed after it was posted. A deleted message has no text.
         #[serde(skip_serializing_if = "Option::is_none")]
         pub state: Option<Box<MessageState>>,
+        /// Its files, at most [`MAX_ATTACHMENTS`](super::MAX_ATTACHMENTS). A deleted message has none.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub attachments: Option<Vec<Attachment>>,
     }
 
     /// A position in a room's history, to resume from.
@@ -235,6 +239,11 @@ impl Message {
         self.edits() > 0 || self.is_deleted()
     }
 
+    /// Its files.
+    pub fn attachments(&self) -> &[Attachment] {
+        self.attachments.as_deref().unwrap_or_default()
+    }
+
     /// The reactions, by emoji.
     pub fn reactions(&self) -> &[Reaction] {
         self.state.as_ref().map_or(&[], |state| &state.reactions)
@@ -262,6 +271,7 @@ impl Message {
         }
         if change.state.deleted_at.is_some() {
             self.text.clear();
+            self.attachments = None;
         }
         self.state = Some(Box::new(change.state.clone()));
         true

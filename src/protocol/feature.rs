@@ -27,6 +27,8 @@ features! {
     Changes = "changes",
     /// In a crowded room, lists of members come in pages, and arrivals as counts: `crowd` instead of `welcome` and `bye`.
     Crowds = "crowds",
+    /// Files in messages: uploads, and `attachments` in `new_message`.
+    Files = "files",
     /// The `ack` of `join_call` tells how long its credentials are valid.
     IceLifetime = "ice_lifetime",
     /// The user's own rooms, and what they have read in them: `watch_my_rooms`.

@@ -19,6 +19,10 @@ pub struct UserId(pub u64);
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PeerId(pub u64);
 
+/// A file that was uploaded. 64 random bits; sixteen lower-case hexadecimal digits on the wire.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AttachmentId(pub u64);
+
 /// The idempotency key of a message: a UUID (RFC 9562) chosen by the author's client, unique per author and room for
 /// as long as the message is kept. Hyphenated lower case on the wire.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -67,6 +71,7 @@ macro_rules! as_digits {
 
 as_digits!(UserId, "a user id");
 as_digits!(PeerId, "a peer id");
+as_digits!(AttachmentId, "the id of an attachment");
 
 impl fmt::Display for MessageKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -112,6 +117,7 @@ macro_rules! as_text {
 
 as_text!(UserId);
 as_text!(PeerId);
+as_text!(AttachmentId);
 as_text!(MessageKey);
 
 impl FromJson for MessageKey {

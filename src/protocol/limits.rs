@@ -51,6 +51,10 @@ pub const MAX_EMOJI_PER_USER: usize = 5;
 pub const MAX_REACTIONS: u64 = 500;
 /// The most users that are named for each emoji.
 pub const MAX_REACTION_USERS: usize = 3;
+/// The most files in a message.
+pub const MAX_ATTACHMENTS: usize = 10;
+/// The longest name of a file, in bytes of UTF-8: what file systems allow.
+pub const MAX_FILE_NAME_BYTES: usize = 255;
 /// The most rooms that `room_change` lists.
 pub const MAX_LISTED_ROOMS: usize = 200;
 /// The most rooms in a user's own list. Further ones are not added.

@@ -147,7 +147,7 @@ fn collapse(input: &str) -> String {
 }
 
 /// Characters that change the text direction (UAX #9, section 2).
-fn is_bidi_control(c: char) -> bool {
+pub(super) fn is_bidi_control(c: char) -> bool {
     matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 

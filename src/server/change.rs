@@ -151,7 +151,17 @@ mod tests {
         let state = MessageState { rev: 1, edits: 1, edited_at: Some(1), deleted_at: None, reactions };
         let (room, text) = ("r".into(), "hello".into());
         let state = Some(Box::new(state));
-        Message { room, seq: 1, key: MessageKey(1), user: user(ANN.0), text, at: 0, reply_to: None, state }
+        Message {
+            room,
+            seq: 1,
+            key: MessageKey(1),
+            user: user(ANN.0),
+            text,
+            at: 0,
+            reply_to: None,
+            state,
+            attachments: None,
+        }
     }
 
     fn deleted() -> Message {

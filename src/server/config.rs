@@ -2,6 +2,7 @@
 
 mod arguments;
 mod file;
+mod files;
 mod hosts;
 mod ice;
 mod limits;
@@ -21,6 +22,7 @@ use super::start_error::StartError;
 use arguments::Arguments;
 pub use arguments::Job;
 use file::File;
+pub use files::{Bucket, FileStore};
 use hosts::host_names;
 pub use limits::LimitSettings;
 use proxies::ProxiesSetting;
@@ -53,6 +55,8 @@ pub struct Config {
     pub index_rooms: bool,
     /// Log JSON lines instead of text.
     pub json_logs: bool,
+    /// The place of files.
+    pub files: FileStore,
     /// The STUN and TURN servers for calls.
     pub ice: IceSettings,
     /// Limits per user, address, connection and server.
@@ -124,6 +128,7 @@ impl Config {
             hsts_seconds: hsts_seconds.unwrap_or(section.hsts_seconds),
             index_rooms: flag("NOOM_INDEX_ROOMS", section.index_rooms)?,
             json_logs: flag("NOOM_JSON_LOGS", section.json_logs)?,
+            files: section.files.resolve(variable)?,
             ice: section.ice.resolve(variable)?,
             limits: section.limits,
         })
@@ -206,6 +211,7 @@ mod tests {
             ("[noom.ice]\nstun = [\"stun.example\"]", "ice.stun"),
             ("[noom.ice]\nturn = [\"turn:turn.example\"]", "turn_secret"),
             ("[noom.ice]\nturn_ttl_seconds = 3601", "turn_ttl_seconds"),
+            ("[noom.files]\nbucket = \"b\"\naccess_key_id = \"k\"", "files.secret_access_key"),
             ("[noom", "Leptos.toml"),
         ];
         for (noom, hint) in cases {

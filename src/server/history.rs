@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::protocol::{
-    MAX_REPLAY, Message, MessageChange, MessageState, Position, Reaction, Unrecovered, User, UserId,
+    Attachment, MAX_REPLAY, Message, MessageChange, MessageState, Position, Reaction, Unrecovered, User, UserId,
 };
 
 /// A message that the store holds.
@@ -57,7 +57,9 @@ pub fn check_position(after: &Position, epoch: &str, head: u64, rev: u64) -> Res
 /// only control characters and few others, which are counted.
 pub fn encoded_bytes(message: &Message) -> usize {
     let state = message.state.as_ref().map_or(0, |state| state_bytes(state));
-    160 + escaped(&message.room) + escaped(&message.user.nickname) + escaped(&message.text) + state
+    let file = |file: &Attachment| 100 + escaped(&file.name) + file.media_type.len();
+    let files = message.attachments().iter().map(file).sum::<usize>();
+    160 + escaped(&message.room) + escaped(&message.user.nickname) + escaped(&message.text) + state + files
 }
 
 /// The same for a change.

@@ -1,5 +1,6 @@
 //! The router, its middleware, and the handlers that are not pages.
 
+mod attachments;
 mod export;
 mod middleware;
 mod node_count;
@@ -79,6 +80,7 @@ pub(super) fn router(server: &Arc<Server>) -> Router {
         .merge(pages(&state, named))
         .fallback_service(files(false).layer(from_disk().fallback(get(redirect_home).fallback(not_found))))
         .layer(from_fn_with_state(server.clone(), export::serve))
+        .layer(from_fn_with_state(server.clone(), attachments::serve))
         .layer(CatchPanicLayer::custom(panic_response))
         .layer(from_fn_with_state(server.clone(), throttle))
         // By default nothing is cached, because pages are personal.

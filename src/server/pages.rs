@@ -171,7 +171,10 @@ pub(crate) async fn post_message(room: &str, key: &str, text: &str) -> Result<()
         payer.spend(Price::message(text.len()))?;
         let key: MessageKey = key.parse().map_err(|_| ErrorCode::KeyInvalid)?;
         check_text(text)?;
-        server.hub.post_form(&payer, name, NewPost { key, text: text.to_owned(), reply_to: None }).await
+        server
+            .hub
+            .post_form(&payer, name, NewPost { key, text: text.to_owned(), reply_to: None, attachments: Vec::new() })
+            .await
     };
     match result.await {
         Ok(_) => return_to(&page, Vec::new()),

@@ -62,6 +62,10 @@ pub enum StartError {
     Tls { path: PathBuf, source: Source },
     #[error("cannot open the database {}", .path.display())]
     OpenDatabase { path: PathBuf, source: Source },
+    #[error("cannot use the file store")]
+    FileStore(#[source] Source),
+    #[error("files.bucket also needs {0}")]
+    IncompleteBucket(&'static str),
     #[error("cannot listen on {address}")]
     Listen { address: SocketAddr, source: io::Error },
     #[error("cannot start the threads of the server")]

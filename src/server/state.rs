@@ -7,6 +7,7 @@ use http::Extensions;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::attachments::Attachments;
 use super::config::Config;
 use super::environment::SystemEnvironment;
 use super::export::places::Places;
@@ -46,6 +47,8 @@ pub struct Server {
     pub(super) connections: TaskTracker,
     /// Delivers the POSTs of connections over events.
     pub(super) post_inboxes: PostInboxes,
+    /// Files in messages.
+    pub(super) attachments: Arc<Attachments>,
     /// The exports that run.
     pub(super) exports: Places,
     /// The contents of forms that were refused.
@@ -60,14 +63,16 @@ impl Server {
         config: Config,
         tls: Option<Arc<Tls>>,
         identity: Identity,
-        store: Store,
+        store: Arc<Store>,
+        attachments: Attachments,
         page_threads: PageThreads,
     ) -> Self {
         Self {
             own_address: OwnAddress::new(config.public_url.clone(), config.allowed_hosts.clone(), tls),
             client_addresses: ClientAddresses::new(config.trusted_proxies.clone()),
+            attachments: Arc::new(attachments),
             exports: Places::new(&config.limits),
-            hub: Hub::new(Arc::new(store), Arc::new(SystemEnvironment), config.limits.clone(), config.ice.clone()),
+            hub: Hub::new(store, Arc::new(SystemEnvironment), config.limits.clone(), config.ice.clone()),
             identity: Arc::new(identity),
             config,
             draining: CancellationToken::new(),

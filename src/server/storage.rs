@@ -12,7 +12,7 @@ pub use super::id::RoomRow;
 use super::membership::{Mark, Membership};
 use super::name_key::RoomName;
 use super::search::Query;
-use crate::protocol::{ErrorCode, Message, MessageKey, Position, Refusal, SearchAck, User, UserId};
+use crate::protocol::{AttachmentId, ErrorCode, Message, MessageKey, Position, Refusal, SearchAck, User, UserId};
 
 /// A message to store.
 pub struct Append {
@@ -26,6 +26,8 @@ pub struct Append {
     pub text: String,
     /// The `seq` of the message that it replies to.
     pub reply_to: Option<u64>,
+    /// Its files: finished uploads of the author for this room.
+    pub attachments: Vec<AttachmentId>,
     /// Called once, after the commit or its failure. Must not block: it runs on the thread that commits.
     pub done: Box<dyn FnOnce(Outcome) + Send>,
 }
@@ -70,6 +72,8 @@ pub enum AppendError {
     KeyConflict,
     /// The message that it replies to does not exist.
     NotFound,
+    /// One of its files is not a finished upload of the author for this room.
+    AttachmentNotFound,
     /// The store cannot write now.
     Unavailable,
     /// The quota of the room is used up.
@@ -85,6 +89,7 @@ impl From<AppendError> for Refusal {
     fn from(error: AppendError) -> Self {
         match error {
             AppendError::KeyConflict => ErrorCode::KeyConflict.into(),
+            AppendError::AttachmentNotFound => ErrorCode::AttachmentNotFound.into(),
             AppendError::NotFound => ErrorCode::MessageNotFound.into(),
             AppendError::Unavailable => ErrorCode::StoreUnavailable.into(),
             AppendError::RoomFull => ErrorCode::RoomFull.into(),

@@ -4,12 +4,14 @@
 //! In WAL mode neither waits for the other. [`epoch`] decides whether earlier positions are still valid, [`mod@backup`] makes
 //! copies, and [`room_reader`] reads one room beside a server.
 
+mod attachment;
 mod backup;
 mod checkpoint;
 mod commit;
 mod connection;
 mod epoch;
 mod failure;
+mod files;
 mod index;
 mod migration;
 mod reader;
@@ -36,6 +38,8 @@ use crate::server::start_error::{Source, StartError};
 use crate::server::storage::{Reply, Storage, Usage};
 
 pub use crate::server::storage::{Append, AppendError, ChangeOutcome, ChangeRequest, Outcome, RoomRow, StoreError};
+pub(in crate::server) use attachment::{FILES_FOLDER, FILES_LOCK};
+pub use attachment::{FileHash, FileWrite, NewFile, StoredFile};
 pub use backup::{BackupSummary, backup};
 use checkpoint::Checkpoints;
 use connection::open_connection;

@@ -143,7 +143,17 @@ async fn fill(store: &Store, folder: &Path, room: &RoomRow, count: u64) -> u64 {
         let key = MessageKey::from_random(rand_bits());
         let user = User { id: UserId(1), nickname: "Ann".into() };
         let done = Box::new(move |outcome: Outcome| done.send(outcome.map(drop)).unwrap_or_default());
-        store.append(Append { room: room.clone(), user, key, text: "x".repeat(4_000), reply_to: None, done }).unwrap();
+        store
+            .append(Append {
+                room: room.clone(),
+                user,
+                key,
+                text: "x".repeat(4_000),
+                reply_to: None,
+                attachments: Vec::new(),
+                done,
+            })
+            .unwrap();
     }
     drop(done);
     assert_eq!(answers.iter().filter(Result::is_ok).count() as u64, count);

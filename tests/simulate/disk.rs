@@ -469,7 +469,17 @@ impl Image {
             None => {
                 let (room, seq) = (room.name.to_string(), log.len() as u64 + 1);
                 let (user, text) = (user.clone(), text.to_owned());
-                let message = Arc::new(Message { room, seq, key, user, text, at, reply_to: None, state: None });
+                let message = Arc::new(Message {
+                    room,
+                    seq,
+                    key,
+                    user,
+                    text,
+                    at,
+                    reply_to: None,
+                    state: None,
+                    attachments: None,
+                });
                 log.push(message.clone());
                 Ok(Stored { message, dup: false })
             }
@@ -706,7 +716,7 @@ impl Storage for SimulatedStorage {
         self.disk.write(Write::Change { room, user, seq, change, done: Some(done) })
     }
 
-    fn append(&self, Append { room, user, key, text, reply_to: _, done }: Append) -> Result<()> {
+    fn append(&self, Append { room, user, key, text, reply_to: _, attachments: _, done }: Append) -> Result<()> {
         self.disk.write(Write::Append { room, user, key, text, done: Some(done) })
     }
 

@@ -11,6 +11,8 @@ use web_sys::HtmlTextAreaElement;
 
 use super::draft::Draft;
 use super::enter_key::{EnterKey, Key, Reaction};
+use super::files::list::Ready;
+use super::files::{AttachButton, Tray};
 use super::name_prompt::NamePrompt;
 use super::quote::excerpt;
 use crate::app::api::{FormKind, PostMessage};
@@ -40,7 +42,16 @@ pub(super) fn Composer(room: RoomContext, name: String, key: MessageKey) -> impl
         let Some(field) = input.try_get_untracked().flatten() else { return };
         let text = clean_text(&field.value());
         let text = text.trim_end();
-        match (check_text(text), room.compose.get_untracked()) {
+        let purpose = room.compose.get_untracked();
+        let files = match untrack(|| room.files.ready()) {
+            _ if matches!(purpose, Compose::Edit { .. }) => Vec::new(),
+            Ready::Now(files) => files,
+            Ready::Later => return room.files.sends_later.set(true),
+            Ready::Never => return notice.set(Some(Notice::FileFailed)),
+        };
+        room.files.sends_later.set(false);
+        let checked = if text.is_empty() && !files.is_empty() { Ok(()) } else { check_text(text) };
+        match (checked, purpose) {
             // The field keeps the text until the server has answered.
             (Ok(()), Compose::Edit { target, edits }) => {
                 notice.set(None);
@@ -49,7 +60,8 @@ pub(super) fn Composer(room: RoomContext, name: String, key: MessageKey) -> impl
             (Ok(()), purpose @ (Compose::New | Compose::Reply(_))) => {
                 notice.set(None);
                 let reply_to = if let Compose::Reply(target) = purpose { Some(target) } else { None };
-                room.client.post(room.state, text.to_owned(), reply_to);
+                room.client.post(room.state, text.to_owned(), reply_to, files);
+                room.files.clear();
                 room.compose.set(Compose::New);
                 field.set_value("");
                 with_draft(room, |draft| draft.clear());
@@ -60,6 +72,13 @@ pub(super) fn Composer(room: RoomContext, name: String, key: MessageKey) -> impl
         }
         let _ = field.focus();
     };
+    Effect::new(move |_| {
+        // The files are uploaded, or one has failed.
+        if !matches!(room.files.ready(), Ready::Later) && room.files.sends_later.get() {
+            room.files.sends_later.set(false);
+            post();
+        }
+    });
     follow_purpose(room, input);
     follow_changes(room, input, notice);
     let submit = move |event: leptos::ev::SubmitEvent| {
@@ -127,11 +146,13 @@ pub(super) fn Composer(room: RoomContext, name: String, key: MessageKey) -> impl
         <div class="composer">
             <NamePrompt room back/>
             {view! { <Purpose room/> }.into_any()}
+            <Tray room/>
             <form action=PostMessage::PATH method="post" on:submit=submit>
+                <AttachButton room/>
                 <input type="hidden" name="room" value=name/>
                 <input type="hidden" name="key" value=key.to_string()/>
                 <textarea
-                    id="text" name="text" node_ref=input rows="1" required dir="auto" on:input=changed
+                    id="text" name="text" node_ref=input rows="1" required=move || room.files.is_empty() dir="auto" on:input=changed
                     on:keydown=keydown on:keyup=move |_| enter.update_value(EnterKey::up)
                     on:beforeinput=before_input on:compositionend=composed
                     aria-label=t!(i18n, message) placeholder=t!(i18n, message_placeholder)
@@ -142,7 +163,9 @@ pub(super) fn Composer(room: RoomContext, name: String, key: MessageKey) -> impl
                 <button type="submit" class="primary">{t!(i18n, send)}</button>
             </form>
             <p id="text-hint" class="hint error" role="status" translate="no">
+                {move || room.files.sends_later.get().then(|| td_string!(i18n.get(), sends_later))}
                 {move || notice.get().map(|notice| match notice {
+                    Notice::FileFailed => td_string!(i18n.get(), upload_failed_first).to_owned(),
                     Notice::Refused(refused) => refusal::explanation(i18n, &refused),
                     Notice::NotSent => td_string!(i18n.get(), change_not_sent).to_owned(),
                 })}
@@ -157,6 +180,8 @@ enum Notice {
     Refused(Refusal),
     /// There was no connection.
     NotSent,
+    /// A file was refused.
+    FileFailed,
 }
 
 /// The line above the field while it is not for a new message.

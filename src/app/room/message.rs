@@ -7,6 +7,7 @@ use leptos::prelude::*;
 use leptos_i18n::td;
 
 use super::actions::Actions;
+use super::attachments::attachments;
 use super::quote::Quote;
 use super::reactions::Reactions;
 use super::reading::line_above;
@@ -163,8 +164,12 @@ fn Body(
                 let time = move || Parts::of(at, room.state.timeline.clock()).full();
                 view! { <span class="edited" title=time>{t!(i18n, edited)}</span> }
             });
-            let text = message.with_untracked(|message| message.text.clone());
-            view! { <Text text title=title.clone()/> {edited} }.into_any()
+            let (text, files) = message.with_untracked(|message| {
+                let files = message.attachments();
+                (message.text.clone(), (!files.is_empty()).then(|| attachments(&message.room, files)))
+            });
+            let text = (!text.is_empty()).then(|| view! { <Text text title=title.clone()/> }.into_any());
+            view! { {text} {files} {edited} }.into_any()
         }
     }
 }
@@ -175,6 +180,9 @@ pub(super) fn PendingView(room: RoomContext, pending: Pending) -> impl IntoView 
     let i18n = Language::current();
     let Pending { post, failed, .. } = pending;
     let key = post.key;
+    let count = post.attachments.as_ref().map_or(0, Vec::len);
+    let files = (count > 0).then(|| view! { <p class="hint">{td!(i18n.get(), files, count)}</p> }.into_any());
+    let text = (!post.text.is_empty()).then(|| view! { <Text text=post.text title=String::new/> }.into_any());
     let status = match failed {
         None => Either::Left(view! { <span class="send-status">{t!(i18n, sending)}</span> }),
         Some(refusal) => Either::Right(view! {
@@ -187,7 +195,8 @@ pub(super) fn PendingView(room: RoomContext, pending: Pending) -> impl IntoView 
     };
     view! {
         <li class="message own waiting">
-            <Text text=post.text title=String::new/>
+            {text}
+            {files}
             <div class="byline" translate="no">{status}</div>
         </li>
     }

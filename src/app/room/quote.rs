@@ -48,6 +48,9 @@ pub(super) fn excerpt(i18n: Language, message: &Message) -> String {
     if message.is_deleted() {
         return td_string!(i18n.get(), message_deleted).to_owned();
     }
+    if message.text.is_empty() {
+        return message.attachments().iter().map(|file| file.name.as_str()).collect::<Vec<_>>().join(", ");
+    }
     let mut text = message.text.split_whitespace().collect::<Vec<_>>().join(" ");
     if let Some((end, _)) = text.char_indices().nth(MAX_CHARS) {
         text.truncate(end);

@@ -42,6 +42,16 @@ pub(super) fn recovery(refusal: &Refusal) -> Recovery {
         | ErrorCode::NotYours
         | ErrorCode::EditConflict
         | ErrorCode::EmojiInvalid
+        | ErrorCode::AttachmentNotFound
+        | ErrorCode::TooManyAttachments
+        | ErrorCode::FileNameInvalid
+        | ErrorCode::FileTooLarge
+        | ErrorCode::PictureInvalid
+        | ErrorCode::PictureTooLarge
+        | ErrorCode::UploadNotFound
+        | ErrorCode::UploadOffset
+        | ErrorCode::TooManyUploads
+        | ErrorCode::CookieNeeded
         | ErrorCode::ReactionsFull
         | ErrorCode::EpochChanged
         | ErrorCode::NickEmpty

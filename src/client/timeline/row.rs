@@ -86,7 +86,7 @@ impl Chunk {
 
 impl From<Message> for Entry {
     fn from(message: Message) -> Self {
-        if message.text.is_empty() && !message.is_deleted() {
+        if message.text.is_empty() && message.attachments().is_empty() && !message.is_deleted() {
             Self::Unreadable(message.seq)
         } else {
             Self::Message(Arc::new(message))

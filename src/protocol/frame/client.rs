@@ -7,7 +7,7 @@ use crate::protocol::change::{DeleteMessage, EditMessage, MessageRef, React};
 use crate::protocol::chat::Position;
 use crate::protocol::codec::{DecodeError, Reading, wire};
 use crate::protocol::error::ErrorCode;
-use crate::protocol::id::MessageKey;
+use crate::protocol::id::{AttachmentId, MessageKey};
 use crate::protocol::my_rooms::{KeepRoom, MarkRead};
 
 /// One frame from a client: a command, and the `id` that its answer will carry.
@@ -169,6 +169,10 @@ wire! {
         /// The message that it replies to.
         #[serde(skip_serializing_if = "Option::is_none")]
         pub reply_to: Option<MessageRef>,
+        /// Its files: finished uploads of the user for this room, at most
+        /// [`MAX_ATTACHMENTS`](crate::protocol::MAX_ATTACHMENTS). The text may then be empty.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub attachments: Option<Vec<AttachmentId>>,
     }
 
     /// Payload of `history`.

@@ -40,12 +40,13 @@ pub(super) struct Arguments {
 /// A job other than serving.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Job {
-    /// Copy the database of the data folder to FILE while a server uses it
+    /// Copy the database of the data folder to FILE, and its files beside it, while a server uses them
     ///
     /// The copy is a consistent snapshot with every message that was acknowledged before. To
     /// restore it, stop the server, replace noom.sqlite3 with the copy, and delete
-    /// noom.sqlite3-wal and noom.sqlite3-shm. Open pages then detect that their position is no
-    /// longer valid, and reload their rooms.
+    /// noom.sqlite3-wal and noom.sqlite3-shm; replace the folder files with the one that the backup
+    /// made. Open pages then detect that their position is no
+    /// longer valid, and reload their rooms. Files in a bucket are not copied.
     Backup {
         /// The file to create; it must not exist
         file: PathBuf,

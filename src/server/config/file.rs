@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
+use super::files::FilesSection;
 use super::{LimitSettings, ProxiesSetting};
 use crate::server::call::ice::MAX_TTL;
 
@@ -31,6 +32,7 @@ pub(super) struct NoomSection {
     pub(super) hsts_seconds: u64,
     pub(super) index_rooms: bool,
     pub(super) json_logs: bool,
+    pub(super) files: FilesSection,
     pub(super) ice: IceSection,
     pub(super) limits: LimitSettings,
 }
@@ -49,6 +51,7 @@ impl Default for NoomSection {
             hsts_seconds: HSTS_SECONDS,
             index_rooms: false,
             json_logs: false,
+            files: FilesSection::default(),
             ice: IceSection::default(),
             limits: LimitSettings::default(),
         }

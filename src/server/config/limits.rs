@@ -101,6 +101,24 @@ limits! {
     outbox_bytes: usize = 1024 * 1024, "NOOM_LIMITS_OUTBOX_BYTES";
     /// Bytes in memory of all outboxes, the recent messages of rooms, and the results of reads, together.
     buffered_bytes: usize = 256 * 1024 * 1024, "NOOM_LIMITS_BUFFERED_BYTES";
+    /// Size of a file in bytes.
+    file_bytes: u64 = 25 * 1024 * 1024, "NOOM_LIMITS_FILE_BYTES";
+    /// Pixels of a picture.
+    picture_pixels: u64 = 40_000_000, "NOOM_LIMITS_PICTURE_PIXELS";
+    /// Uploads of a user that are unfinished or in no message yet.
+    uploads_per_user: u64 = 20, "NOOM_LIMITS_UPLOADS_PER_USER";
+    /// Unfinished uploads per address.
+    uploads_per_address: usize = 50, "NOOM_LIMITS_UPLOADS_PER_ADDRESS";
+    /// Unfinished uploads in total.
+    uploads: usize = 200, "NOOM_LIMITS_UPLOADS";
+    /// The time in which an upload has to be complete, and then the time in which a message has to take it.
+    upload_seconds: u64 = 3_600, "NOOM_LIMITS_UPLOAD_SECONDS";
+    /// KiB of uploads per second, per user, sustained.
+    upload_kib_per_second: u32 = 8 * 1024, "NOOM_LIMITS_UPLOAD_KIB_PER_SECOND";
+    /// Burst of uploads in KiB.
+    upload_kib_burst: u32 = 128 * 1024, "NOOM_LIMITS_UPLOAD_KIB_BURST";
+    /// The interval in seconds at which files are removed that no message has.
+    collect_seconds: u64 = 60, "NOOM_LIMITS_COLLECT_SECONDS";
     /// Bytes stored in one room.
     stored_bytes_per_room: u64 = 1 << 30, "NOOM_LIMITS_STORED_BYTES_PER_ROOM";
     /// Bytes stored by the messages of one day (UTC).

@@ -25,11 +25,20 @@ const MAX_ROOM_BYTES: usize = 150;
 /// `Content-Disposition` (RFC 6266) with the name of an export of `room` made on `date`, like
 /// `noom-book club-2026-11-25.jsonl`. Older programs read a name in ASCII.
 pub(in crate::server) fn content_disposition(room: &str, date: &str, format: Format) -> HeaderValue {
-    let full = format!("noom-{}-{date}.{}", portable(room), format.name());
-    let ascii: String = full.chars().map(|c| if c.is_ascii() { c } else { '_' }).collect();
-    let encoded = utf8_percent_encode(&full, ATTRIBUTE);
-    HeaderValue::try_from(format!("attachment; filename=\"{ascii}\"; filename*=UTF-8''{encoded}"))
+    disposition("attachment", &format!("noom-{}-{date}.{}", portable(room), format.name()))
+}
+
+/// `Content-Disposition` of a kind with the name of a file, which has no control characters.
+pub(in crate::server) fn disposition(kind: &str, full: &str) -> HeaderValue {
+    let ascii: String = full.chars().map(|c| if is_plain(c) { c } else { '_' }).collect();
+    let encoded = utf8_percent_encode(full, ATTRIBUTE);
+    HeaderValue::try_from(format!("{kind}; filename=\"{ascii}\"; filename*=UTF-8''{encoded}"))
         .expect("both names are ASCII without control characters")
+}
+
+/// Returns whether a character can be in a quoted file name that every program reads in the same way.
+fn is_plain(c: char) -> bool {
+    matches!(c, ' '..='~') && !matches!(c, '"' | '\\' | '%')
 }
 
 /// The room's name without the characters that a file system forbids, or that would lead elsewhere.

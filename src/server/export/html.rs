@@ -6,6 +6,7 @@ use leptos_i18n::td_string;
 use super::about::About;
 use crate::app::linkify::{Piece, split};
 use crate::app::locale::tag;
+use crate::app::path;
 use crate::app::time::{Clock, Parts, rfc3339};
 use crate::i18n::Locale;
 use crate::protocol::{Message, MessageState};
@@ -71,6 +72,7 @@ pub(super) fn message(locale: Locale, previous: Option<&Message>, message: &Mess
         put(out, &["<p class=\"note\">", td_string!(locale, message_deleted), "</p></li>\n"]);
         return;
     }
+    put_files(message, out);
     put(out, &["<p class=\"text\" dir=\"auto\">"]);
     for piece in split(text) {
         match piece {
@@ -89,6 +91,17 @@ pub(super) fn message(locale: Locale, previous: Option<&Message>, message: &Mess
         put_state(locale, state, out);
     }
     put(out, &["</li>\n"]);
+}
+
+/// The files: their names, sizes, and where they are on the server. An export has no files.
+fn put_files(message: &Message, out: &mut String) {
+    for file in message.attachments() {
+        put(out, &["<p class=\"note\"><a href=\""]);
+        escape(&path::file(&message.room, file), out);
+        put(out, &["\" rel=\"noopener noreferrer\"><bdi>"]);
+        escape(&file.name, out);
+        put(out, &["</bdi></a> (", &grouped(file.bytes), " B)</p>"]);
+    }
 }
 
 /// The time of the last edit, and the reactions.
@@ -179,6 +192,7 @@ mod tests {
             at,
             reply_to: None,
             state: None,
+            attachments: None,
         }
     }
 

@@ -13,6 +13,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use leptos_i18n::td_string;
 use tokio::time::sleep;
 
+use super::attachments::file_address;
 use super::export::exported_room;
 use crate::app::locale::AcceptLanguage;
 use crate::server::Server;
@@ -55,6 +56,7 @@ fn price(path: &str) -> Price {
         // A load balancer that shares its address with a busy client must not take the server for dead.
         _ if path.starts_with("/health/") => Price::default(),
         _ if exported_room(path).is_some() => Price::EXPORT,
+        _ if file_address(path).is_some() => Price::FILE,
         _ if path.starts_with("/r/") => Price::PAGE,
         _ => Price::REQUEST,
     }
@@ -86,6 +88,8 @@ mod tests {
             ("/", Price::PAGE),
             ("/r/garden", Price::PAGE),
             ("/r/garden/export", Price::EXPORT),
+            ("/r/garden/files", Price::FILE),
+            ("/r/garden/thumbnails/000000000000005e", Price::FILE),
             ("/api/room", Price::PAGE),
             ("/api/post", Price::REQUEST),
             ("/pkg/noom.wasm", Price::REQUEST),

@@ -63,6 +63,21 @@ impl Account {
         self.budgets.spend(self.environment.now(), price).map_err(|wait| refusal(code, wait))
     }
 
+    /// Pays a price in advance. Returns the time to wait.
+    ///
+    /// # Errors
+    /// The time, if it is longer than `at_most`. Then nothing is paid.
+    pub(super) fn reserve(&self, price: Price, at_most: Duration) -> Result<Duration, Duration> {
+        self.touch();
+        let now = self.environment.now();
+        let wait = self.budgets.wait(now, price);
+        if wait > at_most {
+            return Err(wait);
+        }
+        self.budgets.take(now, price);
+        Ok(wait)
+    }
+
     /// Adds a connection. If there are too many, the oldest is closed.
     pub fn connect(&self, conn: ConnId, outbox: Arc<Outbox>, at_most: usize) {
         let mut connections = lock(&self.connections);

@@ -6,7 +6,7 @@ use super::core::SeatId;
 use super::fan_out::{Asker, Author, Outcome, Written};
 use super::payer::Payer;
 use super::{ConnectionHandle, Hub};
-use crate::protocol::{ErrorCode, MessageKey, MessageRef, PostAck, Refusal, User};
+use crate::protocol::{AttachmentId, ErrorCode, MessageKey, MessageRef, PostAck, Refusal, User};
 use crate::server::change::Change;
 use crate::server::id::RoomRow;
 use crate::server::membership::{Mark, MarkChange};
@@ -15,6 +15,9 @@ use crate::server::storage::{Append, ChangeRequest};
 
 /// The size of the state of a message with many reactions, in bytes.
 const STATE_BYTES: usize = 4 * 1024;
+
+/// The size of a file in a message, without its content, in bytes.
+const ATTACHMENT_BYTES: usize = 512;
 
 /// A message to post. The text has been checked.
 #[derive(Clone, Debug)]
@@ -25,6 +28,8 @@ pub struct NewPost {
     pub text: String,
     /// The message that it replies to.
     pub reply_to: Option<MessageRef>,
+    /// Its files: finished uploads of the author for this room.
+    pub attachments: Vec<AttachmentId>,
 }
 
 impl Hub {
@@ -40,7 +45,7 @@ impl Hub {
         id: Option<u64>,
         post: NewPost,
     ) -> Result<(), Refusal> {
-        let reserved = self.fan_out.reserve(post.text.len()).await?;
+        let reserved = self.fan_out.reserve(post.text.len() + post.attachments.len() * ATTACHMENT_BYTES).await?;
         let user = self.shards.of(room.id).begin_post(SeatId { conn: conn.id, room: room.id })?;
         let author = Author::Connection { outbox: conn.outbox.clone(), id };
         self.append(room, user, post, author, reserved)
@@ -53,7 +58,7 @@ impl Hub {
     pub async fn post_form(&self, payer: &Payer, name: RoomName, post: NewPost) -> Result<PostAck, Refusal> {
         self.wait_for_capacity().await;
         let room = self.find_or_create(payer, name).await?;
-        let reserved = self.fan_out.reserve(post.text.len()).await?;
+        let reserved = self.fan_out.reserve(post.text.len() + post.attachments.len() * ATTACHMENT_BYTES).await?;
         let user = self.hold_name(&payer.account, &room)?;
         let (sender, answer) = oneshot::channel();
         let author = user.id;
@@ -80,8 +85,15 @@ impl Hub {
         let done = move |result| {
             fan_out.push(Outcome { room: id, result: Written::Post { author, result }, _reserved: reserved });
         };
-        let append =
-            Append { room: room.clone(), user, key: post.key, text: post.text, reply_to, done: Box::new(done) };
+        let append = Append {
+            room: room.clone(),
+            user,
+            key: post.key,
+            text: post.text,
+            reply_to,
+            attachments: post.attachments,
+            done: Box::new(done),
+        };
         Ok(self.storage.append(append)?)
     }
 

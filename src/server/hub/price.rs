@@ -11,6 +11,8 @@ const SIGNAL_BYTES: usize = 4 * 1024;
 const TEXT_BYTES: usize = 1024;
 /// A reaction is paid like a text of this size. Few messages have more reactions.
 const STATE_BYTES: usize = 4 * 1024;
+/// The bytes of an upload that are paid at once.
+pub const UPLOAD_BYTES: usize = 64 * 1024;
 /// A request for history costs one more read for each of these messages.
 const READ_MESSAGES: u64 = 50;
 
@@ -39,13 +41,15 @@ pub enum Budget {
     Requests,
     /// Pages of exported messages.
     ExportPages,
+    /// Bytes of uploads, in KiB.
+    Uploads,
 }
 
 impl Budget {
     /// The number of budgets.
     pub const COUNT: usize = Self::ALL.len();
     /// Every budget, in the order of its number.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Signals,
         Self::Messages,
         Self::Text,
@@ -57,6 +61,7 @@ impl Budget {
         Self::Guests,
         Self::Requests,
         Self::ExportPages,
+        Self::Uploads,
     ];
 }
 
@@ -80,6 +85,10 @@ impl Price {
     /// A page of at most 100 messages of an export. It has a budget of its own, so that a person who exports a large room
     /// can still read, and so can the others at the address.
     pub const EXPORT_PAGE: Self = Self::of(Budget::ExportPages, 1);
+    /// A request about an upload or a file: a look for the room, and a read.
+    pub const FILE: Self = Self::REQUEST.and(Budget::Reads, 1);
+    /// The beginning or the end of an upload: a write. Its bytes are paid as they arrive.
+    pub const UPLOAD: Self = Self::of(Budget::Messages, 1);
     /// A new connection for frames: a WebSocket or an event stream.
     pub const CONNECTION: Self = Self::of(Budget::Requests, 10);
     /// A change of name: a write, a look at all rooms, and a frame to each of the user's rooms.
@@ -93,6 +102,11 @@ impl Price {
     /// A message of this size in bytes.
     pub fn message(bytes: usize) -> Self {
         Self::of(Budget::Messages, 1).and(Budget::Text, whole(bytes.div_ceil(TEXT_BYTES)))
+    }
+
+    /// Bytes of an upload.
+    pub fn upload(bytes: usize) -> Self {
+        Self::of(Budget::Uploads, whole(bytes / 1024))
     }
 
     /// A command, in addition to its frame. Leaving is paid on entering, so that it is never refused.
@@ -110,7 +124,10 @@ impl Price {
             Command::Typing(_) | Command::Media(_) => Self::of(Budget::Signals, 4),
             Command::Nickname(_) => Self::RENAME,
             Command::EnterRoom(_) => Self::of(Budget::Joins, 1).and(Budget::Reads, 2).and(Budget::Announcements, 1),
-            Command::NewMessage(post) => Self::message(post.text.len()),
+            Command::NewMessage(post) => {
+                // Each file is a small read and write.
+                Self::message(post.text.len() + post.attachments.as_ref().map_or(0, Vec::len) * TEXT_BYTES)
+            }
             Command::EditMessage(edit) => Self::message(edit.text.len()),
             // A small write, and a frame to the room with all reactions to the message.
             Command::DeleteMessage(_) | Command::React(_) => Self::message(STATE_BYTES),

@@ -87,6 +87,7 @@ impl Quotas {
             Budget::Rooms => Some(Quota::per(Duration::from_secs(60), limits.rooms_per_minute)),
             Budget::RoomsPerHour => Some(Quota::per(Duration::from_secs(3_600), limits.rooms_per_hour)),
             Budget::ExportPages => Some(Quota::per_second(limits.export_pages_per_second, limits.export_page_burst)),
+            Budget::Uploads => Some(Quota::per_second(limits.upload_kib_per_second, limits.upload_kib_burst)),
             Budget::Text | Budget::Guests | Budget::Requests => None,
         }))
     }
@@ -106,7 +107,8 @@ impl Quotas {
             | Budget::Joins
             | Budget::Rooms
             | Budget::RoomsPerHour
-            | Budget::ExportPages => of_user.get(budget).map(|quota| quota.times(factor)),
+            | Budget::ExportPages
+            | Budget::Uploads => of_user.get(budget).map(|quota| quota.times(factor)),
         }))
     }
 

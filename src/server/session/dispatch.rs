@@ -4,7 +4,8 @@ use super::Session;
 use crate::protocol::call::{Describe, DescriptionKind};
 use crate::protocol::frame::{Empty, EnterRoom, Post};
 use crate::protocol::{
-    Ack, Command, ErrorCode, Feature, MessageRef, NicknameAck, Position, Refusal, check_emoji, check_text,
+    Ack, Command, ErrorCode, Feature, MAX_ATTACHMENTS, MessageRef, NicknameAck, Position, Refusal, check_emoji,
+    check_text,
 };
 use crate::server::change::Change;
 use crate::server::hub::NewPost;
@@ -123,10 +124,16 @@ impl Session {
 
     async fn new_message(&self, id: Option<u64>, post: Post) -> Answer {
         let room = self.room(&post.room)?;
-        check_text(&post.text)?;
-        self.hub
-            .post(&self.conn, room, id, NewPost { key: post.key, text: post.text, reply_to: post.reply_to })
-            .await?;
+        let Post { room: _, key, text, reply_to, attachments } = post;
+        let attachments = attachments.unwrap_or_default();
+        let is_repeated = |(place, file)| attachments[..place].contains(file);
+        if attachments.len() > MAX_ATTACHMENTS || attachments.iter().enumerate().any(is_repeated) {
+            return Err(ErrorCode::TooManyAttachments.into());
+        }
+        if attachments.is_empty() || !text.is_empty() {
+            check_text(&text)?;
+        }
+        self.hub.post(&self.conn, room, id, NewPost { key, text, reply_to, attachments }).await?;
         Ok(None)
     }
 

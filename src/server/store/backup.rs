@@ -1,5 +1,7 @@
 //! Online backup of the database, and the check against restoring one beside a foreign WAL.
 
+mod files;
+
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
@@ -7,6 +9,7 @@ use std::path::Path;
 use rusqlite::{Connection, OpenFlags};
 
 use super::connection::BUSY_TIMEOUT;
+use super::files::hashes;
 use crate::server::start_error::{Source, StartError};
 
 /// The size of a backup.
@@ -16,9 +19,12 @@ pub struct BackupSummary {
     pub rooms: u64,
     /// Number of messages in all rooms.
     pub messages: u64,
+    /// Number of files that were copied.
+    pub files: u64,
 }
 
-/// Copies the database in `folder` to `target`, which must not exist. A server may use the database
+/// Copies the database in `folder` to `target`, and the files that it names to a folder beside it with the extension
+/// `files`; both must not exist. A server may use the database
 /// meanwhile: the copy is a snapshot that contains every message acknowledged before the call. It has
 /// no epoch, so a server that is started with it draws a new one.
 ///
@@ -29,10 +35,20 @@ pub fn backup(folder: &Path, target: &Path) -> Result<BackupSummary, StartError>
     if !source.exists() {
         return Err(StartError::NoDatabase(folder.to_owned()));
     }
-    if target.exists() {
-        return Err(StartError::Backup { path: target.to_owned(), source: "the file already exists".into() });
+    let to = target.with_extension("files");
+    for path in [target, &to] {
+        if path.exists() {
+            return Err(StartError::Backup { path: path.to_owned(), source: "the file already exists".into() });
+        }
     }
-    write_copy(&source, target, Existing::Keep)
+    let failed = |error: io::Error| StartError::Backup { path: to.clone(), source: error.into() };
+    let _lock = files::pause_collector(folder).map_err(failed)?;
+    let mut summary = write_copy(&source, target, Existing::Keep)?;
+    let hashes = Connection::open_with_flags(target, OpenFlags::SQLITE_OPEN_READ_ONLY)
+        .and_then(|copy| hashes(&copy))
+        .map_err(|error| StartError::Backup { path: target.to_owned(), source: error.into() })?;
+    summary.files = files::copy(folder, &hashes, &to).map_err(failed)?;
+    Ok(summary)
 }
 
 /// Copies a database before it is migrated. A file from an earlier attempt is replaced.
@@ -73,7 +89,7 @@ fn copy(source: &Path, target: &str) -> rusqlite::Result<BackupSummary> {
     let copy = Connection::open_with_flags(target, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     copy.execute("DELETE FROM history", [])?;
     copy.query_row("SELECT COUNT(*), COALESCE(SUM(head), 0) FROM rooms", [], |row| {
-        Ok(BackupSummary { rooms: row.get::<_, i64>(0)? as u64, messages: row.get::<_, i64>(1)? as u64 })
+        Ok(BackupSummary { rooms: row.get::<_, i64>(0)? as u64, messages: row.get::<_, i64>(1)? as u64, files: 0 })
     })
 }
 

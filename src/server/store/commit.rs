@@ -1,5 +1,6 @@
 //! One transaction for a batch of writes.
 
+mod attachment;
 mod change;
 mod membership;
 
@@ -123,6 +124,7 @@ impl Work<'_> {
             Write::Append(new) => Ok(Written::Append(self.append(new)?)),
             Write::Change(request) => Ok(Written::Change(self.change(request)?)),
             Write::CreateRoom { name, .. } => self.create_room(name)?.map(Written::Room),
+            Write::File { write, .. } => Ok(Written::File(self.write_file(write)?)),
             Write::Nickname { user, nickname, .. } => {
                 self.save_nickname(*user, nickname.as_deref())?.map(|()| Written::Nothing)
             }
@@ -158,8 +160,9 @@ impl Work<'_> {
         let mut find = transaction.prepare_cached(select_messages!("WHERE room = ?1 AND user = ?2 AND key = ?3"))?;
         let find = find.query_row(params![room, user, key], |row| message(transaction, &new.room, row));
         if let Some(stored) = find.optional()? {
-            // The text of a message that was changed since says nothing about the one that was sent.
-            let same = stored.text == new.text || stored.is_rewritten();
+            // The content of a message that was changed since says nothing about the one that was sent.
+            let ids = stored.attachments().iter().map(|file| file.id);
+            let same = stored.text == new.text && ids.eq(new.attachments.iter().copied()) || stored.is_rewritten();
             return Ok(if same {
                 Ok(Stored { message: Arc::new(stored), dup: true })
             } else {
@@ -170,6 +173,7 @@ impl Work<'_> {
         if new.reply_to.is_some_and(|target| target == 0 || target > stored_room.head as u64) {
             return Ok(Err(AppendError::NotFound));
         }
+        let Some(attachments) = self.find_attachments(new)? else { return Ok(Err(AppendError::AttachmentNotFound)) };
         let texts = (new.user.nickname.as_str(), new.text.as_str());
         if let Err(full) = self.stored.add_message(&mut stored_room.stored, texts, at, self.quotas) {
             return Ok(Err(full));
@@ -177,11 +181,22 @@ impl Work<'_> {
         stored_room.head += 1;
         let seq = stored_room.head;
         let mut insert = transaction.prepare_cached(
-            "INSERT INTO messages (room, seq, user, key, nickname, text, at, reply_to) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            "INSERT INTO messages (room, seq, user, key, nickname, text, at, reply_to, attachments) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         )?;
         let reply_to = new.reply_to.map(|target| target as i64);
-        insert.execute(params![room, seq, user, key, new.user.nickname, new.text, at, reply_to])?;
+        insert.execute(params![
+            room,
+            seq,
+            user,
+            key,
+            new.user.nickname,
+            new.text,
+            at,
+            reply_to,
+            new.attachments.len() as i64
+        ])?;
+        self.take_attachments(new, seq)?;
         self.rooms.insert(room, stored_room);
         let message = Message {
             room: new.room.name.to_string(),
@@ -192,6 +207,7 @@ impl Work<'_> {
             at: at as u64,
             reply_to: new.reply_to,
             state: None,
+            attachments,
         };
         Ok(Ok(Stored { message: Arc::new(message), dup: false }))
     }
@@ -292,6 +308,7 @@ mod tests {
             key: MessageKey(key),
             text: "x".into(),
             reply_to: None,
+            attachments: Vec::new(),
             done: Box::new(|_| ()),
         })
     }
@@ -300,7 +317,10 @@ mod tests {
     fn seq(result: &Result<Written, StoreError>) -> Option<u64> {
         match result {
             Ok(Written::Append(Ok(stored))) => Some(stored.message.seq),
-            Ok(Written::Append(Err(_)) | Written::Change(_) | Written::Room(_) | Written::Nothing) | Err(_) => None,
+            Ok(
+                Written::Append(Err(_)) | Written::Change(_) | Written::File(_) | Written::Room(_) | Written::Nothing,
+            )
+            | Err(_) => None,
         }
     }
 

@@ -28,6 +28,6 @@ pub(super) fn open_connection(path: &Path, flags: OpenFlags) -> rusqlite::Result
     connection.pragma_update(None, "foreign_keys", true)?;
     // What an edit or a deletion replaces is overwritten in the file, too.
     connection.pragma_update(None, "secure_delete", true)?;
-    connection.set_prepared_statement_cache_capacity(32);
+    connection.set_prepared_statement_cache_capacity(64);
     Ok(connection)
 }

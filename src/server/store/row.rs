@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, Row, params};
 
-use crate::protocol::{Message, MessageKey, MessageState, Reaction, User, UserId};
+use crate::protocol::{Attachment, AttachmentId, Message, MessageKey, MessageState, Reaction, User, UserId};
 use crate::server::change::group_reactions;
 use crate::server::id::RoomRow;
 
@@ -10,7 +10,8 @@ use crate::server::id::RoomRow;
 macro_rules! select_messages {
     ($rest:literal) => {
         concat!(
-            "SELECT seq, user, key, nickname, text, at, reply_to, rev, edits, edited_at, deleted_at FROM messages ",
+            "SELECT seq, user, key, nickname, text, at, reply_to, rev, edits, edited_at, deleted_at, attachments ",
+            "FROM messages ",
             $rest
         )
     };
@@ -18,7 +19,7 @@ macro_rules! select_messages {
 
 pub(super) use select_messages;
 
-/// A row of [`select_messages`], with the reactions if there may be some.
+/// A row of [`select_messages`], with the reactions and files if there may be some.
 pub(super) fn message(connection: &Connection, room: &RoomRow, row: &Row<'_>) -> rusqlite::Result<Message> {
     let number = |index| row.get::<_, i64>(index).map(|number| number as u64);
     let optional = |index| row.get::<_, Option<i64>>(index).map(|number| number.map(|number| number as u64));
@@ -30,6 +31,7 @@ pub(super) fn message(connection: &Connection, room: &RoomRow, row: &Row<'_>) ->
         let (edited_at, deleted_at) = (optional(9)?, optional(10)?);
         Some(Box::new(MessageState { rev, edits: number(8)?, edited_at, deleted_at, reactions }))
     };
+    let attachments = if number(11)? == 0 { None } else { Some(attachments(connection, room, seq)?) };
     Ok(Message {
         room: room.name.to_string(),
         seq,
@@ -39,6 +41,28 @@ pub(super) fn message(connection: &Connection, room: &RoomRow, row: &Row<'_>) ->
         at: number(5)?,
         reply_to: optional(6)?,
         state,
+        attachments,
+    })
+}
+
+/// The files of a message.
+fn attachments(connection: &Connection, room: &RoomRow, seq: u64) -> rusqlite::Result<Vec<Attachment>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT id, name, type, bytes, width, height FROM attachments WHERE room = ?1 AND seq = ?2 ORDER BY place",
+    )?;
+    statement.query_map(params![room.id.0, seq as i64], attachment)?.collect()
+}
+
+/// A file, from the first six columns of a row.
+pub(super) fn attachment(row: &Row<'_>) -> rusqlite::Result<Attachment> {
+    let optional = |index| row.get::<_, Option<i64>>(index).map(|number| number.map(|number| number as u64));
+    Ok(Attachment {
+        id: AttachmentId(row.get::<_, i64>(0)? as u64),
+        name: row.get(1)?,
+        media_type: row.get(2)?,
+        bytes: row.get::<_, i64>(3)? as u64,
+        width: optional(4)?,
+        height: optional(5)?,
     })
 }
 

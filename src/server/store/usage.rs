@@ -95,6 +95,18 @@ impl Stored {
         self.change_message(room, 0, ROW + nickname.len() as u64 + text.len() as u64, now, quotas)
     }
 
+    /// Adds a file to a room. Files may use half of each quota, so that messages can be posted when there is no room for
+    /// files.
+    pub(super) fn add_file(
+        &mut self,
+        room: &mut StoredInRoom,
+        size: u64,
+        now: i64,
+        Quotas { room: in_room, day, total }: Quotas,
+    ) -> Result<(), AppendError> {
+        self.change_message(room, 0, size, now, Quotas { room: in_room / 2, day: day / 2, total: total / 2 })
+    }
+
     /// Replaces a part of a message of the size `old`, unless a quota forbids the new size. What frees space is always
     /// allowed.
     pub(super) fn change_message(

@@ -4,18 +4,21 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use tokio::sync::oneshot;
 
+use super::attachment::FileWrite;
 use super::{Append, AppendError, ChangeOutcome, ChangeRequest, Outcome, RoomRow, StoreError};
 use crate::protocol::UserId;
 use crate::server::change::{Change, ChangeError};
 use crate::server::membership::Mark;
 use crate::server::name_key::RoomName;
 
+type FileDone = oneshot::Sender<Result<(), AppendError>>;
 type Done<T> = oneshot::Sender<Result<T, StoreError>>;
 
 #[derive(Debug)]
 pub(super) enum Write {
     Append(Append),
     Change(ChangeRequest),
+    File { write: FileWrite, done: FileDone },
     CreateRoom { name: RoomName, done: Done<RoomRow> },
     Nickname { user: UserId, nickname: Option<String>, done: Done<()> },
     Marks { marks: Vec<Mark>, done: Done<()> },
@@ -30,7 +33,7 @@ impl Write {
                 Change::React(emoji) | Change::Unreact(emoji) => emoji.len(),
                 Change::Delete => 0,
             },
-            Self::CreateRoom { .. } | Self::Nickname { .. } => 0,
+            Self::File { .. } | Self::CreateRoom { .. } | Self::Nickname { .. } => 0,
             Self::Marks { marks, .. } => marks.len() * size_of::<Mark>(),
         }
     }
@@ -43,9 +46,14 @@ impl Write {
             (Write::Append(append), _) => report_outcome(append.done, Err(AppendError::Unavailable)),
             (Write::Change(request), Ok(Written::Change(outcome))) => report_outcome(request.done, outcome),
             (Write::Change(request), _) => report_outcome(request.done, Err(ChangeError::Unavailable)),
+            (Write::File { done, .. }, Ok(Written::File(result))) => drop(done.send(result)),
+            (Write::File { done, .. }, _) => drop(done.send(Err(AppendError::Unavailable))),
             (Write::CreateRoom { done, .. }, Ok(Written::Room(room))) => drop(done.send(Ok(room))),
             (Write::CreateRoom { done, .. }, Err(error)) => drop(done.send(Err(error))),
-            (Write::CreateRoom { done, .. }, Ok(Written::Append(_) | Written::Change(_) | Written::Nothing)) => {
+            (
+                Write::CreateRoom { done, .. },
+                Ok(Written::Append(_) | Written::Change(_) | Written::File(_) | Written::Nothing),
+            ) => {
                 drop(done.send(Err(StoreError::Unavailable)));
             }
             (Write::Nickname { done, .. } | Write::Marks { done, .. }, result) => drop(done.send(result.map(|_| ()))),
@@ -57,6 +65,7 @@ impl Write {
 pub(super) enum Written {
     Append(Outcome),
     Change(ChangeOutcome),
+    File(Result<(), AppendError>),
     Room(RoomRow),
     Nothing,
 }
@@ -67,6 +76,7 @@ impl Written {
         matches!(
             result,
             Ok(Self::Append(Err(AppendError::RoomFull | AppendError::ServerFull { .. }))
+                | Self::File(Err(AppendError::RoomFull | AppendError::ServerFull { .. }))
                 | Self::Change(Err(ChangeError::RoomFull | ChangeError::ServerFull { .. })))
                 | Err(StoreError::Full)
         )

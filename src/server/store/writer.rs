@@ -185,9 +185,14 @@ impl WriterThread {
         let is_new = |result: &&Result<Written, StoreError>| match result {
             Ok(Written::Append(Ok(stored))) => !stored.dup,
             Ok(Written::Change(Ok(changed))) => changed.change.is_some(),
-            Ok(Written::Append(Err(_)) | Written::Change(Err(_)) | Written::Room(_) | Written::Nothing) | Err(_) => {
-                false
-            }
+            Ok(
+                Written::Append(Err(_))
+                | Written::Change(Err(_))
+                | Written::File(_)
+                | Written::Room(_)
+                | Written::Nothing,
+            )
+            | Err(_) => false,
         };
         match results.iter().filter(is_new).count() {
             0 => return,

@@ -2,8 +2,9 @@ use leptos::config::LeptosOptions;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::*;
+use crate::server::attachments::Attachments;
 use crate::server::call::ice::IceSettings;
-use crate::server::config::{Config, LimitSettings, TrustedProxies};
+use crate::server::config::{Config, FileStore, LimitSettings, TrustedProxies};
 use crate::server::identity::Identity;
 use crate::server::page_threads::PageThreads;
 use crate::server::store::Store;
@@ -45,11 +46,14 @@ fn server(folder: &std::path::Path) -> Arc<Server> {
         hsts_seconds: 0,
         index_rooms: false,
         json_logs: false,
+        files: FileStore::default(),
         ice: IceSettings::default(),
         limits: LimitSettings::default(),
     };
     let (identity, store) = (Identity::load(folder, false).unwrap(), Store::open(folder, "e").unwrap());
-    let server = Arc::new(Server::new(config, None, identity, store, PageThreads::start().unwrap()));
+    let store = Arc::new(store);
+    let attachments = Attachments::open(store.clone(), folder, &config.files, &config.limits).unwrap();
+    let server = Arc::new(Server::new(config, None, identity, store, attachments, PageThreads::start().unwrap()));
     server.hub.spawn_workers();
     server
 }

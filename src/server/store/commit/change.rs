@@ -59,13 +59,18 @@ impl Work<'_> {
             Change::Edit { text, .. } => (target.text.len() as u64, text.len() as u64),
             Change::React(emoji) => (0, reaction(emoji, &request.user.nickname)),
             Change::Unreact(emoji) => (self.bytes_of_reactions(request, Some(emoji))?, 0),
-            Change::Delete => (target.text.len() as u64 + self.bytes_of_reactions(request, None)?, 0),
+            Change::Delete => {
+                let files = self.bytes_of_attachments(request.room.id, request.seq)?;
+                (target.text.len() as u64 + self.bytes_of_reactions(request, None)? + files, 0)
+            }
         };
         Ok(self.stored.change_message(room, old, new, self.at, self.quotas).map_err(|full| match full {
             AppendError::ServerFull { retry_after_ms } => ChangeError::ServerFull { retry_after_ms },
-            AppendError::RoomFull | AppendError::KeyConflict | AppendError::NotFound | AppendError::Unavailable => {
-                ChangeError::RoomFull
-            }
+            AppendError::RoomFull
+            | AppendError::KeyConflict
+            | AppendError::NotFound
+            | AppendError::AttachmentNotFound
+            | AppendError::Unavailable => ChangeError::RoomFull,
         }))
     }
 
@@ -88,6 +93,7 @@ impl Work<'_> {
             Change::Delete => {
                 let delete = "DELETE FROM reactions WHERE room = ?1 AND seq = ?2";
                 transaction.prepare_cached(delete)?.execute(params![room, seq])?;
+                self.remove_attachments(request.room.id, request.seq)?;
                 Some("")
             }
             Change::React(emoji) => {
