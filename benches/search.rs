@@ -32,11 +32,11 @@ pub(crate) enum Words {
     Common,
     /// The beginning of that word, as while it is typed.
     Beginning,
-    /// Two syllables inside of Korean words.
+    /// Two syllables inside of a Korean word of a fifth of the messages.
     Korean,
-    /// One syllable, the most frequent one.
+    /// The first of them.
     Syllable,
-    /// Two words, each of many messages, that are together in few.
+    /// Two words, each of many messages.
     Both,
     /// A word of no message.
     Nothing,
@@ -67,7 +67,7 @@ impl Words {
             Self::Beginning => "comm".to_owned(),
             Self::Korean => "번째".to_owned(),
             Self::Syllable => "번".to_owned(),
-            Self::Both => format!("common tail{}x", n % 100),
+            Self::Both => format!("common tail{}x", n % 20),
             Self::Nothing => format!("missing{n}"),
         }
     }
@@ -226,7 +226,7 @@ fn insert(database: &rusqlite::Connection, messages: u64, rooms: u64) -> Outcome
             SELECT i / {each} + 1, i % {each} + 1, i % 5, randomblob(16), 'Ann',
                 'word' || (i * 7 % 30011) || ' tail' || (i % 5 * 20 + i / 5 % 20) || 'x rare' || (i * 31 % 100003) || 'x '
                 || CASE i % 5 WHEN 0 THEN 'common ' ELSE '' END || 'the quick brown fox' || (i * 13 % 997)
-                || ' ' || i || '번째 메시지입니다 ' || char(44032 + i * 17 % 11172, 44032 + i * 29 % 11172) || '에서', 0
+                || ' ' || i || CASE i % 5 WHEN 1 THEN '번째 메시지입니다 ' ELSE ' ' END || char(44032 + i * 17 % 11172, 44032 + i * 29 % 11172) || '에서', 0
             FROM n;
         COMMIT;"
     ))?;

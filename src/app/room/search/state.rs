@@ -5,7 +5,7 @@ use leptos::prelude::*;
 
 use crate::protocol::{Found, Refusal};
 
-/// The search of a room. It outlives the view of the room, which is built again for a result that was not loaded.
+/// The search of a room. It outlives the view of the room, which is built again when the address changes.
 #[derive(Clone, Copy)]
 pub(in crate::app::room) struct Search {
     pub(in crate::app::room) is_open: RwSignal<bool>,
