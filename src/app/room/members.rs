@@ -4,6 +4,7 @@ use leptos::either::Either;
 use leptos::prelude::*;
 use leptos_i18n::td;
 
+use super::copy_link::CopyLink;
 use super::export::Export;
 use crate::app::language_form::LanguageForm;
 use crate::app::locale::{Language, t};
@@ -70,7 +71,7 @@ pub(super) fn MembersMenu(room: RoomContext, back: String) -> impl IntoView {
     view! {
         <details class="menu">
             <summary>{move || user_count(i18n, count.get())}</summary>
-            <div class="panel"><Members room back/></div>
+            <div class="panel"><CopyLink/><Members room back/></div>
         </details>
     }
 }

@@ -13,8 +13,8 @@ use super::super::quote::show;
 use super::results::{row, summary};
 use super::state::{Search, Status};
 use crate::app::locale::{Language, t};
+use crate::app::refusal;
 use crate::app::room_context::RoomContext;
-use crate::app::{path, refusal};
 use crate::client::state::SearchAnswer;
 use crate::protocol::{ErrorCode, MAX_SEARCH_CHARS, SearchAck};
 
@@ -168,22 +168,19 @@ impl Finder {
         }
     }
 
-    /// Opens a result: scrolls to it, or opens the page with it if it is not loaded.
+    /// Opens a result: scrolls to it, or lets the link load the messages around it.
     fn clicked(self, event: &ev::MouseEvent) {
         let has_modifier = event.ctrl_key() || event.meta_key() || event.shift_key();
         let link = event.target().and_then(|target| target.dyn_into::<Element>().ok()?.closest("a").ok()?);
-        let seq = link.and_then(|link| link.get_attribute("data-seq")?.parse::<u64>().ok());
+        let seq = link.and_then(|link| link.get_attribute("data-seq")?.parse().ok());
         let Some(seq) = seq.filter(|_| !has_modifier) else { return };
-        event.prevent_default();
         // On a narrow screen the panel covers the messages. On others it stays for the next result.
         let is_wide = window().match_media("(width >= 56rem)").ok().flatten().is_some_and(|query| query.matches());
         if !is_wide {
             self.search.is_open.set(false);
         }
-        if !show(self.room, seq) {
-            let text = path::query(&self.search.text.get_untracked());
-            let search = if is_wide { format!("&search={text}") } else { String::new() };
-            let _ = window().location().set_href(&format!("?at={seq}{search}#m{seq}"));
+        if show(self.room, seq) {
+            event.prevent_default();
         }
     }
 
