@@ -6,6 +6,9 @@ CREATE TABLE memberships (
     PRIMARY KEY (user, room)
 ) STRICT, WITHOUT ROWID;
 
--- Users have the rooms in which they have posted. Nobody knows what they have read.
+-- Users have the rooms in which they have posted, at most 200, the newest first. Nobody knows what they have read.
 INSERT INTO memberships (user, room, read)
-    SELECT user, id, head FROM (SELECT DISTINCT room, user FROM messages) JOIN rooms ON id = room;
+    SELECT user, id, head FROM (
+        SELECT user, room, ROW_NUMBER() OVER (PARTITION BY user ORDER BY room DESC) AS place
+        FROM (SELECT DISTINCT room, user FROM messages)
+    ) JOIN rooms ON id = room WHERE place <= 200;

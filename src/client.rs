@@ -80,9 +80,7 @@ impl Client {
         });
         on_cleanup(move || handle.remove());
         let handle = window_event_listener(ev::visibilitychange, move |_| {
-            if !document().hidden() {
-                this.send(Event::Awake);
-            }
+            this.send(if document().hidden() { Event::Hidden } else { Event::Awake });
         });
         on_cleanup(move || handle.remove());
         spawn_local(driver::run(self.state, inbox));

@@ -95,6 +95,7 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     // An error means that the accept loop panicked, which the panic hook has logged.
     let _ = accepting.await;
     background.iter().for_each(JoinHandle::abort);
+    server.hub.deliver();
     server.hub.save_marks().await;
     server.hub.close();
     tracing::info!("drained");

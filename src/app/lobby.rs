@@ -11,7 +11,7 @@ use super::api::{EnterRoom, FormKind, LobbyPage, load_lobby};
 use super::error_page::Unavailable;
 use super::language_form::LanguageForm;
 use super::locale::{Language, t};
-use super::my_rooms::{MyRoomList, my_rooms, unread_elsewhere};
+use super::my_rooms::{MyRoomList, my_rooms, shown, unread_elsewhere};
 use super::name_form::NameForm;
 use super::title::LiveTitle;
 use super::user::user_count;
@@ -47,7 +47,7 @@ fn LobbyView(page: LobbyPage) -> impl IntoView {
     let unread = unread_elsewhere(own_rooms, "");
     let title = move || match unread.get() {
         0 => td_string!(i18n.get(), app_name).to_owned(),
-        count => td_string!(i18n.get(), title_my_unread, count),
+        count => td_string!(i18n.get(), title_my_unread, count = shown(count)),
     };
     cookie_notice::provide(cookie);
     refusal::provide_form(refused);

@@ -19,7 +19,8 @@ pub(super) fn my_rooms(client: Client, rendered: Vec<MyRoom>) -> Signal<Vec<MyRo
 /// The number of unread messages in all rooms but the one that is shown.
 pub(super) fn unread_elsewhere(rooms: Signal<Vec<MyRoom>>, current: &str) -> Memo<u64> {
     let current = current.to_owned();
-    Memo::new(move |_| rooms.with(|rooms| rooms.iter().filter(|room| room.name != current).map(MyRoom::unread).sum()))
+    let unread = |room: &MyRoom| room.unread().min(MOST_COUNTED + 1);
+    Memo::new(move |_| rooms.with(|rooms| rooms.iter().filter(|room| room.name != current).map(unread).sum()))
 }
 
 /// Links to the rooms. `current`: the room that is shown, whose unread messages are not counted.
@@ -55,20 +56,19 @@ fn Item(rooms: Signal<Vec<MyRoom>>, name: String, is_current: bool) -> impl Into
     }
 }
 
+/// A number of unread messages, as it is shown.
+pub(super) fn shown(count: u64) -> String {
+    if count > MOST_COUNTED { format!("{MOST_COUNTED}+") } else { count.to_string() }
+}
+
 /// A number of unread messages; nothing for 0.
 #[component]
 pub(super) fn Badge(count: Memo<u64>) -> impl IntoView {
     let i18n = Language::current();
-    let text = move || match count.get() {
-        more if more > MOST_COUNTED => format!("{MOST_COUNTED}+"),
-        count => count.to_string(),
-    };
+    let text = move || shown(count.get());
     view! {
         <Show when=move || count.get() != 0>
-            <span class="badge">
-                {text}
-                <span class="visually-hidden">" "{move || td_string!(i18n.get(), unread)}</span>
-            </span>
+            <span class="badge" role="img" aria-label=move || td_string!(i18n.get(), unread, count = text())>{text}</span>
         </Show>
     }
 }

@@ -35,7 +35,7 @@ use super::api::{ApiError, RoomPage, load_room};
 use super::call::{Call, CallButton};
 use super::error_page::{InvalidRoom, Unavailable};
 use super::locale::{Language, t};
-use super::my_rooms::{my_rooms, unread_elsewhere};
+use super::my_rooms::{my_rooms, shown, unread_elsewhere};
 use super::room_context::RoomContext;
 use super::title::LiveTitle;
 use super::user::user_count;
@@ -97,7 +97,7 @@ pub(super) fn Room() -> impl IntoView {
         // a `Suspend` would end the signals of the old view while that is still on the page, and a view that is built
         // again keeps elements, for example the message field with its text.
         <Transition>
-            <For each=move || page.get() key=|page| page.as_ref().map_or(0, |page| page.key.0) let:page>
+            <For each=move || page.get() key=|page| page.as_ref().map_or_else(|error| format!("{error:?}"), |page| page.key.to_string()) let:page>
                 {match page {
                     Ok(page) => EitherOf3::A(view! { <RoomView page start=start() search/> }),
                     Err(error) => if error == ApiError::Refused(ErrorCode::RoomNameInvalid) {
@@ -122,7 +122,16 @@ fn RoomView(page: RoomPage, start: Start, search: Search) -> impl IntoView {
     let read = own_rooms.iter().find(|own| own.name == name).map(|own| own.read);
     let own_rooms = my_rooms(client, own_rooms);
     let unread_elsewhere = unread_elsewhere(own_rooms, &name);
-    let state = RoomState::new(room, read);
+    // What this page knows may be newer than what the server knew.
+    let known = client
+        .state
+        .my_rooms
+        .with_untracked(|rooms| rooms.iter().flatten().find(|own| own.name == name).map(|own| own.read));
+    let state = RoomState::new(room, read.max(known));
+    state.in_view.set_value(match start {
+        Start::Newest => None,
+        Start::Linked(seq) | Start::Place(seq) => Some(seq),
+    });
     if matches!(start, Start::Linked(_)) && state.first_unread.with_untracked(Option::is_none) {
         state.first_unread.set(client.state.line_before_reload(&name));
     }
@@ -159,7 +168,7 @@ fn RoomView(page: RoomPage, start: Start, search: Search) -> impl IntoView {
         let name = name.clone();
         move || match unread.get() + unread_elsewhere.get() {
             0 => td_string!(i18n.get(), title_room, room = name.clone()),
-            count => td_string!(i18n.get(), title_unread, room = name.clone(), count),
+            count => td_string!(i18n.get(), title_unread, room = name.clone(), count = shown(count)),
         }
     };
 

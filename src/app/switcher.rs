@@ -47,19 +47,25 @@ fn load_dialog(client: Client, is_open: RwSignal<bool>) -> Result<AnyView, Split
 }
 
 fn handle_key(event: &ev::KeyboardEvent, is_open: RwSignal<bool>) {
-    if event.is_composing() || event.default_prevented() {
+    let dialog = document().query_selector("dialog[open]").ok().flatten();
+    if event.is_composing() || event.default_prevented() || dialog.is_some() {
         return;
     }
     let command = event.ctrl_key() != event.meta_key();
     if command && !event.alt_key() && !event.shift_key() && event.key().eq_ignore_ascii_case("k") {
         event.prevent_default();
-        is_open.update(|is_open| *is_open = !*is_open);
+        is_open.set(true);
     } else if event.alt_key() && !event.ctrl_key() && !event.meta_key() {
         let step = match event.key().as_str() {
             "ArrowDown" => 1,
             "ArrowUp" => -1,
             _ => return,
         };
+        // There the keys open the list of choices.
+        let target = event.target().and_then(|target| target.dyn_into::<Element>().ok());
+        if target.is_some_and(|target| target.tag_name().eq_ignore_ascii_case("select")) {
+            return;
+        }
         event.prevent_default();
         go(step, event.shift_key());
     }

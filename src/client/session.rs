@@ -184,6 +184,7 @@ impl Session {
             Event::Unblocked => self.unblocked(now),
             Event::Tick => self.tick(now),
             Event::Awake => self.awake(now),
+            Event::Hidden => self.send_all_marks(now),
             Event::Slept => self.slept(now),
             Event::Offline => self.offline(now),
             Event::Yield => self.give_way(),

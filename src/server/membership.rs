@@ -1,6 +1,6 @@
 //! The rooms of a user as the store keeps them. Pure.
 
-use crate::protocol::UserId;
+use crate::protocol::{MyRoom, UserId};
 use crate::server::id::{RoomId, RoomRow};
 
 /// A room in the list of a user.
@@ -12,6 +12,13 @@ pub struct Membership {
     pub head: u64,
     /// The `seq` up to which the user has read.
     pub read: u64,
+}
+
+impl From<Membership> for MyRoom {
+    fn from(membership: Membership) -> Self {
+        let Membership { room, head, read } = membership;
+        Self { name: room.name.to_string(), head, read: read.min(head) }
+    }
 }
 
 /// A change of a membership to store.

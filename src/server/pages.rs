@@ -37,7 +37,7 @@ pub(crate) async fn lobby(form: Option<&str>) -> Result<LobbyPage, ApiError> {
     let (server, visitor) = context();
     let me = server.hub.user_or_guest(visitor.user).await.map_err(unavailable)?;
     let refused = form.and_then(|id| refused_form(&server, id, visitor));
-    let my_rooms = my_rooms(&server, visitor).await?;
+    let my_rooms = my_rooms(&server, visitor).await;
     Ok(LobbyPage { me, cookie: cookie_of(visitor), my_rooms, rooms: server.hub.rooms().rooms, refused })
 }
 
@@ -93,7 +93,7 @@ pub(crate) async fn room(
         Some((text, before)) => Some(find(&server, &requested, text, before).await),
         None => None,
     };
-    let my_rooms = my_rooms(&server, visitor).await?;
+    let my_rooms = my_rooms(&server, visitor).await;
     let (cookie, key) = (cookie_of(visitor), MessageKey::from_random(key));
     Ok(RoomPage { me, cookie, room, my_rooms, key, refused, search })
 }
@@ -207,9 +207,10 @@ fn context() -> (Arc<Server>, PageVisitor) {
     (server, visitor)
 }
 
-/// The rooms of the visitor. A new visitor has none, and costs no read.
-async fn my_rooms(server: &Server, visitor: PageVisitor) -> Result<Vec<MyRoom>, ApiError> {
-    if visitor.is_known { server.hub.my_rooms(visitor.user).await.map_err(unavailable) } else { Ok(Vec::new()) }
+/// The rooms of the visitor. A new visitor has none, and costs no read. While the store is busy, a page is shown without
+/// them: its connection asks for them again.
+async fn my_rooms(server: &Server, visitor: PageVisitor) -> Vec<MyRoom> {
+    if visitor.is_known { server.hub.my_rooms(visitor.user).await.unwrap_or_default() } else { Vec::new() }
 }
 
 /// Redirects to a page that shows a refused form again. What the user typed is not part of the URL.

@@ -46,7 +46,11 @@ pub(super) fn line_above(room: RoomContext, seq: u64) -> impl IntoView {
     let i18n = Language::current();
     move || {
         let is_first = room.state.first_unread.get() == Some(seq);
-        is_first.then(|| view! { <p class="unread-line" role="separator">{t!(i18n, unread_line)}</p> })
+        is_first.then(|| {
+            view! {
+                <p class="unread-line" role="separator" aria-label=t!(i18n, unread_line)>{t!(i18n, unread_line)}</p>
+            }
+        })
     }
 }
 

@@ -40,14 +40,14 @@ struct Anchor {
 }
 
 impl Scroll {
-    /// Starts at the newest message, and follows the room from there.
+    /// Follows the room, unless its page starts at another message than the newest.
     pub(super) fn new(room: RoomContext) -> Self {
         let this = Self {
             log: NodeRef::new(),
             unread: RwSignal::new(0),
             moved: Trigger::new(),
             room,
-            at_bottom: RwSignal::new(true),
+            at_bottom: RwSignal::new(room.state.in_view.get_value().is_none()),
             anchor: StoredValue::new(None),
         };
         this.follow();

@@ -5,7 +5,7 @@ use leptos::html::{Dialog, Input, Ul};
 use leptos::prelude::*;
 use leptos_i18n::td_string;
 use wasm_bindgen::JsCast;
-use web_sys::HtmlElement;
+use web_sys::{HtmlElement, ScrollIntoViewOptions, ScrollLogicalPosition};
 
 use crate::app::locale::{Language, t};
 use crate::app::path;
@@ -41,6 +41,17 @@ pub(super) fn SwitcherDialog(client: Client, is_open: RwSignal<bool>) -> impl In
         if let Some(dialog) = dialog.try_get_untracked().flatten() {
             let _ = dialog.show_modal();
         }
+    });
+    // A list that has become shorter keeps a selection, and the selected choice is in view.
+    Effect::new(move |_| {
+        let (count, at) = (choices.with(Vec::len), selected.get());
+        if at > 0 && at >= count {
+            return selected.set(count.saturating_sub(1));
+        }
+        let item = list.get_untracked().and_then(|list| list.children().item(at as u32));
+        let nearest = ScrollIntoViewOptions::new();
+        nearest.set_block(ScrollLogicalPosition::Nearest);
+        item.iter().for_each(|item| item.scroll_into_view_with_scroll_into_view_options(&nearest));
     });
     let close = move || {
         if let Some(dialog) = dialog.get_untracked() {

@@ -261,6 +261,7 @@ impl Session {
         self.outgoing.disconnected();
         self.update_typing(TypingUsers::clear);
         self.rooms.values_mut().for_each(Room::disconnected);
+        self.own_rooms.is_current = false;
         for request in self.requests.take_all() {
             match request {
                 PendingRequest::Older { room, before } => self.emit(Update::Older { room, before, history: None }),

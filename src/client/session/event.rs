@@ -30,6 +30,8 @@ pub enum Event {
     Tick,
     /// The browser has a network again, or the reader is back at the page.
     Awake,
+    /// The page is hidden now, and may be closed without another event.
+    Hidden,
     /// The page or the computer was suspended until now.
     Slept,
     /// The browser estimates that it has no network.

@@ -39,6 +39,7 @@ impl Session {
     /// The whole list has arrived.
     pub(super) fn my_rooms_listed(&mut self, rooms: Vec<MyRoom>) {
         self.own_rooms.rooms.clear();
+        self.own_rooms.is_current = true;
         self.my_rooms_changed(&MyRoomsUpdate { rooms, removed: Vec::new() });
     }
 
@@ -90,9 +91,15 @@ impl Session {
         due.iter().for_each(|name| self.send_mark(now, name));
     }
 
+    /// Sends all marks. The page may be closed, and would lose them.
+    pub(super) fn send_all_marks(&mut self, now: u64) {
+        let names: Vec<_> = self.rooms.keys().cloned().collect();
+        names.iter().for_each(|name| self.send_mark(now, name));
+    }
+
     /// Sends the mark of a room, if there is something to send.
     pub(super) fn send_mark(&mut self, now: u64, name: &str) {
-        if !self.is_online() || !self.features.has(Feature::MyRooms) || self.own_rooms.find(name).is_none() {
+        if !self.own_rooms.is_current || self.own_rooms.find(name).is_none() {
             return;
         }
         let Some(room) = self.rooms.get_mut(name).filter(|room| room.entered && room.read.due_at().is_some()) else {
@@ -105,7 +112,7 @@ impl Session {
 
     /// The time at which the next mark has to be sent.
     pub(super) fn marks_wake(&self) -> Option<u64> {
-        if !self.features.has(Feature::MyRooms) {
+        if !self.own_rooms.is_current {
             return None;
         }
         let is_own = |name: &String| self.own_rooms.rooms.iter().any(|room| room.name == *name);

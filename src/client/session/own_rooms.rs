@@ -6,6 +6,8 @@ use crate::protocol::{MessageRef, MyRoom};
 #[derive(Debug, Default)]
 pub(super) struct OwnRooms {
     pub(super) is_wanted: bool,
+    /// The list has arrived over this connection.
+    pub(super) is_current: bool,
     /// The time to ask again after a refusal that is only temporary.
     pub(super) retry_at: Option<u64>,
     pub(super) rooms: Vec<MyRoom>,

@@ -4,6 +4,7 @@ use super::DEFAULT_RETRY_MS;
 use super::Session;
 use super::event::Update;
 use super::outgoing::Outgoing;
+use super::own_rooms::ReadMark;
 use super::refusal::{Recovery, recovery};
 use super::request::PendingRequest;
 use super::room::Room;
@@ -121,6 +122,10 @@ impl Session {
             }
         }
         room.entered = true;
+        if room.read.target.as_ref().is_some_and(|target| target.epoch != ack.epoch) {
+            // It belongs to another history.
+            room.read = ReadMark::default();
+        }
         room.position = Some(Position { epoch: ack.epoch.clone(), seq: ack.head, rev: ack.rev });
         // A room that is entered again over the same connection is still in its call.
         let joins_call = room.needs_to_join_call();

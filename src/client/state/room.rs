@@ -285,6 +285,7 @@ impl Room {
         let has_changes = ack.rev.is_some();
         self.rev.set_value(ack.rev);
         if other_history == Some(true) || newest > ack.head {
+            self.first_unread.set(None);
             self.show_latest(ack.messages, ack.more);
             if newest > 0 {
                 self.timeline.append(vec![Entry::OtherHistory]);

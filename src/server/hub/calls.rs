@@ -45,7 +45,9 @@ impl Hub {
             return Err(ErrorCode::NotInRoom.into());
         }
         shard.drive(Input::Join(join), self)?;
-        self.reading.took_part(account.id, room);
+        if let Some(history) = shard.recent_history(room.id) {
+            self.reading.took_part(account.id, room, history.head);
+        }
         Ok(())
     }
 

@@ -18,7 +18,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 use super::core::Input;
 use super::outbox::Outbox;
 use super::{Hub, Shards};
-use crate::protocol::{Ack, ChangeAck, ErrorCode, Position, PostAck, Refusal, ServerFrame};
+use crate::protocol::{Ack, ChangeAck, ErrorCode, Message, Position, PostAck, Refusal, ServerFrame, UserId};
 use crate::server::change::{ChangeError, Changed};
 use crate::server::history::Stored;
 use crate::server::id::{RoomId, RoomRow};
@@ -68,6 +68,8 @@ pub(super) struct Asker {
     pub(super) room: Arc<str>,
     /// The message.
     pub(super) seq: u64,
+    /// The user, if the change is a reaction.
+    pub(super) reacted: Option<UserId>,
 }
 
 /// The answer to the author of a post or change.
@@ -140,7 +142,28 @@ impl FanOut {
     }
 }
 
+/// What makes a room one of a user's own.
+enum Participation {
+    /// A message of the user.
+    Message(RoomId, Arc<Message>),
+    /// A reaction.
+    Reaction(UserId, RoomRow),
+}
+
 impl Outcome {
+    fn participation(&self) -> Option<Participation> {
+        match &self.result {
+            Written::Post { result: Ok(Stored { message, dup: false }), .. } => {
+                Some(Participation::Message(self.room, message.clone()))
+            }
+            Written::Change { asker, result: Ok(_) } => {
+                let room = RoomRow { id: self.room, name: asker.room.clone() };
+                asker.reacted.map(|user| Participation::Reaction(user, room))
+            }
+            Written::Post { .. } | Written::Change { .. } => None,
+        }
+    }
+
     fn split(self) -> (Answered, Option<Input<Arc<Outbox>>>, OwnedSemaphorePermit) {
         let Self { room, result, _reserved } = self;
         let (answered, input) = match result {
@@ -222,15 +245,22 @@ impl Hub {
         // The shard is locked before the outcome is taken, so that two drivers cannot change the order.
         let mut locked = self.shards.get(shard);
         let Some(outcome) = lock(&self.fan_out.queues[shard].outcomes).pop_front() else { return false };
+        let participation = outcome.participation();
         let (answered, input, _reserved) = outcome.split();
         let delivered = catch_unwind(AssertUnwindSafe(|| {
-            if let Some(Input::Committed(room, message)) = &input {
-                self.reading.committed(*room, message);
-            }
             let answered = catch_unwind(AssertUnwindSafe(|| answered.deliver()));
             if let Some(input) = input {
                 // What is committed is never refused.
                 let _ = locked.drive(input, self);
+            }
+            match participation {
+                Some(Participation::Message(room, message)) => self.reading.committed(room, &message),
+                Some(Participation::Reaction(user, room)) => {
+                    if let Some(history) = locked.recent_history(room.id) {
+                        self.reading.took_part(user, &room, history.head);
+                    }
+                }
+                None => {}
             }
             answered
         }));

@@ -1,7 +1,7 @@
 //! The lists of users' own rooms, and what they have read in them. Pure.
 //!
-//! In memory are the lists of the users who watch theirs, and the marks that are not stored yet. Watchers are told at
-//! intervals, and each time only a bounded number of them: in a crowd the lists are late, and nothing else is.
+//! In memory are the lists of the users who watch theirs, and the marks of all users that are not stored yet. Watchers are
+//! told at intervals, and each time only a bounded number of them: in a crowd the lists are late, and nothing else is.
 
 #[cfg(test)]
 mod tests;
@@ -15,10 +15,12 @@ use crate::protocol::{MAX_MY_ROOMS, MyRoom, MyRoomsUpdate, UserId};
 use crate::server::id::{ConnId, RoomId, RoomRow};
 use crate::server::membership::{Mark, MarkChange, Membership};
 
-/// The users that one [`MyRooms::take_updates`] looks at because of new messages.
-const VISITS: usize = 20_000;
+/// The users that one [`MyRooms::take_updates`] looks at because of new messages, unless a room has more.
+const VISITS: usize = 2_000;
 /// The users that it tells something.
-const UPDATES: usize = 2_000;
+const UPDATES: usize = 100;
+/// The marks that are kept while they cannot be stored.
+const MOST_UNSAVED: usize = 100_000;
 /// Pages show no more unread messages than this, so their users are not told of further ones.
 const COUNTED: u64 = 100;
 
@@ -36,14 +38,23 @@ pub struct MyRooms<O> {
     loading: usize,
     /// The rooms that have grown meanwhile.
     grown_while_loading: BTreeMap<RoomId, u64>,
-    unsaved: BTreeMap<(UserId, RoomId), MarkChange>,
-    saving: Vec<Mark>,
+    unsaved: BTreeMap<(UserId, RoomId), Unsaved>,
+    /// The marks that are being stored, oldest first in each room.
+    saving: Vec<(UserId, RoomId, Unsaved)>,
+}
+
+/// A mark that is not stored yet.
+#[derive(Clone, Debug)]
+struct Unsaved {
+    change: MarkChange,
+    /// The name of the room.
+    name: Arc<str>,
 }
 
 /// A user with a list.
 #[derive(Debug)]
 struct Owner<O> {
-    rooms: BTreeMap<RoomId, Reading>,
+    rooms: BTreeMap<RoomId, Progress>,
     watchers: Vec<Watcher<O>>,
     /// The rooms that the watchers have to be told of.
     changed: BTreeSet<RoomId>,
@@ -53,7 +64,7 @@ struct Owner<O> {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Reading {
+struct Progress {
     read: u64,
     /// The last message that the watchers were told of.
     told: u64,
@@ -114,11 +125,6 @@ impl<O> Default for Owner<O> {
 }
 
 impl<O: Clone> MyRooms<O> {
-    /// Returns whether nothing needs to be told of rooms and users.
-    pub fn is_idle(&self) -> bool {
-        self.users.is_empty() && self.loading == 0
-    }
-
     /// The list of a user, if it is in memory.
     pub fn list(&self, user: UserId) -> Option<Vec<MyRoom>> {
         let owner = self.users.get(&user)?;
@@ -132,29 +138,49 @@ impl<O: Clone> MyRooms<O> {
         Some(MyRoom { name: listed.name.to_string(), head: listed.head, read: read.min(listed.head) })
     }
 
-    /// A list is going to be read from the store. [`MyRooms::loaded`] or [`MyRooms::load_failed`] must follow.
+    /// A list is going to be read from the store. [`MyRooms::end_loading`] must follow.
     pub fn begin_loading(&mut self) {
         self.loading += 1;
-    }
-
-    /// The list could not be read.
-    pub fn load_failed(&mut self) {
-        self.end_loading();
     }
 
     /// The list was read, unless it has come into memory meanwhile.
     pub fn loaded(&mut self, user: UserId, memberships: Vec<Membership>) {
         if let Entry::Vacant(vacant) = self.users.entry(user) {
             vacant.insert(Owner::default());
-            for Membership { room, head, read } in memberships {
-                let head = self.grown_while_loading.get(&room.id).map_or(head, |grown| head.max(*grown));
+            for Membership { room, head, read } in self.with_unsaved(user, memberships) {
                 self.list_room(user, &room, head, read);
             }
         }
-        self.end_loading();
     }
 
-    fn end_loading(&mut self) {
+    /// The list as it will be when the marks of the user are stored.
+    pub fn with_unsaved(&self, user: UserId, mut memberships: Vec<Membership>) -> Vec<Membership> {
+        let range = (user, RoomId(i64::MIN))..=(user, RoomId(i64::MAX));
+        let saving = self.saving.iter().filter(|(of, ..)| *of == user).map(|(_, room, unsaved)| (*room, unsaved));
+        let unsaved = saving.chain(self.unsaved.range(range).map(|((_, room), unsaved)| (*room, unsaved)));
+        for (id, Unsaved { change, name }) in unsaved {
+            let known = memberships.iter_mut().find(|membership| membership.room.id == id);
+            match (*change, known) {
+                (MarkChange::Read(read) | MarkChange::Join(read), Some(known)) => known.read = known.read.max(read),
+                (MarkChange::Join(read), None) => {
+                    let room = RoomRow { id, name: name.clone() };
+                    memberships.push(Membership { room, head: read, read });
+                }
+                (MarkChange::Read(_), None) => {}
+                (MarkChange::Leave, _) => memberships.retain(|membership| membership.room.id != id),
+            }
+        }
+        for Membership { room, head, .. } in &mut memberships {
+            let grown = self.grown_while_loading.get(&room.id).copied().unwrap_or_default();
+            let listed = self.rooms.get(&room.id).map_or(0, |listed| listed.head);
+            *head = grown.max(listed).max(*head);
+        }
+        memberships.truncate(MAX_MY_ROOMS);
+        memberships
+    }
+
+    /// The end of [`MyRooms::begin_loading`], whatever came of it.
+    pub fn end_loading(&mut self) {
         self.loading -= 1;
         if self.loading == 0 {
             self.grown_while_loading.clear();
@@ -172,7 +198,7 @@ impl<O: Clone> MyRooms<O> {
         listed.head = listed.head.max(head);
         listed.users.insert(user);
         owner.removed.remove(&room.name);
-        owner.rooms.insert(room.id, Reading { read, told: listed.head });
+        owner.rooms.insert(room.id, Progress { read, told: listed.head });
     }
 
     /// Adds a watcher of a list in memory. `seats`: the rooms that it is in. Returns false if the list is not in memory.
@@ -196,7 +222,7 @@ impl<O: Clone> MyRooms<O> {
         let marks = (user, RoomId(i64::MIN))..=(user, RoomId(i64::MAX));
         let is_needed = self.users.get(&user).is_none_or(|owner| !owner.watchers.is_empty())
             || self.unsaved.range(marks).next().is_some()
-            || self.saving.iter().any(|mark| mark.user == user);
+            || self.saving.iter().any(|(of, ..)| *of == user);
         if is_needed {
             return;
         }
@@ -246,54 +272,35 @@ impl<O: Clone> MyRooms<O> {
         }
     }
 
-    /// A user has posted the message `seq`: the room is theirs, and read up to there.
-    pub fn posted(&mut self, user: UserId, room: &RoomRow, seq: u64) {
-        self.join(user, room, seq);
-    }
-
-    /// A user takes part in a room in another way.
-    pub fn took_part(&mut self, user: UserId, room: &RoomRow) {
-        self.join(user, room, 0);
-    }
-
-    fn join(&mut self, user: UserId, room: &RoomRow, read: u64) {
-        let Some(owner) = self.users.get(&user) else { return };
+    /// A user has taken part in a room, whose last message is `head`: the room is theirs, and read up to there. Whether the
+    /// list of the user is in memory or not.
+    pub fn took_part(&mut self, user: UserId, room: &RoomRow, head: u64) {
+        let Some(owner) = self.users.get(&user) else { return self.note(user, room, MarkChange::Join(head)) };
         if owner.rooms.contains_key(&room.id) {
-            self.read(user, room.id, read);
+            self.rooms.entry(room.id).and_modify(|listed| listed.head = listed.head.max(head));
+            self.read(user, room, head);
         } else if owner.rooms.len() < MAX_MY_ROOMS {
-            self.list_room(user, room, read, read);
-            self.note(user, room.id, MarkChange::Join(read));
+            self.list_room(user, room, head, head);
+            self.note(user, room, MarkChange::Join(head));
             self.changed(user, room.id);
         }
     }
 
     /// A user has read a room up to the message `seq`. Without effect in a room that is not in the user's list.
-    pub fn read(&mut self, user: UserId, room: RoomId, seq: u64) {
-        let head = self.rooms.get(&room).map_or(0, |listed| listed.head);
-        let entry = self.users.get_mut(&user).and_then(|owner| owner.rooms.get_mut(&room));
-        if let Some(entry) = entry.filter(|entry| entry.read < seq.min(head)) {
+    pub fn read(&mut self, user: UserId, room: &RoomRow, seq: u64) {
+        let Some(owner) = self.users.get_mut(&user) else { return self.note(user, room, MarkChange::Read(seq)) };
+        let head = self.rooms.get(&room.id).map_or(0, |listed| listed.head);
+        if let Some(entry) = owner.rooms.get_mut(&room.id).filter(|entry| entry.read < seq.min(head)) {
             entry.read = seq.min(head);
             self.note(user, room, MarkChange::Read(seq.min(head)));
-            self.changed(user, room);
-        }
-    }
-
-    /// A room was added to the stored list of a user.
-    pub fn kept(&mut self, user: UserId, room: &RoomRow, head: u64) {
-        if self.users.get(&user).is_some_and(|owner| !owner.rooms.contains_key(&room.id)) {
-            self.list_room(user, room, head, head);
             self.changed(user, room.id);
         }
     }
 
-    /// A room is going to be removed from the stored list of a user, and its marks with it.
-    pub fn drop_marks(&mut self, user: UserId, room: RoomId) {
-        self.unsaved.remove(&(user, room));
-        self.saving.retain(|mark| (mark.user, mark.room) != (user, room));
-    }
-
     /// A room was removed from the stored list of a user.
     pub fn removed(&mut self, user: UserId, room: &RoomRow) {
+        // Also in the marks: earlier ones of the user must not add it again, and a list that is being read may have it.
+        self.note(user, room, MarkChange::Leave);
         let Some(owner) = self.users.get_mut(&user) else { return };
         if owner.rooms.remove(&room.id).is_some() {
             owner.removed.insert(room.name.clone());
@@ -344,31 +351,37 @@ impl<O: Clone> MyRooms<O> {
         Some(Update { to, update: MyRoomsUpdate { rooms, removed } })
     }
 
-    fn note(&mut self, user: UserId, room: RoomId, change: MarkChange) {
-        self.unsaved.entry((user, room)).and_modify(|known| *known = known.then(change)).or_insert(change);
+    fn note(&mut self, user: UserId, room: &RoomRow, change: MarkChange) {
+        let unsaved =
+            self.unsaved.entry((user, room.id)).or_insert_with(|| Unsaved { change, name: room.name.clone() });
+        unsaved.change = unsaved.change.then(change);
     }
 
     /// The marks to store, at most `limit`. [`MyRooms::saved`] must follow before the next call.
     pub fn take_marks(&mut self, limit: usize) -> Vec<Mark> {
         while self.saving.len() < limit
-            && let Some(((user, room), change)) = self.unsaved.pop_first()
+            && let Some(((user, room), unsaved)) = self.unsaved.pop_first()
         {
-            self.saving.push(Mark { user, room, change });
+            self.saving.push((user, room, unsaved));
         }
-        self.saving.clone()
+        self.saving
+            .iter()
+            .map(|(user, room, unsaved)| Mark { user: *user, room: *room, change: unsaved.change })
+            .collect()
     }
 
     /// The marks were stored, or could not be.
     pub fn saved(&mut self, is_saved: bool) {
         let marks = take(&mut self.saving);
-        if !is_saved {
-            for mark in marks {
-                let later = self.unsaved.remove(&(mark.user, mark.room));
-                self.note(mark.user, mark.room, later.map_or(mark.change, |later| mark.change.then(later)));
+        let users: BTreeSet<_> = marks.iter().map(|(user, ..)| *user).collect();
+        if !is_saved && self.unsaved.len() < MOST_UNSAVED {
+            for (user, room, mut earlier) in marks {
+                if let Some(later) = self.unsaved.remove(&(user, room)) {
+                    earlier.change = earlier.change.then(later.change);
+                }
+                self.unsaved.insert((user, room), earlier);
             }
-            return;
         }
-        let users: BTreeSet<_> = marks.iter().map(|mark| mark.user).collect();
         users.into_iter().for_each(|user| self.forget_unless_needed(user));
     }
 }

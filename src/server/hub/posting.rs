@@ -9,7 +9,6 @@ use super::{ConnectionHandle, Hub};
 use crate::protocol::{AttachmentId, ErrorCode, MessageKey, MessageRef, PostAck, Refusal, User};
 use crate::server::change::Change;
 use crate::server::id::RoomRow;
-use crate::server::membership::{Mark, MarkChange};
 use crate::server::name_key::RoomName;
 use crate::server::storage::{Append, ChangeRequest};
 
@@ -61,15 +60,8 @@ impl Hub {
         let reserved = self.fan_out.reserve(post.text.len() + post.attachments.len() * ATTACHMENT_BYTES).await?;
         let user = self.hold_name(&payer.account, &room)?;
         let (sender, answer) = oneshot::channel();
-        let author = user.id;
         self.append(&room, user, post, Author::Form(sender), reserved)?;
-        let ack = answer.await.unwrap_or(Err(ErrorCode::StoreUnavailable.into()))?;
-        // The page that follows shows the room as one of the user's. A list that is in memory has it already.
-        let mark = Mark { user: author, room: room.id, change: MarkChange::Join(ack.seq) };
-        if let Err(error) = self.storage.save_marks(vec![mark]).await {
-            tracing::warn!(?error, "cannot add a room to the list of a user who posted");
-        }
-        Ok(ack)
+        answer.await.unwrap_or(Err(ErrorCode::StoreUnavailable.into()))
     }
 
     fn append(
@@ -118,10 +110,8 @@ impl Hub {
         };
         let reserved = self.fan_out.reserve(bytes).await?;
         let user = self.shards.of(room.id).member(SeatId { conn: conn.id, room: room.id })?;
-        if matches!(change, Change::React(_)) {
-            self.reading.took_part(user.id, room);
-        }
-        let asker = Asker { outbox: conn.outbox.clone(), id, room: room.name.clone(), seq };
+        let reacted = matches!(change, Change::React(_)).then_some(user.id);
+        let asker = Asker { outbox: conn.outbox.clone(), id, room: room.name.clone(), seq, reacted };
         let (fan_out, room_id) = (self.fan_out.clone(), room.id);
         let done = move |result| {
             fan_out.push(Outcome { room: room_id, result: Written::Change { asker, result }, _reserved: reserved });

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::Hub;
 use super::connections::ConnectionHandle;
@@ -16,80 +15,66 @@ use crate::protocol::{
 use crate::server::id::{ConnId, RoomId, RoomRow};
 use crate::server::lock::lock;
 use crate::server::membership::{Mark, MarkChange};
+use crate::server::name_key::RoomName;
 use crate::server::storage::StoreError;
 
 /// The most marks that are stored at once.
 const MARKS: usize = 500;
 
-/// The lists of the users who watch theirs.
-#[derive(Debug)]
+/// The most rounds of telling at a time. Between two, others get the lock.
+const ROUNDS: usize = 20;
+
+/// The lists of the users who watch theirs, and the marks of all users.
+#[derive(Debug, Default)]
 pub(super) struct Reading {
     lists: Mutex<MyRooms<Arc<Outbox>>>,
-    /// Nobody watches a list, so that the path of a message need not take the lock.
-    is_idle: AtomicBool,
     /// Locked while marks are being stored.
     saving: tokio::sync::Mutex<()>,
 }
 
-impl Default for Reading {
-    fn default() -> Self {
-        Self { lists: Mutex::default(), is_idle: AtomicBool::new(true), saving: tokio::sync::Mutex::default() }
-    }
-}
-
 impl Reading {
-    fn change<T>(&self, change: impl FnOnce(&mut MyRooms<Arc<Outbox>>) -> T) -> T {
-        let mut lists = lock(&self.lists);
-        let result = change(&mut lists);
-        self.is_idle.store(lists.is_idle(), Ordering::SeqCst);
-        result
-    }
-
-    /// Does nothing while nobody watches a list.
-    fn change_if_watched(&self, change: impl FnOnce(&mut MyRooms<Arc<Outbox>>)) {
-        if !self.is_idle.load(Ordering::SeqCst) {
-            self.change(change);
-        }
-    }
-
     /// A connection has entered a room.
     pub(super) fn entered(&self, user: UserId, conn: ConnId, room: RoomId) {
-        self.change_if_watched(|lists| lists.entered(user, conn, room));
+        lock(&self.lists).entered(user, conn, room);
     }
 
     /// A connection has left a room.
     pub(super) fn left(&self, user: UserId, conn: ConnId, room: RoomId) {
-        self.change_if_watched(|lists| lists.left(user, conn, room));
+        lock(&self.lists).left(user, conn, room);
     }
 
     /// A message was stored.
     pub(super) fn committed(&self, room: RoomId, message: &Message) {
-        self.change_if_watched(|lists| {
-            lists.committed(room, message.seq);
-            lists.posted(message.user.id, &RoomRow { id: room, name: message.room.as_str().into() }, message.seq);
-        });
+        let mut lists = lock(&self.lists);
+        lists.committed(room, message.seq);
+        lists.took_part(message.user.id, &RoomRow { id: room, name: message.room.as_str().into() }, message.seq);
     }
 
-    /// A user takes part in a room without a message.
-    pub(super) fn took_part(&self, user: UserId, room: &RoomRow) {
-        self.change_if_watched(|lists| lists.took_part(user, room));
+    /// A user takes part in a room, whose last message is `head`, without a message.
+    pub(super) fn took_part(&self, user: UserId, room: &RoomRow, head: u64) {
+        lock(&self.lists).took_part(user, room, head);
     }
 
     /// A connection has ended.
     pub(super) fn unwatch(&self, user: UserId, conn: ConnId) {
-        self.change_if_watched(|lists| lists.unwatch(user, conn));
+        lock(&self.lists).unwatch(user, conn);
     }
 
     /// Tells watchers what has changed.
     pub(super) fn tell(&self) {
-        self.change_if_watched(|lists| {
-            for Update { to, update: MyRoomsUpdate { rooms, removed } } in lists.take_updates() {
-                if !rooms.is_empty() || !removed.is_empty() {
-                    let frame = ServerFrame::MyRoomsChanged(MyRoomsUpdate { rooms, removed });
-                    super::shards::push_to_all(to.iter(), &frame);
+        for _ in 0..ROUNDS {
+            // Pushed with the lists locked, so that a connection that begins to watch gets no older numbers after its list.
+            let mut lists = lock(&self.lists);
+            let updates = lists.take_updates();
+            if updates.is_empty() {
+                return;
+            }
+            for Update { to, update } in updates {
+                if update != MyRoomsUpdate::default() {
+                    super::shards::push_to_all(to.iter(), &ServerFrame::MyRoomsChanged(update));
                 }
             }
-        });
+        }
     }
 }
 
@@ -118,18 +103,14 @@ impl Hub {
             }
             is_known
         };
-        if self.reading.change(watch) {
+        if watch(&mut lock(&self.reading.lists)) {
             return Ok(());
         }
-        self.reading.change(MyRooms::begin_loading);
-        // Ends also if the caller gives up.
-        let mut loading = Loading { reading: &self.reading, is_over: false };
+        let _loading = Loading::begin(&self.reading);
         let memberships = self.storage.memberships(user).await?;
-        loading.is_over = true;
-        self.reading.change(|lists| {
-            lists.loaded(user, memberships);
-            watch(lists);
-        });
+        let mut lists = lock(&self.reading.lists);
+        lists.loaded(user, memberships);
+        watch(&mut lists);
         Ok(())
     }
 
@@ -142,41 +123,39 @@ impl Hub {
             return Ok(rooms);
         }
         let memberships = self.storage.memberships(user).await?;
-        let rooms = memberships.into_iter().map(|membership| MyRoom {
-            name: membership.room.name.to_string(),
-            head: membership.head,
-            read: membership.read.min(membership.head),
-        });
-        Ok(rooms.collect())
+        let memberships = lock(&self.reading.lists).with_unsaved(user, memberships);
+        let mut rooms: Vec<_> = memberships.into_iter().map(MyRoom::from).collect();
+        rooms.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        Ok(rooms)
     }
 
-    /// Adds a room to the list of a user, or removes it.
+    /// Adds a room to the list of a user. Without effect if it is in it.
     ///
     /// # Errors
     /// `ROOM_QUOTA` if the list is full, `SERVER_FULL`, `STORE_UNAVAILABLE`, `RATE_LIMITED` if there are too many writes.
-    pub async fn keep_room(&self, user: UserId, room: &RoomRow, on: bool) -> Result<(), Refusal> {
-        let head = self.storage.head(room.clone()).await?;
-        if on && self.my_rooms(user).await?.len() >= MAX_MY_ROOMS {
+    pub async fn keep_room(&self, user: UserId, room: &RoomRow) -> Result<(), Refusal> {
+        let rooms = self.my_rooms(user).await?;
+        if rooms.iter().any(|own| *own.name == *room.name) {
+            return Ok(());
+        }
+        if rooms.len() >= MAX_MY_ROOMS {
             return Err(ErrorCode::RoomQuota.into());
         }
-        if !on {
-            self.reading.change(|lists| lists.drop_marks(user, room.id));
-        }
-        let change = if on { MarkChange::Join(head) } else { MarkChange::Leave };
-        self.storage.save_marks(vec![Mark { user, room: room.id, change }]).await?;
-        self.reading.change(|lists| if on { lists.kept(user, room, head) } else { lists.removed(user, room) });
+        let head = self.storage.head(room.clone()).await?;
+        self.storage.save_marks(vec![Mark { user, room: room.id, change: MarkChange::Join(head) }]).await?;
+        self.reading.took_part(user, room, head);
         Ok(())
     }
 
     /// Removes a room from the list of a user, by its name. Without effect if it is not in it.
     ///
     /// # Errors
-    /// As [`Hub::keep_room`].
-    pub async fn forget_room(&self, user: UserId, name: &crate::server::name_key::RoomName) -> Result<(), Refusal> {
-        match self.find(name).await? {
-            Some(room) => self.keep_room(user, &room, false).await,
-            None => Ok(()),
-        }
+    /// `STORE_UNAVAILABLE`, `RATE_LIMITED` if there are too many reads or writes.
+    pub async fn forget_room(&self, user: UserId, name: &RoomName) -> Result<(), Refusal> {
+        let Some(room) = self.find(name).await? else { return Ok(()) };
+        self.storage.save_marks(vec![Mark { user, room: room.id, change: MarkChange::Leave }]).await?;
+        lock(&self.reading.lists).removed(user, &room);
+        Ok(())
     }
 
     /// Notes how far a user has read a room.
@@ -185,7 +164,7 @@ impl Hub {
     /// `EPOCH_CHANGED`.
     pub fn mark_read(&self, user: UserId, room: &RoomRow, target: &MessageRef) -> Result<(), Refusal> {
         let seq = self.seq_of(target)?;
-        self.reading.change_if_watched(|lists| lists.read(user, room.id, seq));
+        lock(&self.reading.lists).read(user, room, seq);
         Ok(())
     }
 
@@ -204,7 +183,7 @@ impl Hub {
                 Ok(()) | Err(StoreError::Full) => true,
                 Err(StoreError::Busy | StoreError::Unavailable) => false,
             };
-            self.reading.change(|lists| lists.saved(is_saved));
+            lock(&self.reading.lists).saved(is_saved);
             if is_last || !is_saved {
                 return;
             }
@@ -213,15 +192,17 @@ impl Hub {
 }
 
 /// A list that is being read.
-struct Loading<'a> {
-    reading: &'a Reading,
-    is_over: bool,
+struct Loading<'a>(&'a Reading);
+
+impl<'a> Loading<'a> {
+    fn begin(reading: &'a Reading) -> Self {
+        lock(&reading.lists).begin_loading();
+        Self(reading)
+    }
 }
 
 impl Drop for Loading<'_> {
     fn drop(&mut self) {
-        if !self.is_over {
-            self.reading.change(MyRooms::load_failed);
-        }
+        lock(&self.0.lists).end_loading();
     }
 }

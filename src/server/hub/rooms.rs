@@ -77,10 +77,22 @@ impl Hub {
         after: Option<Position>,
         id: Option<u64>,
     ) -> Result<RoomRow, Refusal> {
+        let room = self.enter_and_load(payer, conn, name, after, id).await?;
+        self.reading.entered(payer.account.id, conn.id, room.id);
+        Ok(room)
+    }
+
+    async fn enter_and_load(
+        &self,
+        payer: &Payer,
+        conn: &ConnectionHandle,
+        name: RoomName,
+        after: Option<Position>,
+        id: Option<u64>,
+    ) -> Result<RoomRow, Refusal> {
         let room = self.find_or_create(payer, name.clone()).await?;
         self.take_seat(&payer.account, conn, &room, after.clone(), id)?;
         self.rooms.insert(name, room.clone());
-        self.reading.entered(payer.account.id, conn.id, room.id);
         let seat = SeatId { conn: conn.id, room: room.id };
         for _ in 0..MAX_READS {
             if !self.shards.of(room.id).is_loading(seat) {

@@ -79,7 +79,7 @@ impl Session {
             }
             Command::KeepRoom(wanted) => {
                 if wanted.on {
-                    hub.keep_room(payer.account.id, self.room(&wanted.room)?, true).await?;
+                    hub.keep_room(payer.account.id, self.room(&wanted.room)?).await?;
                 } else {
                     hub.forget_room(payer.account.id, &RoomName::parse(&wanted.room)?).await?;
                 }

@@ -127,7 +127,7 @@ pub(super) fn room(connection: &Connection, folded: &str) -> rusqlite::Result<Op
 
 pub(super) fn memberships(connection: &Connection, user: UserId) -> rusqlite::Result<Vec<Membership>> {
     let mut statement = connection.prepare_cached(
-        "SELECT id, name, head, read FROM memberships JOIN rooms ON id = room WHERE user = ?1 ORDER BY name",
+        "SELECT id, name, head, read FROM memberships JOIN rooms ON id = room WHERE user = ?1 ORDER BY name LIMIT 200",
     )?;
     let row = |row: &rusqlite::Row<'_>| {
         let room = RoomRow { id: RoomId(row.get(0)?), name: row.get::<_, String>(1)?.into() };

@@ -1,7 +1,8 @@
 //! Accounting of the stored bytes, and their quotas.
 //!
 //! Sizes are those of the texts and names, with a fixed part for the rest of a row and its index entries. The database
-//! file is a little larger. The size of a room is in its row; the total is their sum, and that of the nicknames.
+//! file is a little larger. The size of a room is in its row; the total is their sum, and that of the nicknames
+//! and of the lists of users' own rooms.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};

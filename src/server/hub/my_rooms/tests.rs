@@ -11,6 +11,7 @@ fn watched(head: u64, read: u64) -> MyRooms<u8> {
     let mut lists = MyRooms::default();
     lists.begin_loading();
     lists.loaded(ANN, vec![Membership { room: room(1), head, read }]);
+    lists.end_loading();
     assert!(lists.watch(ANN, ConnId(1), 7, [].into_iter()));
     lists
 }
@@ -49,7 +50,7 @@ fn messages_beyond_those_that_are_counted_are_not_told_until_some_are_read() {
         tellings += told(&mut lists).len() as u64;
     }
     assert_eq!(tellings, COUNTED);
-    lists.read(ANN, RoomId(1), 450);
+    lists.read(ANN, &room(1), 450);
     assert_eq!(told(&mut lists), [("room 1".to_owned(), 500, 450)]);
     lists.committed(RoomId(1), 501);
     assert_eq!(told(&mut lists), [("room 1".to_owned(), 501, 450)]);
@@ -59,8 +60,8 @@ fn messages_beyond_those_that_are_counted_are_not_told_until_some_are_read() {
 fn own_post_adds_the_room_and_reads_everything_before_it() {
     let mut lists = watched(9, 2);
     lists.committed(RoomId(1), 10);
-    lists.posted(ANN, &room(1), 10);
-    lists.posted(ANN, &room(2), 3);
+    lists.took_part(ANN, &room(1), 10);
+    lists.took_part(ANN, &room(2), 3);
     assert_eq!(told(&mut lists), [("room 1".to_owned(), 10, 10), ("room 2".to_owned(), 3, 3)]);
     let marks = lists.take_marks(9);
     let changes: Vec<_> = marks.iter().map(|mark| (mark.room.0, mark.change)).collect();
@@ -71,10 +72,10 @@ fn own_post_adds_the_room_and_reads_everything_before_it() {
 fn read_marks_only_grow_and_never_pass_the_last_message() {
     let mut lists = watched(9, 5);
     for (seq, read) in [(3, 5), (7, 7), (6, 7), (u64::MAX, 9)] {
-        lists.read(ANN, RoomId(1), seq);
+        lists.read(ANN, &room(1), seq);
         assert_eq!(lists.list(ANN).unwrap()[0].read, read, "after {seq}");
     }
-    lists.read(ANN, RoomId(2), 1);
+    lists.read(ANN, &room(2), 1);
     assert_eq!(lists.list(ANN).unwrap().len(), 1, "looking at a room does not add it");
 }
 
@@ -82,46 +83,72 @@ fn read_marks_only_grow_and_never_pass_the_last_message() {
 fn message_that_is_stored_while_the_list_is_read_is_counted() {
     let mut lists = MyRooms::<u8>::default();
     lists.begin_loading();
-    assert!(!lists.is_idle());
     lists.committed(RoomId(1), 6);
     lists.loaded(ANN, vec![Membership { room: room(1), head: 5, read: 5 }]);
+    lists.end_loading();
     assert_eq!(lists.list(ANN).unwrap()[0].unread(), 1);
 }
 
 #[test]
-fn removed_room_is_told_and_its_marks_are_dropped() {
+fn what_a_user_does_while_the_list_is_read_is_in_it() {
+    let mut lists = MyRooms::<u8>::default();
+    lists.begin_loading();
+    lists.took_part(ANN, &room(1), 4);
+    lists.took_part(ANN, &room(2), 7);
+    lists.take_marks(1);
+    lists.read(ANN, &room(3), 2);
+    lists.removed(ANN, &room(4));
+    let membership = |id, read| Membership { room: room(id), head: 9, read };
+    lists.loaded(ANN, vec![membership(1, 1), membership(3, 1), membership(4, 1)]);
+    lists.end_loading();
+    let read: Vec<_> = lists.list(ANN).unwrap().into_iter().map(|room| (room.name, room.read)).collect();
+    let expected = [("room 1", 4), ("room 2", 7), ("room 3", 2)].map(|(name, read)| (name.to_owned(), read));
+    assert_eq!(read, expected);
+}
+
+#[test]
+fn room_of_a_reaction_is_read_to_its_end_and_later_messages_are_counted() {
+    let mut lists = watched(0, 0);
+    lists.took_part(ANN, &room(2), 500);
+    lists.read(ANN, &room(2), 500);
+    lists.committed(RoomId(2), 501);
+    assert_eq!(told(&mut lists), [("room 2".to_owned(), 501, 500)]);
+}
+
+#[test]
+fn removed_room_is_told_and_not_added_again_by_earlier_marks() {
     let mut lists = watched(5, 0);
-    lists.read(ANN, RoomId(1), 3);
+    lists.read(ANN, &room(1), 3);
     lists.take_marks(9);
-    lists.drop_marks(ANN, RoomId(1));
     lists.removed(ANN, &room(1));
     let updates = lists.take_updates();
     assert_eq!((updates[0].to.as_slice(), updates[0].update.removed.as_slice()), (&[7][..], &["room 1".into()][..]));
     lists.saved(false);
-    assert_eq!(lists.take_marks(9), []);
-    lists.kept(ANN, &room(1), 5);
+    let marks = lists.take_marks(9);
+    assert_eq!(marks, [Mark { user: ANN, room: RoomId(1), change: MarkChange::Leave }]);
+    lists.took_part(ANN, &room(1), 5);
     assert_eq!(told(&mut lists), [("room 1".to_owned(), 5, 5)]);
 }
 
 #[test]
 fn list_that_nobody_watches_is_forgotten_once_its_marks_are_stored() {
     let mut lists = watched(5, 0);
-    lists.read(ANN, RoomId(1), 3);
+    lists.read(ANN, &room(1), 3);
     lists.take_marks(9);
-    lists.read(ANN, RoomId(1), 4);
+    lists.read(ANN, &room(1), 4);
     lists.unwatch(ANN, ConnId(1));
     lists.saved(false);
     let marks = lists.take_marks(9);
     assert_eq!(marks, [Mark { user: ANN, room: RoomId(1), change: MarkChange::Read(4) }]);
-    assert!(!lists.is_idle());
+    assert!(lists.list(ANN).is_some());
     lists.saved(true);
-    assert!(lists.is_idle() && lists.rooms.is_empty());
+    assert!(lists.users.is_empty() && lists.rooms.is_empty());
 }
 
 #[test]
 fn list_is_bounded() {
     let mut lists = watched(1, 1);
-    (1..=MAX_MY_ROOMS as i64 + 5).for_each(|id| lists.posted(ANN, &room(id), 1));
+    (1..=MAX_MY_ROOMS as i64 + 5).for_each(|id| lists.took_part(ANN, &room(id), 1));
     assert_eq!(lists.list(ANN).unwrap().len(), MAX_MY_ROOMS);
 }
 
@@ -133,6 +160,7 @@ fn each_of_many_users_is_told_in_turn() {
     for user in 0..users {
         lists.begin_loading();
         lists.loaded(UserId(user), vec![Membership { room: room(1), head: 0, read: 0 }]);
+        lists.end_loading();
         lists.watch(UserId(user), ConnId(user), user, [].into_iter());
     }
     lists.committed(RoomId(1), 1);

@@ -33,7 +33,8 @@ impl Work<'_> {
 
     /// Returns whether the room is in the list.
     fn advance(&self, user: i64, room: i64, read: u64) -> rusqlite::Result<bool> {
-        let update = "UPDATE memberships SET read = max(read, ?3) WHERE user = ?1 AND room = ?2";
+        let update = "UPDATE memberships SET read = max(read, min(?3, (SELECT head FROM rooms WHERE id = ?2))) \
+             WHERE user = ?1 AND room = ?2";
         Ok(self.transaction.prepare_cached(update)?.execute(params![user, room, read as i64])? > 0)
     }
 
