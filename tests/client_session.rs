@@ -537,6 +537,36 @@ fn marked_room_is_shown_as_read_at_once() {
 }
 
 #[test]
+fn hidden_page_sends_its_mark_at_once() {
+    let mut page = page_with_own_rooms(vec![own_room(ROOM, 9, 5)]);
+    mark(&mut page, 7);
+    mark(&mut page, 8);
+    assert_eq!(marked(&mut page), [7]);
+    page.handle(Event::Hidden);
+    page.handle(Event::Hidden);
+    assert_eq!(marked(&mut page), [8]);
+}
+
+#[test]
+fn mark_of_another_history_is_dropped() {
+    let mut page = page_with_own_rooms(vec![own_room(ROOM, 9, 5)]);
+    mark(&mut page, 9);
+    page.handle(Event::Closed(ABNORMAL_CLOSE));
+    page.sleep_until_wake();
+    page.greet_with_all_features();
+    let enter = page.next_sent("enter_room");
+    let Ack::EnterRoom(ack) = entered(3, vec![]) else { unreachable!("it is an answer to enter_room") };
+    page.acknowledge(&enter, Ack::EnterRoom(EnterRoomAck { epoch: "f".into(), recovered: false, ..ack }));
+    let watch = page.next_sent("watch_my_rooms");
+    page.acknowledge(&watch, Ack::MyRooms(MyRooms { rooms: vec![own_room(ROOM, 3, 1)] }));
+    assert_eq!(shown_own_rooms(&page), Some(vec![own_room(ROOM, 3, 1)]));
+    assert_eq!(marked(&mut page), Vec::<u64>::new());
+    let target = MessageRef { epoch: "f".into(), seq: 3 };
+    page.handle(Event::Intent(Intent::MarkRead { room: ROOM.into(), target }));
+    assert_eq!(marked(&mut page), [3]);
+}
+
+#[test]
 fn mark_is_sent_again_over_a_new_connection() {
     let mut page = page_with_own_rooms(vec![own_room(ROOM, 9, 5)]);
     mark(&mut page, 9);

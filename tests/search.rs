@@ -246,9 +246,10 @@ async fn words_of_replaced_and_deleted_texts_leave_the_data_folder() {
     drop(store);
     integrity(folder.path());
     for file in std::fs::read_dir(folder.path()).unwrap() {
-        let bytes = std::fs::read(file.unwrap().path()).unwrap();
+        let path = file.unwrap().path();
+        let bytes = std::fs::read(&path).unwrap();
         for trace in ["zqxjw", "qzvbn", "vxqz", "숨긴", "말쌍"] {
-            assert!(memchr::memmem::find(&bytes, trace.as_bytes()).is_none(), "{trace} is left");
+            assert!(memchr::memmem::find(&bytes, trace.as_bytes()).is_none(), "{trace} is left in {path:?}");
         }
     }
 }

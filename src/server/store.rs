@@ -17,6 +17,7 @@ mod migration;
 mod reader;
 mod room_reader;
 mod row;
+mod scrub;
 mod search;
 mod usage;
 mod write;

@@ -142,7 +142,7 @@ impl FanOut {
     }
 }
 
-/// What makes a room one of a user's own.
+/// The reason for a room to be one of a user's own.
 enum Participation {
     /// A message of the user.
     Message(RoomId, Arc<Message>),

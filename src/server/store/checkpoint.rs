@@ -19,6 +19,7 @@ use rusqlite::{Connection, OpenFlags};
 use super::connection::{BUSY_TIMEOUT, WAL_BYTES, open_connection};
 use super::epoch::Watermark;
 use super::failure::{UNSURE, report};
+use super::scrub::scrub;
 use crate::server::start_error::Source;
 
 /// The pages that are copied once the writer is idle.
@@ -53,6 +54,7 @@ pub(super) struct Checkpoints {
     thread: JoinHandle<()>,
     /// The WAL does not begin again before this time.
     restart_at: Instant,
+    database: Arc<File>,
 }
 
 /// The number of pages in the WAL, and how many of them are in the database file, too.
@@ -83,14 +85,14 @@ impl Checkpoints {
     pub(super) fn start(path: &Path, database: Arc<File>, watermark: Arc<Watermark>) -> Result<Self, Source> {
         let connection = open_connection(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         let (wake, woken) = sync_channel(1);
-        let thread = CheckpointThread { connection, database, woken, watermark };
+        let thread = CheckpointThread { connection, database: database.clone(), woken, watermark };
         let thread = std::thread::Builder::new().name("checkpoint".into()).spawn(move || {
             // Without this thread the WAL would grow without end.
             if catch_unwind(AssertUnwindSafe(|| thread.run())).is_err() {
                 std::process::exit(UNSURE);
             }
         })?;
-        Ok(Self { wake, thread, restart_at: Instant::now() })
+        Ok(Self { wake, thread, database, restart_at: Instant::now() })
     }
 
     /// Keeps the WAL small, between two transactions of the writer's connection. Returns whether it should be called
@@ -127,14 +129,29 @@ impl Checkpoints {
     /// Ends the thread, and copies everything: then the database is complete without a WAL, and a copy of the one file
     /// is a copy of everything.
     pub(super) fn finish(self, connection: &Connection, watermark: &Watermark) {
-        let Self { wake, thread, .. } = self;
+        let Self { wake, thread, database, .. } = self;
         drop(wake);
         // If this fails, the thread has panicked, and the process ends.
         let _ = thread.join();
         if let Err(error) = Wal::checkpoint(connection, "TRUNCATE") {
             report(&error, "cannot checkpoint the WAL");
         }
+        remove_traces(connection, &database);
         sync_watermark(watermark);
+    }
+}
+
+/// Removes what is left of erased texts, if a message was ever changed.
+fn remove_traces(connection: &Connection, database: &File) {
+    let changed = "SELECT EXISTS (SELECT 1 FROM rooms WHERE rev > 0)";
+    match connection.query_row(changed, [], |row| row.get::<_, bool>(0)) {
+        Ok(true) => {
+            if let Err(error) = scrub(database) {
+                tracing::warn!(%error, "cannot remove what is left of erased messages from the database");
+            }
+        }
+        Ok(false) => {}
+        Err(error) => report(&error, "cannot read from the database"),
     }
 }
 
