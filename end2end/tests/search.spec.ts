@@ -12,7 +12,8 @@ const opener = (page: Page) => page.getByRole("link", { name: "Search messages" 
 /** A room with many messages, of which the second to last is off the screen. */
 async function fill(server: Server, count = 200) {
   const bob = await ProtocolClient.inRoom(server, "garden", "Bob");
-  for (let n = 1; n <= count; n++) await bob.post("garden", n === 7 ? "우리 회의실은 Café 옆에 있어요" : `message ${n}`);
+  for (let n = 1; n <= count; n++)
+    await bob.post("garden", n === 7 ? "우리 회의실은 Café 옆에 있어요" : `message ${n}`);
   return bob;
 }
 
