@@ -143,16 +143,26 @@ impl Checkpoints {
 
 /// Removes what is left of erased texts, if a message was ever changed.
 fn remove_traces(connection: &Connection, database: &File) {
-    let changed = "SELECT EXISTS (SELECT 1 FROM rooms WHERE rev > 0)";
-    match connection.query_row(changed, [], |row| row.get::<_, bool>(0)) {
-        Ok(true) => {
-            if let Err(error) = scrub(database) {
-                tracing::warn!(%error, "cannot remove what is left of erased messages from the database");
-            }
-        }
-        Ok(false) => {}
-        Err(error) => report(&error, "cannot read from the database"),
+    match try_to_remove_traces(connection, database) {
+        Ok(true) => {}
+        Ok(false) => tracing::warn!("copies of erased messages may be left in the free space of the database"),
+        Err(error) => report(&error, "cannot remove copies of erased messages from the database"),
     }
+}
+
+/// Returns whether nothing is left.
+fn try_to_remove_traces(connection: &Connection, database: &File) -> rusqlite::Result<bool> {
+    let changed = "SELECT EXISTS (SELECT 1 FROM rooms WHERE rev > 0)";
+    if !connection.query_row(changed, [], |row| row.get::<_, bool>(0))? {
+        return Ok(true);
+    }
+    // Nobody else can write while this transaction is open. With an empty WAL nobody can copy pages into the file, either.
+    connection.execute_batch("BEGIN IMMEDIATE")?;
+    let wal = connection.path().map(|path| format!("{path}-wal"));
+    let is_whole = wal.is_some_and(|wal| std::fs::metadata(wal).map_or(true, |wal| wal.len() == 0));
+    let is_clean = is_whole && scrub(database).unwrap_or(false);
+    connection.execute_batch("ROLLBACK")?;
+    Ok(is_clean)
 }
 
 /// Copies the rest of the WAL, and lets it begin again from its start unless readers still need it.
