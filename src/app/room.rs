@@ -152,11 +152,17 @@ fn RoomView(page: RoomPage, start: Start, search: Search) -> impl IntoView {
     on_cleanup(move || client.leave(state));
     search.enter(&name, found.as_ref().map(|found| found.text.clone()));
     let found = found.map(|found| {
-        // With script the panel takes its place.
+        // With script the panel takes its place, for good.
+        let was_open = RwSignal::new(false);
+        Effect::new(move |_| {
+            if search.is_open.get() {
+                was_open.set(true);
+            }
+        });
         let form = StoredValue::new(found);
         let back = path::room(&name);
         view! {
-            <Show when=move || !search.is_open.get()>
+            <Show when=move || !was_open.get()>
                 <SearchForm room page=form.get_value() back=back.clone()/>
             </Show>
         }

@@ -25,6 +25,16 @@ pub enum Change {
     Unreact(String),
 }
 
+impl Change {
+    /// Returns whether it replaces or removes the text.
+    pub fn replaces_text(&self) -> bool {
+        match self {
+            Self::Edit { .. } | Self::Delete => true,
+            Self::React(_) | Self::Unreact(_) => false,
+        }
+    }
+}
+
 /// The decision about a change that is allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {

@@ -1,6 +1,6 @@
 //! The search in messages: what finds which text. Pure, so that every store finds the same.
 //!
-//! A text is divided into atoms ([`atoms`]). A query consists of terms, which are separated by spaces or enclosed in
+//! A text is divided into atoms ([`mod@atoms`]). A query consists of terms, which are separated by spaces or enclosed in
 //! quotation marks. A term is found where its atoms follow one another, and all terms have to be found. The last word
 //! also finds words that begin with it.
 //!

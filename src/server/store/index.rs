@@ -102,7 +102,8 @@ impl Indexer {
     /// Notes the new messages of a batch, and whether it has changed others.
     pub(super) fn committed(&mut self, batch: &[Write], results: &[Result<Written, StoreError>]) {
         for (write, result) in batch.iter().zip(results) {
-            self.is_dirty |= matches!(result, Ok(Written::Change(Ok(_))));
+            let text_changed = matches!(write, Write::Change(request) if request.change.replaces_text());
+            self.is_dirty |= text_changed && matches!(result, Ok(Written::Change(Ok(_))));
             let (Write::Append(append), Ok(Written::Append(Ok(stored)))) = (write, result) else { continue };
             if !stored.dup {
                 let head = stored.message.seq;

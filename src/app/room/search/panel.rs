@@ -20,6 +20,8 @@ use crate::protocol::{ErrorCode, MAX_SEARCH_CHARS, SearchAck};
 
 /// The pause in typing after which the search begins.
 const TYPED: Duration = Duration::from_millis(250);
+/// The answers without a result after which the search does not go on automatically.
+const MOST_EMPTY: u32 = 10;
 /// The interval between two attempts without a connection.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -27,7 +29,7 @@ const RETRY: Duration = Duration::from_secs(1);
 pub(super) fn Panel(room: RoomContext, search: Search) -> impl IntoView {
     let i18n = Language::current();
     let (input, section) = (NodeRef::<Input>::new(), NodeRef::<Section>::new());
-    let finder = Finder { room, search, timer: StoredValue::new_local(None) };
+    let finder = Finder { room, search, timer: StoredValue::new_local(None), empty: StoredValue::new(0) };
     on_cleanup(move || finder.stop());
     // Opened by the user, not built again with the page.
     Effect::new(move |_| {
@@ -104,6 +106,8 @@ struct Finder {
     room: RoomContext,
     search: Search,
     timer: StoredValue<Option<TimeoutHandle>, LocalStorage>,
+    /// The answers without a result to this search.
+    empty: StoredValue<u32>,
 }
 
 impl Finder {
@@ -138,8 +142,14 @@ impl Finder {
             // The user has typed on.
             return;
         }
+        if before.is_some() && before != search.older.get_untracked() {
+            // It was asked for twice.
+            return;
+        }
         match result {
             Ok(SearchAck { found, before: older }) => {
+                let empty = if before.is_none() { 0 } else { self.empty.get_value() } + u32::from(found.is_empty());
+                self.empty.set_value(empty);
                 search.found.update(|all| {
                     if before.is_none() {
                         all.clear();
@@ -149,7 +159,7 @@ impl Finder {
                 search.older.set(older);
                 search.status.set(Status::Done);
                 // A search examines a limited number of messages.
-                if older.is_some() && search.found.with_untracked(Vec::is_empty) {
+                if older.is_some() && search.found.with_untracked(Vec::is_empty) && empty < MOST_EMPTY {
                     self.ask(older);
                 }
             }
