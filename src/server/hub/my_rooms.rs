@@ -374,7 +374,8 @@ impl<O: Clone> MyRooms<O> {
     pub fn saved(&mut self, is_saved: bool) {
         let marks = take(&mut self.saving);
         let users: BTreeSet<_> = marks.iter().map(|(user, ..)| *user).collect();
-        if !is_saved && self.unsaved.len() < MOST_UNSAVED {
+        // A list that is being read may not have them yet. They are stored once more, which changes nothing.
+        if (!is_saved || self.loading > 0) && self.unsaved.len() < MOST_UNSAVED {
             for (user, room, mut earlier) in marks {
                 if let Some(later) = self.unsaved.remove(&(user, room)) {
                     earlier.change = earlier.change.then(later.change);

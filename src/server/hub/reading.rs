@@ -122,6 +122,7 @@ impl Hub {
         if let Some(rooms) = lock(&self.reading.lists).list(user) {
             return Ok(rooms);
         }
+        let _loading = Loading::begin(&self.reading);
         let memberships = self.storage.memberships(user).await?;
         let memberships = lock(&self.reading.lists).with_unsaved(user, memberships);
         let mut rooms: Vec<_> = memberships.into_iter().map(MyRoom::from).collect();
