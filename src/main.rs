@@ -32,7 +32,7 @@ fn run() -> Result<(), StartError> {
             let (messages, rooms, target) = (copied.messages, copied.rooms, file.display());
             let _ = writeln!(std::io::stdout(), "copied {messages} messages in {rooms} rooms to {target}");
             if copied.files > 0 {
-                let (files, folder) = (copied.files, file.with_extension("files"));
+                let (files, folder) = (copied.files, store::files_beside(file));
                 let _ = writeln!(std::io::stdout(), "copied {files} files to {}", folder.display());
             }
             Ok(())

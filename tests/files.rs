@@ -517,7 +517,7 @@ async fn backup_has_the_files_of_its_messages() {
     // The backup as another server's data.
     let restored = tempfile::tempdir().unwrap();
     std::fs::copy(&copy, restored.path().join("noom.sqlite3")).unwrap();
-    std::fs::rename(copies.path().join("monday.files"), restored.path().join("files")).unwrap();
+    std::fs::rename(copies.path().join("monday.sqlite3.files"), restored.path().join("files")).unwrap();
     let server = Server::generous(restored.path());
     let bob = Visitor::enter(&server, "garden").await;
     assert_eq!(bob.read(&two).body, b"text");

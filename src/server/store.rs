@@ -41,7 +41,7 @@ use crate::server::storage::{Reply, Storage, Usage};
 pub use crate::server::storage::{Append, AppendError, ChangeOutcome, ChangeRequest, Outcome, RoomRow, StoreError};
 pub(in crate::server) use attachment::{FILES_FOLDER, FILES_LOCK};
 pub use attachment::{FileHash, FileWrite, NewFile, StoredFile};
-pub use backup::{BackupSummary, backup};
+pub use backup::{BackupSummary, backup, files_beside};
 use checkpoint::Checkpoints;
 use connection::open_connection;
 use index::Indexer;

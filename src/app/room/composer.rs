@@ -73,7 +73,10 @@ pub(super) fn Composer(room: RoomContext, name: String, key: MessageKey) -> impl
         let _ = field.focus();
     };
     Effect::new(move |_| {
-        // The files are uploaded, or one has failed.
+        // The files are uploaded, or one has failed. The text of an edit is not that of the message that waits for them.
+        if matches!(room.compose.get(), Compose::Edit { .. }) {
+            return;
+        }
         if !matches!(room.files.ready(), Ready::Later) && room.files.sends_later.get() {
             room.files.sends_later.set(false);
             post();
@@ -90,6 +93,8 @@ pub(super) fn Composer(room: RoomContext, name: String, key: MessageKey) -> impl
             let text = field.value();
             // The draft of a new message is kept while another message is edited.
             if !is_editing(room) {
+                // The user goes on writing, so the message is not sent automatically.
+                room.files.sends_later.set(false);
                 with_draft(room, |draft| draft.save(&text));
             }
             if !text.trim().is_empty() {

@@ -1,5 +1,5 @@
 //! Files of the message that is being written. Their upload needs code that is fetched when the first file is chosen
-//! ([`tray`]).
+//! ([`mod@tray`]).
 
 pub(in crate::app) mod list;
 mod tray;
@@ -15,14 +15,20 @@ use web_sys::{File, FileList, HtmlInputElement};
 
 use crate::app::locale::{Language, t};
 use crate::app::room_context::RoomContext;
+use crate::protocol::{ErrorCode, MAX_ATTACHMENTS};
 use list::{Item, Stage};
 use tray::TrayView;
 
 /// Begins to upload files. Runs in the browser only.
 pub(super) fn add(room: RoomContext, files: &FileList) {
     for file in (0..files.length()).filter_map(|index| files.get(index)) {
+        let is_too_much = room.files.count() >= MAX_ATTACHMENTS;
         let item = room.files.push(file.name(), file.size() as u64);
         let stage = item.stage;
+        if is_too_much {
+            stage.set(Stage::Failed(Some(ErrorCode::TooManyAttachments.into())));
+            continue;
+        }
         spawn_local(async move {
             if start(room, item, file).await.is_err() {
                 stage.try_set(Stage::Failed(None));

@@ -4,7 +4,7 @@ mod files;
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags};
 
@@ -23,8 +23,8 @@ pub struct BackupSummary {
     pub files: u64,
 }
 
-/// Copies the database in `folder` to `target`, and the files that it names to a folder beside it with the extension
-/// `files`; both must not exist. A server may use the database
+/// Copies the database in `folder` to `target`, and the files that it names to a folder beside it, whose name has `.files`
+/// at the end; both must not exist. A server may use the database
 /// meanwhile: the copy is a snapshot that contains every message acknowledged before the call. It has
 /// no epoch, so a server that is started with it draws a new one.
 ///
@@ -35,7 +35,7 @@ pub fn backup(folder: &Path, target: &Path) -> Result<BackupSummary, StartError>
     if !source.exists() {
         return Err(StartError::NoDatabase(folder.to_owned()));
     }
-    let to = target.with_extension("files");
+    let to = files_beside(target);
     for path in [target, &to] {
         if path.exists() {
             return Err(StartError::Backup { path: path.to_owned(), source: "the file already exists".into() });
@@ -47,8 +47,20 @@ pub fn backup(folder: &Path, target: &Path) -> Result<BackupSummary, StartError>
     let hashes = Connection::open_with_flags(target, OpenFlags::SQLITE_OPEN_READ_ONLY)
         .and_then(|copy| hashes(&copy))
         .map_err(|error| StartError::Backup { path: target.to_owned(), source: error.into() })?;
-    summary.files = files::copy(folder, &hashes, &to).map_err(failed)?;
+    let copied = files::copy(folder, &hashes, &to);
+    if copied.is_err() {
+        // Neither a half copy, nor one without its files.
+        let _ = (std::fs::remove_dir_all(&to), std::fs::remove_file(target));
+    }
+    summary.files = copied.map_err(failed)?;
     Ok(summary)
+}
+
+/// The folder to which a backup at `target` copies files.
+pub fn files_beside(target: &Path) -> PathBuf {
+    let mut name = target.as_os_str().to_owned();
+    name.push(".files");
+    name.into()
 }
 
 /// Copies a database before it is migrated. A file from an earlier attempt is replaced.

@@ -108,6 +108,19 @@ impl Stored {
         self.change_message(room, 0, size, now, Quotas { room: in_room / 2, day: day / 2, total: total / 2 })
     }
 
+    /// Removes a file that no message has. If it was added today, it does not count towards the quota of the day any more.
+    pub(super) fn remove_file(&mut self, room: &mut StoredInRoom, size: u64, added_at: i64, now: i64) {
+        self.begin_day(now);
+        room.bytes = room.bytes.saturating_sub(size);
+        self.total = self.total.saturating_sub(size);
+        if added_at / DAY_MS == self.day {
+            self.day_bytes = self.day_bytes.saturating_sub(size);
+            if room.day == self.day {
+                room.day_bytes = room.day_bytes.saturating_sub(size);
+            }
+        }
+    }
+
     /// Replaces a part of a message of the size `old`, unless a quota forbids the new size. What frees space is always
     /// allowed.
     pub(super) fn change_message(

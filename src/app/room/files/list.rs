@@ -64,8 +64,14 @@ impl Files {
         self.items.get()
     }
 
-    /// Takes a file out again, which cancels its upload.
+    /// The number of files.
+    pub(super) fn count(self) -> usize {
+        self.items.with_untracked(Vec::len)
+    }
+
+    /// Takes a file out again, which cancels its upload. The message waits for the user again.
     pub(super) fn remove(self, key: u64) {
+        self.sends_later.set(false);
         self.items.update(|items| items.retain(|item| item.key != key));
     }
 

@@ -4,6 +4,7 @@ use leptos::prelude::*;
 use leptos_i18n::td_string;
 
 use super::list::{Item, Stage};
+use super::upload;
 use crate::app::locale::Language;
 use crate::app::refusal;
 use crate::app::room::attachments::size_text;
@@ -41,6 +42,13 @@ fn ItemView(room: RoomContext, item: Item) -> impl IntoView {
         move || td_string!(i18n.get(), remove_file, name = name.clone())
     };
     let label = name.clone();
+    let take_out = move || {
+        // An upload that has not ended is cancelled by its own task.
+        if let Stage::Done(attachment) = stage.get_untracked() {
+            upload::discard(room, attachment.id);
+        }
+        room.files.remove(key);
+    };
     view! {
         <li translate="no">
             <bdi class="name">{name}</bdi>
@@ -48,7 +56,7 @@ fn ItemView(room: RoomContext, item: Item) -> impl IntoView {
             {move || sent().map(|_| {
                 view! { <progress max=bytes value=move || sent().unwrap_or(bytes) aria-label=label.clone()></progress> }
             })}
-            <button type="button" aria-label=remove on:click=move |_| room.files.remove(key)>"×"</button>
+            <button type="button" aria-label=remove on:click=move |_| take_out()>"×"</button>
         </li>
     }
 }

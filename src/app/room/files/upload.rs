@@ -7,7 +7,8 @@ use futures::lock::Mutex;
 use gloo_net::http::{Request, Response};
 use gloo_timers::future::sleep;
 use leptos::prelude::*;
-use wasm_bindgen::JsValue;
+use leptos::task::spawn_local;
+use wasm_bindgen_futures::JsFuture;
 use web_sys::File;
 
 use super::list::{Item, Stage};
@@ -30,21 +31,28 @@ enum Failure {
     /// There was no answer.
     Unreachable,
     Refused(Refusal),
+    /// The browser cannot read the file: it is a folder, or was changed or removed meanwhile.
+    Unreadable,
+}
+
+/// Tells the server that a finished upload is not needed.
+pub(super) fn discard(room: RoomContext, id: AttachmentId) {
+    let Some(address) = room.state.name.try_with_value(|name| format!("{}/files/{id}", path::room(name))) else {
+        return;
+    };
+    spawn_local(delete(address));
 }
 
 /// Uploads a file, until it is complete, refused, or removed by the user.
 pub(super) async fn run(room: RoomContext, item: Item, file: File) {
     let Some(room_path) = room.state.name.try_with_value(|name| format!("{}/files", path::room(name))) else { return };
-    let turn = TURN.with(Rc::clone);
-    let guard = turn.lock().await;
     let mut upload = Upload { room, item, file, room_path, id: None };
     let result = upload.complete().await;
-    drop(guard);
     let Upload { item, .. } = &upload;
     if room.files.has(item.key) {
         match result {
             Some(Ok(attachment)) => drop(item.stage.try_set(Stage::Done(Box::new(attachment)))),
-            Some(Err(refusal)) => drop(item.stage.try_set(Stage::Failed(Some(refusal)))),
+            Some(Err(refusal)) => drop(item.stage.try_set(Stage::Failed(refusal))),
             None => {}
         }
     } else {
@@ -61,8 +69,10 @@ struct Upload {
 }
 
 impl Upload {
-    /// `None`: the user has removed the file.
-    async fn complete(&mut self) -> Option<Result<Attachment, Refusal>> {
+    /// `None`: the user has removed the file. An error without a refusal: the browser cannot read it.
+    async fn complete(&mut self) -> Option<Result<Attachment, Option<Refusal>>> {
+        let turn = TURN.with(Rc::clone);
+        let mut guard = turn.lock().await;
         let (mut offset, mut delay_ms) = (0, DELAYS_MS.0);
         while self.room.files.has(self.item.key) {
             let failure = match self.send(offset).await {
@@ -82,15 +92,22 @@ impl Upload {
                 }
                 Failure::Refused(refusal) => match wait_after(&refusal, delay_ms) {
                     Some(wait_ms) => wait_ms,
-                    None => return Some(Err(refusal)),
+                    None => return Some(Err(Some(refusal))),
                 },
                 Failure::Unreachable => delay_ms,
+                Failure::Unreadable => return Some(Err(None)),
             };
-            if wait_ms > 0 {
-                self.item.stage.try_set(Stage::Waiting(offset));
-                sleep(Duration::from_millis(wait_ms)).await;
-                delay_ms = (delay_ms * 2).min(DELAYS_MS.1);
+            let state = if wait_ms > 0 { None } else { self.state().await.ok() };
+            if let Some(state) = state {
+                offset = state.offset;
+                continue;
             }
+            self.item.stage.try_set(Stage::Waiting(offset));
+            // Meanwhile it is the turn of the other files.
+            drop(guard);
+            sleep(Duration::from_millis(wait_ms.max(delay_ms))).await;
+            guard = turn.lock().await;
+            delay_ms = (delay_ms * 2).min(DELAYS_MS.1);
             if let Ok(state) = self.state().await {
                 offset = state.offset;
             }
@@ -108,11 +125,13 @@ impl Upload {
             return Ok(state);
         };
         let end = self.item.bytes.min(offset + PIECE_BYTES);
-        let piece = self.file.slice_with_f64_and_f64(offset as f64, end as f64).map_err(|_| Failure::Unreachable)?;
+        let piece = self.file.slice_with_f64_and_f64(offset as f64, end as f64).map_err(|_| Failure::Unreadable)?;
+        // Read here, because a request does not tell a file that cannot be read from a lost connection.
+        let piece = JsFuture::from(piece.array_buffer()).await.map_err(|_| Failure::Unreadable)?;
         let request = Request::patch(&self.address(id))
             .header("upload-offset", &offset.to_string())
             .header("content-type", "application/octet-stream");
-        read(request.body(JsValue::from(piece))).await
+        read(request.body(piece)).await
     }
 
     /// Asks how much the server has.
@@ -126,13 +145,19 @@ impl Upload {
     /// Tells the server that the file is not needed. If that fails, the server forgets it later.
     async fn cancel(&self) {
         // A message may have it by now; then the server keeps it.
-        if let Some(Ok(request)) = self.id.map(|id| Request::delete(&self.address(id)).build()) {
-            let _ = request.send().await;
+        if let Some(id) = self.id {
+            delete(self.address(id)).await;
         }
     }
 
     fn address(&self, id: AttachmentId) -> String {
         format!("{}/{id}", self.room_path)
+    }
+}
+
+async fn delete(address: String) {
+    if let Ok(request) = Request::delete(&address).build() {
+        let _ = request.send().await;
     }
 }
 

@@ -8,8 +8,8 @@ use axum::Json;
 use axum::body::{Body, to_bytes};
 use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
-use http::StatusCode;
 use http::request::Parts;
+use http::{Method, StatusCode};
 use tokio::time::{sleep, timeout};
 
 use super::refused::Refused;
@@ -32,7 +32,12 @@ const MAX_WAIT: Duration = Duration::from_secs(15);
 
 /// The visitor who sent a request, if it came from a page of this server.
 async fn visitor(server: &Server, parts: &Parts) -> Result<Payer, Refused> {
-    if server.own_address.check_form(&parts.headers).is_err() {
+    // Browsers send no `Origin` with a GET.
+    let is_own = match parts.method {
+        Method::GET => server.own_address.check_stream(&parts.headers),
+        _ => server.own_address.check_form(&parts.headers),
+    };
+    if is_own.is_err() {
         return Err(ErrorCode::CookieNeeded.into());
     }
     let now = server.hub.environment().unix_time();

@@ -48,18 +48,24 @@ impl Work<'_> {
 
     /// Removes an attachment, unless a message has taken it.
     fn remove_file(&mut self, file: AttachmentId) -> rusqlite::Result<()> {
-        let remove = "DELETE FROM attachments WHERE id = ?1 AND seq IS NULL RETURNING room, name, bytes, hash";
+        let remove = "DELETE FROM attachments WHERE id = ?1 AND seq IS NULL RETURNING room, name, bytes, hash, at";
         let removed = self.transaction.prepare_cached(remove)?.query_row([file.0 as i64], |row| {
-            Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?, row.get::<_, i64>(2)? as u64, row.get(3)?))
+            Ok((
+                row.get::<_, i64>(0)?,
+                row.get::<_, String>(1)?,
+                row.get::<_, i64>(2)? as u64,
+                row.get(3)?,
+                row.get(4)?,
+            ))
         });
-        let Some((id, name, bytes, hash)): Option<(i64, String, u64, [u8; 32])> = removed.optional()? else {
+        let Some((id, name, bytes, hash, added_at)): Option<(i64, String, u64, [u8; 32], i64)> = removed.optional()?
+        else {
             return Ok(());
         };
         let insert = "INSERT INTO unclaimed_files (hash) VALUES (?1) ON CONFLICT DO NOTHING";
         self.transaction.prepare_cached(insert)?.execute([hash])?;
         let mut room = self.room(id)?;
-        // What frees space is always allowed.
-        let _ = self.stored.change_message(&mut room.stored, size(&name, bytes), 0, self.at, self.quotas);
+        self.stored.remove_file(&mut room.stored, size(&name, bytes), added_at, self.at);
         self.rooms.insert(id, room);
         Ok(())
     }
