@@ -33,6 +33,9 @@ test("rooms count what others write, and show it when they are opened", async ({
   await expect(page.locator(".message", { has: page.getByRole("separator") })).toContainText("one");
   await expect(badge(page, "garden")).toHaveCount(0);
   await expect(page).toHaveTitle("garden · Noom");
+  // All of them are in view.
+  await page.waitForTimeout(300);
+  await expect(page.getByRole("link", { name: /new messages/ })).toHaveCount(0);
   await link(page, "kitchen").click();
   await expect(field(page)).toHaveValue("a draft");
   await expect(badge(page, "garden")).toHaveCount(0);

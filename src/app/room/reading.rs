@@ -1,5 +1,7 @@
 //! The mark of the user, which the server keeps, and the line above the first unread message.
 
+use std::time::Duration;
+
 use leptos::either::Either;
 use leptos::prelude::*;
 use leptos_i18n::td;
@@ -54,6 +56,9 @@ pub(super) fn line_above(room: RoomContext, seq: u64) -> impl IntoView {
     }
 }
 
+/// The time after which the rows of a new page have their heights.
+const MEASURED: Duration = Duration::from_millis(100);
+
 /// A link to the first unread message, as long as it is above what is shown.
 #[component]
 pub(super) fn FirstUnread(room: RoomContext, scroll: Scroll) -> impl IntoView {
@@ -69,7 +74,8 @@ pub(super) fn FirstUnread(room: RoomContext, scroll: Scroll) -> impl IntoView {
     };
     Effect::new(move |_| {
         state.first_unread.track();
-        request_animation_frame(measure);
+        // Not in the next frame: until a chunk was rendered once, its height is an estimate.
+        set_timeout(measure, MEASURED);
     });
     Effect::new(move |_| {
         scroll.moved.track();

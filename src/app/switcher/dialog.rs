@@ -8,6 +8,7 @@ use wasm_bindgen::JsCast;
 use web_sys::{HtmlElement, ScrollIntoViewOptions, ScrollLogicalPosition};
 
 use crate::app::locale::{Language, t};
+use crate::app::my_rooms::shown;
 use crate::app::path;
 use crate::client::Client;
 use crate::protocol::MyRoom;
@@ -97,7 +98,7 @@ pub(super) fn SwitcherDialog(client: Client, is_open: RwSignal<bool>) -> impl In
                     >
                         {is_typed.then(|| view! { <span>{t!(i18n, go_to_room)}</span> })}
                         <bdi>{name}</bdi>
-                        {(unread > 0).then(|| view! { <span class="badge">{unread.min(99)}</span> })}
+                        {(unread > 0).then(|| view! { <span class="badge">{shown(unread)}</span> })}
                     </a>
                 </li>
             }
