@@ -96,7 +96,9 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     let _ = accepting.await;
     background.iter().for_each(JoinHandle::abort);
     server.hub.deliver();
-    server.hub.save_marks().await;
+    if server.hub.save_marks().await.is_err() {
+        tracing::warn!("cannot store what users have read last");
+    }
     server.hub.close();
     tracing::info!("drained");
     Ok(())
@@ -186,7 +188,8 @@ const SAVE_MARKS_EVERY: Duration = Duration::from_secs(2);
 async fn save_marks(hub: Arc<Hub>) {
     loop {
         tokio::time::sleep(SAVE_MARKS_EVERY).await;
-        hub.save_marks().await;
+        // What cannot be stored now is kept for the next time.
+        let _ = hub.save_marks().await;
     }
 }
 

@@ -217,13 +217,15 @@ impl<O: Clone> MyRooms<O> {
         }
     }
 
+    /// Returns whether there are marks of a user that are not stored yet.
+    pub fn has_unsaved(&self, user: UserId) -> bool {
+        let marks = (user, RoomId(i64::MIN))..=(user, RoomId(i64::MAX));
+        self.unsaved.range(marks).next().is_some() || self.saving.iter().any(|(of, ..)| *of == user)
+    }
+
     /// A list that nobody watches is needed until its marks are stored: it is read from the store the next time.
     fn forget_unless_needed(&mut self, user: UserId) {
-        let marks = (user, RoomId(i64::MIN))..=(user, RoomId(i64::MAX));
-        let is_needed = self.users.get(&user).is_none_or(|owner| !owner.watchers.is_empty())
-            || self.unsaved.range(marks).next().is_some()
-            || self.saving.iter().any(|(of, ..)| *of == user);
-        if is_needed {
+        if self.has_unsaved(user) || self.users.get(&user).is_none_or(|owner| !owner.watchers.is_empty()) {
             return;
         }
         for room in self.users.remove(&user).into_iter().flat_map(|owner| owner.rooms.into_keys()) {
@@ -374,8 +376,7 @@ impl<O: Clone> MyRooms<O> {
     pub fn saved(&mut self, is_saved: bool) {
         let marks = take(&mut self.saving);
         let users: BTreeSet<_> = marks.iter().map(|(user, ..)| *user).collect();
-        // A list that is being read may not have them yet. They are stored once more, which changes nothing.
-        if (!is_saved || self.loading > 0) && self.unsaved.len() < MOST_UNSAVED {
+        if !is_saved && self.unsaved.len() < MOST_UNSAVED {
             for (user, room, mut earlier) in marks {
                 if let Some(later) = self.unsaved.remove(&(user, room)) {
                     earlier.change = earlier.change.then(later.change);

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::Mutex;
 
+use tokio::sync::{RwLock, RwLockReadGuard};
+
 use super::Hub;
 use super::connections::ConnectionHandle;
 use super::my_rooms::{MyRooms, Update};
@@ -14,12 +16,14 @@ use crate::protocol::{
 };
 use crate::server::id::{ConnId, RoomId, RoomRow};
 use crate::server::lock::lock;
-use crate::server::membership::{Mark, MarkChange};
+use crate::server::membership::{Mark, MarkChange, Membership};
 use crate::server::name_key::RoomName;
 use crate::server::storage::StoreError;
 
 /// The most marks that are stored at once.
 const MARKS: usize = 500;
+/// The number of times that marks are stored before a list is read. There is more than one only if the user goes on.
+const MAX_SAVES: usize = 3;
 
 /// The most rounds of telling at a time. Between two, others get the lock.
 const ROUNDS: usize = 20;
@@ -28,8 +32,9 @@ const ROUNDS: usize = 20;
 #[derive(Debug, Default)]
 pub(super) struct Reading {
     lists: Mutex<MyRooms<Arc<Outbox>>>,
-    /// Locked while marks are being stored.
-    saving: tokio::sync::Mutex<()>,
+    /// Written while marks are being stored, read while a list is. So no mark can be stored after a list was read and
+    /// forgotten before the list is there.
+    saving: RwLock<()>,
 }
 
 impl Reading {
@@ -106,8 +111,7 @@ impl Hub {
         if watch(&mut lock(&self.reading.lists)) {
             return Ok(());
         }
-        let _loading = Loading::begin(&self.reading);
-        let memberships = self.storage.memberships(user).await?;
+        let (memberships, _loading) = self.memberships(user).await?;
         let mut lists = lock(&self.reading.lists);
         lists.loaded(user, memberships);
         watch(&mut lists);
@@ -122,12 +126,25 @@ impl Hub {
         if let Some(rooms) = lock(&self.reading.lists).list(user) {
             return Ok(rooms);
         }
-        let _loading = Loading::begin(&self.reading);
-        let memberships = self.storage.memberships(user).await?;
+        let (memberships, _loading) = self.memberships(user).await?;
         let memberships = lock(&self.reading.lists).with_unsaved(user, memberships);
         let mut rooms: Vec<_> = memberships.into_iter().map(MyRoom::from).collect();
         rooms.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         Ok(rooms)
+    }
+
+    /// The stored list of a user, which has all earlier marks. Later ones can only be added while the guard exists.
+    async fn memberships(&self, user: UserId) -> Result<(Vec<Membership>, Loading<'_>), StoreError> {
+        for _ in 0..MAX_SAVES {
+            let loading = Loading::begin(&self.reading).await;
+            // Of a room that only a mark names, the last message is not known.
+            if !lock(&self.reading.lists).has_unsaved(user) {
+                return Ok((self.storage.memberships(user).await?, loading));
+            }
+            drop(loading);
+            self.save_marks().await?;
+        }
+        Err(StoreError::Busy)
     }
 
     /// Adds a room to the list of a user. Without effect if it is in it.
@@ -171,39 +188,46 @@ impl Hub {
 
     /// Stores what users have read since the last call. Called every few seconds: a process that is killed loses the marks
     /// since then.
-    pub async fn save_marks(&self) {
-        let _one_at_a_time = self.reading.saving.lock().await;
+    ///
+    /// # Errors
+    /// The marks are kept.
+    pub async fn save_marks(&self) -> Result<(), StoreError> {
+        let _one_at_a_time = self.reading.saving.write().await;
         loop {
             let marks = lock(&self.reading.lists).take_marks(MARKS);
             if marks.is_empty() {
-                return;
+                return Ok(());
             }
             let is_last = marks.len() < MARKS;
-            let is_saved = match self.storage.save_marks(marks).await {
+            let saved = match self.storage.save_marks(marks).await {
                 // Without the rooms for which there is no space.
-                Ok(()) | Err(StoreError::Full) => true,
-                Err(StoreError::Busy | StoreError::Unavailable) => false,
+                Ok(()) | Err(StoreError::Full) => Ok(()),
+                Err(error @ (StoreError::Busy | StoreError::Unavailable)) => Err(error),
             };
-            lock(&self.reading.lists).saved(is_saved);
-            if is_last || !is_saved {
-                return;
+            lock(&self.reading.lists).saved(saved.is_ok());
+            if is_last || saved.is_err() {
+                return saved;
             }
         }
     }
 }
 
 /// A list that is being read.
-struct Loading<'a>(&'a Reading);
+struct Loading<'a> {
+    lists: &'a Mutex<MyRooms<Arc<Outbox>>>,
+    _no_saving: RwLockReadGuard<'a, ()>,
+}
 
 impl<'a> Loading<'a> {
-    fn begin(reading: &'a Reading) -> Self {
-        lock(&reading.lists).begin_loading();
-        Self(reading)
+    async fn begin(Reading { lists, saving }: &'a Reading) -> Self {
+        let _no_saving = saving.read().await;
+        lock(lists).begin_loading();
+        Self { lists, _no_saving }
     }
 }
 
 impl Drop for Loading<'_> {
     fn drop(&mut self) {
-        lock(&self.0.lists).end_loading();
+        lock(self.lists).end_loading();
     }
 }

@@ -107,18 +107,6 @@ fn what_a_user_does_while_the_list_is_read_is_in_it() {
 }
 
 #[test]
-fn mark_that_is_stored_while_the_list_is_read_is_in_it() {
-    let mut lists = MyRooms::<u8>::default();
-    lists.took_part(ANN, &room(1), 4);
-    lists.take_marks(9);
-    lists.begin_loading();
-    lists.saved(true);
-    lists.loaded(ANN, Vec::new());
-    lists.end_loading();
-    assert_eq!(lists.list(ANN).unwrap().len(), 1);
-}
-
-#[test]
 fn room_of_a_reaction_is_read_to_its_end_and_later_messages_are_counted() {
     let mut lists = watched(0, 0);
     lists.took_part(ANN, &room(2), 500);
