@@ -99,7 +99,8 @@ pub(super) fn Room() -> impl IntoView {
         <Transition>
             <For each=move || page.get() key=|page| page.as_ref().map_or_else(|error| format!("{error:?}"), |page| page.key.to_string()) let:page>
                 {match page {
-                    Ok(page) => EitherOf3::A(view! { <RoomView page start=start() search/> }),
+                    // An erased type: otherwise the compiler builds the whole page into each part around it.
+                    Ok(page) => EitherOf3::A(view! { <RoomView page start=start() search/> }.into_any()),
                     Err(error) => if error == ApiError::Refused(ErrorCode::RoomNameInvalid) {
                         EitherOf3::B(view! { <InvalidRoom/> })
                     } else {
