@@ -6,10 +6,7 @@ use leptos_i18n::td_string;
 use super::locale::Language;
 use super::path;
 use crate::client::Client;
-use crate::protocol::MyRoom;
-
-/// More unread messages than this are shown as `99+`.
-const MOST_COUNTED: u64 = 99;
+use crate::protocol::{MAX_UNREAD, MyRoom};
 
 /// The list as the server has rendered it, and later as the client knows it.
 pub(super) fn my_rooms(client: Client, rendered: Vec<MyRoom>) -> Signal<Vec<MyRoom>> {
@@ -19,7 +16,7 @@ pub(super) fn my_rooms(client: Client, rendered: Vec<MyRoom>) -> Signal<Vec<MyRo
 /// The number of unread messages in all rooms but the one that is shown.
 pub(super) fn unread_elsewhere(rooms: Signal<Vec<MyRoom>>, current: &str) -> Memo<u64> {
     let current = current.to_owned();
-    let unread = |room: &MyRoom| room.unread().min(MOST_COUNTED + 1);
+    let unread = |room: &MyRoom| room.unread().min(MAX_UNREAD);
     Memo::new(move |_| rooms.with(|rooms| rooms.iter().filter(|room| room.name != current).map(unread).sum()))
 }
 
@@ -56,9 +53,9 @@ fn Item(rooms: Signal<Vec<MyRoom>>, name: String, is_current: bool) -> impl Into
     }
 }
 
-/// A number of unread messages, as it is shown.
+/// A number of unread messages, as it is shown: `5`, `99+`.
 pub(super) fn shown(count: u64) -> String {
-    if count > MOST_COUNTED { format!("{MOST_COUNTED}+") } else { count.to_string() }
+    if count >= MAX_UNREAD { format!("{}+", MAX_UNREAD - 1) } else { count.to_string() }
 }
 
 /// A number of unread messages; nothing for 0.

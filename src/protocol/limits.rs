@@ -59,6 +59,8 @@ pub const MAX_FILE_NAME_BYTES: usize = 255;
 pub const MAX_LISTED_ROOMS: usize = 200;
 /// The most rooms in a user's own list. Further ones are not added.
 pub const MAX_MY_ROOMS: usize = 200;
+/// A client is told of this many unread messages in a room of the list, and of no more.
+pub const MAX_UNREAD: u64 = 100;
 
 /// A client that has received nothing for this long sends `ping`.
 pub const HEARTBEAT_MS: u64 = 25_000;

@@ -45,8 +45,8 @@ impl Hub {
             return Err(ErrorCode::NotInRoom.into());
         }
         shard.drive(Input::Join(join), self)?;
-        if let Some(history) = shard.recent_history(room.id) {
-            self.reading.took_part(account.id, room, history.head);
+        if let Some(head) = shard.head(room.id) {
+            self.reading.took_part(account.id, room, head);
         }
         Ok(())
     }

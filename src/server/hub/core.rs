@@ -228,6 +228,11 @@ impl<O: Clone> Core<O> {
         self.rooms.get(&room)?.recent_history(None)
     }
 
+    /// The `seq` of the last message of a room, if it is in memory.
+    pub fn head(&self, room: RoomId) -> Option<u64> {
+        self.rooms.get(&room)?.tail.head()
+    }
+
     /// Returns whether a connection is in a room.
     pub fn is_in(&self, seat: SeatId) -> bool {
         self.rooms.get(&seat.room).is_some_and(|room| room.seats.get(seat.conn).is_some())

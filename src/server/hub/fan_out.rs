@@ -18,10 +18,10 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 use super::core::Input;
 use super::outbox::Outbox;
 use super::{Hub, Shards};
-use crate::protocol::{Ack, ChangeAck, ErrorCode, Message, Position, PostAck, Refusal, ServerFrame, UserId};
+use crate::protocol::{Ack, ChangeAck, ErrorCode, Position, PostAck, Refusal, ServerFrame, UserId};
 use crate::server::change::{ChangeError, Changed};
 use crate::server::history::Stored;
-use crate::server::id::{RoomId, RoomRow};
+use crate::server::id::RoomRow;
 use crate::server::lock::lock;
 use crate::server::storage::AppendError;
 
@@ -45,7 +45,7 @@ pub(super) enum Author {
 /// The outcome of a post or change, as the store reports it.
 #[derive(Debug)]
 pub(super) struct Outcome {
-    pub(super) room: RoomId,
+    pub(super) room: RoomRow,
     pub(super) result: Written,
     /// Released when the outcome has been delivered.
     pub(super) _reserved: OwnedSemaphorePermit,
@@ -64,8 +64,6 @@ pub(super) struct Asker {
     pub(super) outbox: Arc<Outbox>,
     /// Successes are only answered if the frame had an id.
     pub(super) id: Option<u64>,
-    /// The room's canonical name.
-    pub(super) room: Arc<str>,
     /// The message.
     pub(super) seq: u64,
     /// The user, if the change is a reaction.
@@ -118,7 +116,7 @@ impl FanOut {
 
     /// Queues an outcome. Called by the thread that commits.
     pub(super) fn push(&self, outcome: Outcome) {
-        let queue = &self.queues[Shards::index(outcome.room, self.queues.len())];
+        let queue = &self.queues[Shards::index(outcome.room.id, self.queues.len())];
         let mut outcomes = lock(&queue.outcomes);
         outcomes.push_back(outcome);
         let is_first = outcomes.len() == 1;
@@ -142,31 +140,29 @@ impl FanOut {
     }
 }
 
+/// The frames and answers that an outcome leads to.
+struct Delivery {
+    answered: Answered,
+    /// For the room.
+    input: Option<Input<Arc<Outbox>>>,
+    /// The room may be one of a user's own now.
+    participation: Option<Participation>,
+    _reserved: OwnedSemaphorePermit,
+}
+
 /// The reason for a room to be one of a user's own.
 enum Participation {
     /// A message of the user.
-    Message(RoomId, Arc<Message>),
-    /// A reaction.
-    Reaction(UserId, RoomRow),
+    Message { author: UserId, seq: u64 },
+    /// A reaction of the user.
+    Reaction(UserId),
 }
 
 impl Outcome {
-    fn participation(&self) -> Option<Participation> {
-        match &self.result {
-            Written::Post { result: Ok(Stored { message, dup: false }), .. } => {
-                Some(Participation::Message(self.room, message.clone()))
-            }
-            Written::Change { asker, result: Ok(_) } => {
-                let room = RoomRow { id: self.room, name: asker.room.clone() };
-                asker.reacted.map(|user| Participation::Reaction(user, room))
-            }
-            Written::Post { .. } | Written::Change { .. } => None,
-        }
-    }
-
-    fn split(self) -> (Answered, Option<Input<Arc<Outbox>>>, OwnedSemaphorePermit) {
+    /// Divides the outcome. Also returns its room.
+    fn split(self) -> (RoomRow, Delivery) {
         let Self { room, result, _reserved } = self;
-        let (answered, input) = match result {
+        let (answered, input, participation) = match result {
             Written::Post { author, result } => {
                 let answer = result.as_ref().map_err(|error| Refusal::from(*error)).map(|stored| PostAck {
                     room: stored.message.room.clone(),
@@ -176,20 +172,25 @@ impl Outcome {
                     dup: stored.dup.then_some(true),
                 });
                 // A message that was stored before has been delivered before.
-                let new = result.ok().filter(|stored| !stored.dup);
-                (Answered::Post(author, answer), new.map(|stored| Input::Committed(room, stored.message)))
+                let new = result.ok().filter(|stored| !stored.dup).map(|stored| stored.message);
+                let participation =
+                    new.as_ref().map(|message| Participation::Message { author: message.user.id, seq: message.seq });
+                let input = new.map(|message| Input::Committed(room.id, message));
+                (Answered::Post(author, answer), input, participation)
             }
             Written::Change { asker, result } => {
                 let answer = result.as_ref().map_err(|error| Refusal::from(*error)).map(|changed| ChangeAck {
-                    room: asker.room.to_string(),
+                    room: room.name.to_string(),
                     seq: asker.seq,
                     rev: changed.rev,
                 });
+                let participation = asker.reacted.filter(|_| result.is_ok()).map(Participation::Reaction);
                 let change = result.ok().and_then(|changed| changed.change);
-                (Answered::Change(asker, answer), change.map(|change| Input::Changed(room, change)))
+                let input = change.map(|change| Input::Changed(room.id, change));
+                (Answered::Change(asker, answer), input, participation)
             }
         };
-        (answered, input, _reserved)
+        (room, Delivery { answered, input, participation, _reserved })
     }
 }
 
@@ -245,8 +246,7 @@ impl Hub {
         // The shard is locked before the outcome is taken, so that two drivers cannot change the order.
         let mut locked = self.shards.get(shard);
         let Some(outcome) = lock(&self.fan_out.queues[shard].outcomes).pop_front() else { return false };
-        let participation = outcome.participation();
-        let (answered, input, _reserved) = outcome.split();
+        let (room, Delivery { answered, input, participation, _reserved }) = outcome.split();
         let delivered = catch_unwind(AssertUnwindSafe(|| {
             let answered = catch_unwind(AssertUnwindSafe(|| answered.deliver()));
             if let Some(input) = input {
@@ -254,10 +254,10 @@ impl Hub {
                 let _ = locked.drive(input, self);
             }
             match participation {
-                Some(Participation::Message(room, message)) => self.reading.committed(room, &message),
-                Some(Participation::Reaction(user, room)) => {
-                    if let Some(history) = locked.recent_history(room.id) {
-                        self.reading.took_part(user, &room, history.head);
+                Some(Participation::Message { author, seq }) => self.reading.committed(author, &room, seq),
+                Some(Participation::Reaction(user)) => {
+                    if let Some(head) = locked.head(room.id) {
+                        self.reading.took_part(user, &room, head);
                     }
                 }
                 None => {}

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::mem::take;
 use std::sync::Arc;
 
-use crate::protocol::{MAX_MY_ROOMS, MyRoom, MyRoomsUpdate, UserId};
+use crate::protocol::{MAX_MY_ROOMS, MAX_UNREAD, MyRoom, MyRoomsUpdate, UserId};
 use crate::server::id::{ConnId, RoomId, RoomRow};
 use crate::server::membership::{Mark, MarkChange, Membership};
 
@@ -21,9 +21,6 @@ const VISITS: usize = 2_000;
 const UPDATES: usize = 100;
 /// The marks that are kept while they cannot be stored.
 const MOST_UNSAVED: usize = 100_000;
-/// Pages show no more unread messages than this, so their users are not told of further ones.
-const COUNTED: u64 = 100;
-
 /// The lists of all users who watch theirs.
 #[derive(Debug)]
 pub struct MyRooms<O> {
@@ -128,14 +125,10 @@ impl<O: Clone> MyRooms<O> {
     /// The list of a user, if it is in memory.
     pub fn list(&self, user: UserId) -> Option<Vec<MyRoom>> {
         let owner = self.users.get(&user)?;
-        let mut rooms: Vec<_> = owner.rooms.iter().filter_map(|(id, entry)| self.shown(*id, entry.read)).collect();
+        let shown = |(id, entry): (&RoomId, &Progress)| Some(self.rooms.get(id)?.shown(entry.read));
+        let mut rooms: Vec<_> = owner.rooms.iter().filter_map(shown).collect();
         rooms.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         Some(rooms)
-    }
-
-    fn shown(&self, room: RoomId, read: u64) -> Option<MyRoom> {
-        let listed = self.rooms.get(&room)?;
-        Some(MyRoom { name: listed.name.to_string(), head: listed.head, read: read.min(listed.head) })
     }
 
     /// A list is going to be read from the store. [`MyRooms::end_loading`] must follow.
@@ -155,10 +148,7 @@ impl<O: Clone> MyRooms<O> {
 
     /// The list as it will be when the marks of the user are stored.
     pub fn with_unsaved(&self, user: UserId, mut memberships: Vec<Membership>) -> Vec<Membership> {
-        let range = (user, RoomId(i64::MIN))..=(user, RoomId(i64::MAX));
-        let saving = self.saving.iter().filter(|(of, ..)| *of == user).map(|(_, room, unsaved)| (*room, unsaved));
-        let unsaved = saving.chain(self.unsaved.range(range).map(|((_, room), unsaved)| (*room, unsaved)));
-        for (id, Unsaved { change, name }) in unsaved {
+        for (id, Unsaved { change, name }) in self.unsaved_of(user) {
             let known = memberships.iter_mut().find(|membership| membership.room.id == id);
             match (*change, known) {
                 (MarkChange::Read(read) | MarkChange::Join(read), Some(known)) => known.read = known.read.max(read),
@@ -219,8 +209,15 @@ impl<O: Clone> MyRooms<O> {
 
     /// Returns whether there are marks of a user that are not stored yet.
     pub fn has_unsaved(&self, user: UserId) -> bool {
-        let marks = (user, RoomId(i64::MIN))..=(user, RoomId(i64::MAX));
-        self.unsaved.range(marks).next().is_some() || self.saving.iter().any(|(of, ..)| *of == user)
+        self.unsaved_of(user).next().is_some()
+    }
+
+    /// These marks, oldest first in each room.
+    fn unsaved_of(&self, user: UserId) -> impl Iterator<Item = (RoomId, &Unsaved)> {
+        let all = (user, RoomId(i64::MIN))..=(user, RoomId(i64::MAX));
+        let later = self.unsaved.range(all).map(|((_, room), unsaved)| (*room, unsaved));
+        let saving = self.saving.iter().filter(move |(of, ..)| *of == user);
+        saving.map(|(_, room, unsaved)| (*room, unsaved)).chain(later)
     }
 
     /// A list that nobody watches is needed until its marks are stored: it is read from the store the next time.
@@ -345,8 +342,7 @@ impl<O: Clone> MyRooms<O> {
         for id in take(&mut owner.changed) {
             if let (Some(entry), Some(listed)) = (owner.rooms.get_mut(&id), self.rooms.get(&id)) {
                 entry.told = listed.head;
-                let read = entry.read.min(listed.head);
-                rooms.push(MyRoom { name: listed.name.to_string(), head: listed.head, read });
+                rooms.push(listed.shown(entry.read));
             }
         }
         let to = owner.watchers.iter().map(|watcher| watcher.outbox.clone()).collect();
@@ -388,10 +384,17 @@ impl<O: Clone> MyRooms<O> {
     }
 }
 
+impl Listed {
+    /// The room in the list of a user who has read up to `read`.
+    fn shown(&self, read: u64) -> MyRoom {
+        MyRoom { name: self.name.to_string(), head: self.head, read: read.min(self.head) }
+    }
+}
+
 impl<O> Owner<O> {
     /// Returns whether a watcher shows the number of unread messages in a room, and another one would change it.
     fn wants_to_know(&self, room: RoomId) -> bool {
         self.watchers.iter().any(|watcher| !watcher.seats.contains(&room))
-            && self.rooms.get(&room).is_some_and(|entry| entry.told < entry.read + COUNTED)
+            && self.rooms.get(&room).is_some_and(|entry| entry.told < entry.read + MAX_UNREAD)
     }
 }

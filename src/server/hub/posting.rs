@@ -31,6 +31,13 @@ pub struct NewPost {
     pub attachments: Vec<AttachmentId>,
 }
 
+impl NewPost {
+    /// Its size until it is delivered, in bytes.
+    fn bytes(&self) -> usize {
+        self.text.len() + self.attachments.len() * ATTACHMENT_BYTES
+    }
+}
+
 impl Hub {
     /// Posts a message from a connection that is in the room. The answer to the frame with this `id` goes to the
     /// connection's outbox, after the commit.
@@ -44,7 +51,7 @@ impl Hub {
         id: Option<u64>,
         post: NewPost,
     ) -> Result<(), Refusal> {
-        let reserved = self.fan_out.reserve(post.text.len() + post.attachments.len() * ATTACHMENT_BYTES).await?;
+        let reserved = self.fan_out.reserve(post.bytes()).await?;
         let user = self.shards.of(room.id).begin_post(SeatId { conn: conn.id, room: room.id })?;
         let author = Author::Connection { outbox: conn.outbox.clone(), id };
         self.append(room, user, post, author, reserved)
@@ -57,7 +64,7 @@ impl Hub {
     pub async fn post_form(&self, payer: &Payer, name: RoomName, post: NewPost) -> Result<PostAck, Refusal> {
         self.wait_for_capacity().await;
         let room = self.find_or_create(payer, name).await?;
-        let reserved = self.fan_out.reserve(post.text.len() + post.attachments.len() * ATTACHMENT_BYTES).await?;
+        let reserved = self.fan_out.reserve(post.bytes()).await?;
         let user = self.hold_name(&payer.account, &room)?;
         let (sender, answer) = oneshot::channel();
         self.append(&room, user, post, Author::Form(sender), reserved)?;
@@ -73,9 +80,9 @@ impl Hub {
         reserved: OwnedSemaphorePermit,
     ) -> Result<(), Refusal> {
         let reply_to = post.reply_to.map(|target| self.seq_of(&target)).transpose()?;
-        let (fan_out, id) = (self.fan_out.clone(), room.id);
+        let (fan_out, of) = (self.fan_out.clone(), room.clone());
         let done = move |result| {
-            fan_out.push(Outcome { room: id, result: Written::Post { author, result }, _reserved: reserved });
+            fan_out.push(Outcome { room: of, result: Written::Post { author, result }, _reserved: reserved });
         };
         let append = Append {
             room: room.clone(),
@@ -111,10 +118,10 @@ impl Hub {
         let reserved = self.fan_out.reserve(bytes).await?;
         let user = self.shards.of(room.id).member(SeatId { conn: conn.id, room: room.id })?;
         let reacted = matches!(change, Change::React(_)).then_some(user.id);
-        let asker = Asker { outbox: conn.outbox.clone(), id, room: room.name.clone(), seq, reacted };
-        let (fan_out, room_id) = (self.fan_out.clone(), room.id);
+        let asker = Asker { outbox: conn.outbox.clone(), id, seq, reacted };
+        let (fan_out, of) = (self.fan_out.clone(), room.clone());
         let done = move |result| {
-            fan_out.push(Outcome { room: room_id, result: Written::Change { asker, result }, _reserved: reserved });
+            fan_out.push(Outcome { room: of, result: Written::Change { asker, result }, _reserved: reserved });
         };
         let request = ChangeRequest { room: room.clone(), user, seq, change, done: Box::new(done) };
         Ok(self.storage.change(request)?)

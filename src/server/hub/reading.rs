@@ -1,7 +1,6 @@
 //! The driver of the lists of users' own rooms and of their marks. [`my_rooms`](super::my_rooms) has the rules.
 
-use std::sync::Arc;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::{RwLock, RwLockReadGuard};
 
@@ -11,8 +10,8 @@ use super::my_rooms::{MyRooms, Update};
 use super::outbox::Outbox;
 use super::payer::Payer;
 use crate::protocol::{
-    Ack, ErrorCode, MAX_MY_ROOMS, Message, MessageRef, MyRoom, MyRooms as MyRoomsAck, MyRoomsUpdate, Refusal,
-    ServerFrame, UserId,
+    Ack, ErrorCode, MAX_MY_ROOMS, MessageRef, MyRoom, MyRooms as MyRoomsAck, MyRoomsUpdate, Refusal, ServerFrame,
+    UserId,
 };
 use crate::server::id::{ConnId, RoomId, RoomRow};
 use crate::server::lock::lock;
@@ -24,7 +23,6 @@ use crate::server::storage::StoreError;
 const MARKS: usize = 500;
 /// The number of times that marks are stored before a list is read. There is more than one only if the user goes on.
 const MAX_SAVES: usize = 3;
-
 /// The most rounds of telling at a time. Between two, others get the lock.
 const ROUNDS: usize = 20;
 
@@ -49,10 +47,10 @@ impl Reading {
     }
 
     /// A message was stored.
-    pub(super) fn committed(&self, room: RoomId, message: &Message) {
+    pub(super) fn committed(&self, author: UserId, room: &RoomRow, seq: u64) {
         let mut lists = lock(&self.lists);
-        lists.committed(room, message.seq);
-        lists.took_part(message.user.id, &RoomRow { id: room, name: message.room.as_str().into() }, message.seq);
+        lists.committed(room.id, seq);
+        lists.took_part(author, room, seq);
     }
 
     /// A user takes part in a room, whose last message is `head`, without a message.

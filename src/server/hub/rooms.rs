@@ -77,26 +77,25 @@ impl Hub {
         after: Option<Position>,
         id: Option<u64>,
     ) -> Result<RoomRow, Refusal> {
-        let room = self.enter_and_load(payer, conn, name, after, id).await?;
+        let room = self.find_or_create(payer, name.clone()).await?;
+        self.take_seat(&payer.account, conn, &room, after.clone(), id)?;
+        self.rooms.insert(name, room.clone());
+        self.load_history(conn, &room, after).await?;
         self.reading.entered(payer.account.id, conn.id, room.id);
         Ok(room)
     }
 
-    async fn enter_and_load(
+    /// Reads the history for a seat that waits for it.
+    async fn load_history(
         &self,
-        payer: &Payer,
         conn: &ConnectionHandle,
-        name: RoomName,
+        room: &RoomRow,
         after: Option<Position>,
-        id: Option<u64>,
-    ) -> Result<RoomRow, Refusal> {
-        let room = self.find_or_create(payer, name.clone()).await?;
-        self.take_seat(&payer.account, conn, &room, after.clone(), id)?;
-        self.rooms.insert(name, room.clone());
+    ) -> Result<(), Refusal> {
         let seat = SeatId { conn: conn.id, room: room.id };
         for _ in 0..MAX_READS {
             if !self.shards.of(room.id).is_loading(seat) {
-                return Ok(room);
+                return Ok(());
             }
             match self.storage.history_for(room.clone(), after.clone()).await {
                 Ok(history) => self.shards.handle(room.id, Input::HistoryLoaded(seat, history), self)?,
@@ -110,7 +109,7 @@ impl Hub {
             // The reader comes back with its position.
             conn.outbox.close(CloseCode::SlowConsumer);
         }
-        Ok(room)
+        Ok(())
     }
 
     /// Takes a connection out of a room.

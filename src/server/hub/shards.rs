@@ -154,6 +154,11 @@ impl Shard {
         self.core.recent_history(room)
     }
 
+    /// The `seq` of the last message of a room, if it is in memory.
+    pub(super) fn head(&self, room: RoomId) -> Option<u64> {
+        self.core.head(room)
+    }
+
     /// Returns whether a connection is in a room.
     pub(super) fn is_in(&self, seat: SeatId) -> bool {
         self.core.is_in(seat)

@@ -14,8 +14,8 @@ use super::connection::open_connection;
 use super::row::{message, select_messages};
 use super::{RoomRow, StoreError};
 use crate::protocol::{
-    MAX_CHANGES, MAX_CHANGES_BYTES, MAX_HISTORY_BYTES, MAX_REPLAY, MAX_REPLAY_BYTES, Message, MessageChange, Position,
-    RECENT_MESSAGES, Unrecovered, UserId,
+    MAX_CHANGES, MAX_CHANGES_BYTES, MAX_HISTORY_BYTES, MAX_MY_ROOMS, MAX_REPLAY, MAX_REPLAY_BYTES, Message,
+    MessageChange, Position, RECENT_MESSAGES, Unrecovered, UserId,
 };
 use crate::server::history::{History, check_position, encoded_bytes, encoded_change_bytes};
 use crate::server::id::RoomId;
@@ -127,13 +127,13 @@ pub(super) fn room(connection: &Connection, folded: &str) -> rusqlite::Result<Op
 
 pub(super) fn memberships(connection: &Connection, user: UserId) -> rusqlite::Result<Vec<Membership>> {
     let mut statement = connection.prepare_cached(
-        "SELECT id, name, head, read FROM memberships JOIN rooms ON id = room WHERE user = ?1 ORDER BY name LIMIT 200",
+        "SELECT id, name, head, read FROM memberships JOIN rooms ON id = room WHERE user = ?1 ORDER BY name LIMIT ?2",
     )?;
     let row = |row: &rusqlite::Row<'_>| {
         let room = RoomRow { id: RoomId(row.get(0)?), name: row.get::<_, String>(1)?.into() };
         Ok(Membership { room, head: row.get::<_, i64>(2)? as u64, read: row.get::<_, i64>(3)? as u64 })
     };
-    statement.query_map([user.0 as i64], row)?.collect()
+    statement.query_map([user.0 as i64, MAX_MY_ROOMS as i64], row)?.collect()
 }
 
 pub(super) fn head(connection: &Connection, room: &RoomRow) -> rusqlite::Result<u64> {
