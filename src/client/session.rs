@@ -77,7 +77,7 @@ use connection::{MAX_OPEN_TIMEOUT_MS, OPEN_TIMEOUT_MS};
 use heartbeat::Heartbeat;
 use outgoing::OutgoingQueue;
 use own_rooms::OwnRooms;
-use refusal::{Recovery, recovery};
+use refusal::list_retry_at;
 use request::{PendingRequest, Requests};
 use rng::Rng;
 use room::Room;
@@ -95,8 +95,6 @@ pub use transport_choice::TransportKind;
 const FIRST_RECONNECT_MS: u64 = 500;
 /// The limit of that bound.
 const MAX_RECONNECT_MS: u64 = 30_000;
-/// The delay after a refusal that names none.
-const DEFAULT_RETRY_MS: u64 = 2_000;
 
 /// The state machine.
 #[derive(Debug)]
@@ -276,12 +274,7 @@ impl Session {
 
     /// `watch_rooms` was refused.
     fn watch_refused(&mut self, now: u64, refusal: &Refusal) {
-        self.room_list.retry_at = match recovery(refusal) {
-            Recovery::RateLimit | Recovery::Store | Recovery::Quota => {
-                Some(now + refusal.retry_after_ms.unwrap_or(DEFAULT_RETRY_MS))
-            }
-            Recovery::EnterRoom | Recovery::Never => None,
-        };
+        self.room_list.retry_at = list_retry_at(now, refusal);
     }
 
     /// The list of rooms has arrived.

@@ -1,11 +1,11 @@
 //! Calls: the slot in the call of a room, and the signaling to other peers. Pure.
 
+use super::Session;
 use super::event::{CallUpdate, Signal, Update};
 use super::outgoing::Outgoing;
-use super::refusal::{Recovery, recovery};
+use super::refusal::{DEFAULT_RETRY_MS, Recovery, recovery};
 use super::request::PendingRequest;
 use super::room::CallSlot;
-use super::{DEFAULT_RETRY_MS, Session};
 use crate::protocol::call::{CallPresence, JoinCall};
 use crate::protocol::{Command, JoinCallAck, Refusal};
 

@@ -1,10 +1,10 @@
 //! Sending the commands of the queue [`super::outgoing`], and their answers. Pure.
 
+use super::Session;
 use super::outgoing::Outgoing;
-use super::refusal::{Recovery, recovery};
+use super::refusal::{DEFAULT_RETRY_MS, Recovery, recovery};
 use super::request::PendingRequest;
 use super::room::Room;
-use super::{DEFAULT_RETRY_MS, Session};
 use crate::protocol::Refusal;
 
 impl Session {

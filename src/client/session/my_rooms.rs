@@ -1,9 +1,9 @@
 //! The list of the user's own rooms, and the marks of what the user has read: asking, telling, sending. Pure.
 
+use super::Session;
 use super::event::Update;
-use super::refusal::{Recovery, recovery};
+use super::refusal::list_retry_at;
 use super::request::PendingRequest;
-use super::{DEFAULT_RETRY_MS, Session};
 use crate::protocol::frame::Empty;
 use crate::protocol::my_rooms::{KeepRoom, MarkRead};
 use crate::protocol::{Command, Feature, MessageRef, MyRoom, MyRoomsUpdate, Refusal};
@@ -28,12 +28,7 @@ impl Session {
 
     /// `watch_my_rooms` was refused.
     pub(super) fn my_rooms_refused(&mut self, now: u64, refusal: &Refusal) {
-        self.own_rooms.retry_at = match recovery(refusal) {
-            Recovery::RateLimit | Recovery::Store | Recovery::Quota => {
-                Some(now + refusal.retry_after_ms.unwrap_or(DEFAULT_RETRY_MS))
-            }
-            Recovery::EnterRoom | Recovery::Never => None,
-        };
+        self.own_rooms.retry_at = list_retry_at(now, refusal);
     }
 
     /// The whole list has arrived.

@@ -1,9 +1,9 @@
 //! Messages of this user: queued, sent one at a time, settled. Pure.
 
+use super::Session;
 use super::event::{Action, SendStatus, Update};
-use super::refusal::{Recovery, recovery};
+use super::refusal::{DEFAULT_RETRY_MS, Recovery, recovery};
 use super::request::PendingRequest;
-use super::{DEFAULT_RETRY_MS, Session};
 use crate::protocol::frame::Post;
 use crate::protocol::{Command, MessageKey, PostAck, Refusal};
 

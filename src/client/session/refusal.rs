@@ -2,6 +2,9 @@
 
 use crate::protocol::{ErrorCode, Refusal};
 
+/// The delay after a refusal that names none.
+pub(super) const DEFAULT_RETRY_MS: u64 = 2_000;
+
 /// The condition under which a refused request can succeed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Recovery {
@@ -15,6 +18,16 @@ pub(super) enum Recovery {
     EnterRoom,
     /// None that the session can bring about: the user must change something.
     Never,
+}
+
+/// The time at which to ask again for a list after a refusal; `None` if asking again does not help.
+pub(super) fn list_retry_at(now: u64, refusal: &Refusal) -> Option<u64> {
+    match recovery(refusal) {
+        Recovery::RateLimit | Recovery::Store | Recovery::Quota => {
+            Some(now + refusal.retry_after_ms.unwrap_or(DEFAULT_RETRY_MS))
+        }
+        Recovery::EnterRoom | Recovery::Never => None,
+    }
 }
 
 /// Lists every code, so that a new one is a compile error here rather than a silent give-up.

@@ -1,11 +1,10 @@
 //! Rooms: entering, resuming, leaving, their messages and who is typing in them. Pure.
 
-use super::DEFAULT_RETRY_MS;
 use super::Session;
 use super::event::Update;
 use super::outgoing::Outgoing;
 use super::own_rooms::ReadMark;
-use super::refusal::{Recovery, recovery};
+use super::refusal::{DEFAULT_RETRY_MS, Recovery, recovery};
 use super::request::PendingRequest;
 use super::room::Room;
 use super::typing::TypingUsers;
