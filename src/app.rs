@@ -16,6 +16,7 @@ mod cookie_notice;
 mod error_page;
 mod focus;
 mod language_form;
+mod lazy_part;
 pub(crate) mod linkify;
 mod lobby;
 mod markdown;

@@ -18,6 +18,7 @@ use leptos::prelude::*;
 use leptos::wasm_split::{SplitLoaderError, wasm_split};
 use leptos_i18n::td_string;
 
+use super::lazy_part::lazy_part;
 use super::locale::{Language, t};
 use super::room_context::RoomContext;
 use crate::client::call::meeting::{CallIntent, Meeting};
@@ -54,29 +55,24 @@ pub(super) fn CallButton(room: RoomContext, open: RwSignal<bool>) -> impl IntoVi
 #[component]
 pub(super) fn Call(room: RoomContext, open: RwSignal<bool>) -> impl IntoView {
     let i18n = Language::current();
-    let attempt = RwSignal::new(0);
-    let panel = move || {
-        attempt.track();
-        Suspend::new(async move {
-            match panel(room, open).await {
-                Ok(panel) => Either::Left(panel),
-                Err(_) => Either::Right(view! {
-                    <section class="call">
-                        <div class="preview" role="alert">
-                            <p>{t!(i18n, error_unreachable)}</p>
-                            <div class="row actions">
-                                <button type="button" class="primary" on:click=move |_| attempt.update(|n| *n += 1)>
-                                    {t!(i18n, try_again)}
-                                </button>
-                                <button type="button" on:click=move |_| context::close(open)>{t!(i18n, call_cancel)}</button>
-                            </div>
-                        </div>
-                    </section>
-                }),
-            }
-        })
+    let failed = move |attempt: RwSignal<u32>| {
+        view! {
+            <section class="call">
+                <div class="preview" role="alert">
+                    <p>{t!(i18n, error_unreachable)}</p>
+                    <div class="row actions">
+                        <button type="button" class="primary" on:click=move |_| attempt.update(|n| *n += 1)>
+                            {t!(i18n, try_again)}
+                        </button>
+                        <button type="button" on:click=move |_| context::close(open)>{t!(i18n, call_cancel)}</button>
+                    </div>
+                </div>
+            </section>
+        }
+        .into_any()
     };
-    view! { <Suspense fallback=move || view! { <section class="call" aria-busy="true"></section> }>{panel}</Suspense> }
+    let waiting = || view! { <section class="call" aria-busy="true"></section> }.into_any();
+    lazy_part(move || panel(room, open), waiting, failed)
 }
 
 /// The split point of the WASM program. Leptos's `#[lazy]` would end the whole page if its part cannot be fetched.

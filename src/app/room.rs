@@ -93,7 +93,7 @@ pub(super) fn Room() -> impl IntoView {
     let start = move || address.with_untracked(|(_, _, start, _, _)| *start);
     let search = Search::new();
     view! {
-        // Keeps the room before until the next one is loaded. A keyed list, so that its elements are replaced in one step:
+        // The previous room stays on the page until the next one is loaded. A keyed list, so that its elements are replaced in one step:
         // a `Suspend` would end the signals of the old view while that is still on the page, and a view that is built
         // again keeps elements, for example the message field with its text.
         <Transition>
@@ -170,7 +170,8 @@ fn RoomView(page: RoomPage, start: Start, search: Search) -> impl IntoView {
     });
     dropped_file::take(room);
     let call_is_open = RwSignal::new(false);
-    let unread = unread_while_hidden(state);
+    let is_visible = reading::page_is_visible();
+    let unread = reading::unread_while_hidden(state, is_visible);
     let title = {
         let name = name.clone();
         move || match unread.get() + unread_elsewhere.get() {
@@ -184,7 +185,7 @@ fn RoomView(page: RoomPage, start: Start, search: Search) -> impl IntoView {
         <a class="skip" href="#text">{t!(i18n, skip_to_content)}</a>
         <div class="room">
             <header class="bar" translate="no">
-                <MyRoomsButton rooms=own_rooms name=name.clone()/>
+                <MyRoomsButton unread=unread_elsewhere/>
                 <a class="home" href="/" aria-label=t!(i18n, home)><span class="mark" aria-hidden="true"></span></a>
                 <div class="room-title">
                     <h1 tabindex="-1"><bdi>{name.clone()}</bdi></h1>
@@ -200,7 +201,7 @@ fn RoomView(page: RoomPage, start: Start, search: Search) -> impl IntoView {
             </Show>
             <MyRooms room rooms=own_rooms name=name.clone()/>
             <main>
-                <Log room/>
+                <Log room is_visible/>
                 <Typing room/>
                 <Composer room name=name.clone() key/>
             </main>
@@ -209,25 +210,4 @@ fn RoomView(page: RoomPage, start: Start, search: Search) -> impl IntoView {
             <SearchPanel room search/>
         </div>
     }
-}
-
-/// The number of messages from others that arrived while the tab was hidden.
-fn unread_while_hidden(room: RoomState) -> RwSignal<u64> {
-    let unread = RwSignal::new(0);
-    Effect::new(move |before: Option<u64>| {
-        let arrived = room.arrived.get();
-        if document().hidden() {
-            unread.update(|unread| *unread += arrived - before.unwrap_or(arrived));
-        }
-        arrived
-    });
-    Effect::new(move |_| {
-        let handle = window_event_listener(leptos::ev::visibilitychange, move |_| {
-            if !document().hidden() {
-                unread.set(0);
-            }
-        });
-        on_cleanup(move || handle.remove());
-    });
-    unread
 }

@@ -2,13 +2,13 @@
 
 mod dialog;
 
-use leptos::either::Either;
 use leptos::ev;
 use leptos::prelude::*;
 use leptos::wasm_split::{SplitLoaderError, wasm_split};
 use wasm_bindgen::JsCast;
 use web_sys::{Element, HtmlElement};
 
+use super::lazy_part::lazy_part;
 use super::locale::{Language, t};
 use crate::client::Client;
 use dialog::SwitcherDialog;
@@ -27,17 +27,13 @@ pub(super) fn Switcher() -> impl IntoView {
         let handle = window_event_listener(ev::keydown, move |event| handle_key(&event, is_open));
         on_cleanup(move || handle.remove());
     });
-    let dialog = move || {
-        Suspend::new(async move {
-            match load_dialog(client, is_open).await {
-                Ok(dialog) => Either::Left(dialog),
-                Err(_) => {
-                    Either::Right(view! { <p class="visually-hidden" role="alert">{t!(i18n, error_unreachable)}</p> })
-                }
-            }
-        })
-    };
-    view! { <Show when=move || is_open.get()><Suspense>{dialog}</Suspense></Show> }
+    let failed =
+        move |_| view! { <p class="visually-hidden" role="alert">{t!(i18n, error_unreachable)}</p> }.into_any();
+    view! {
+        <Show when=move || is_open.get()>
+            {lazy_part(move || load_dialog(client, is_open), || ().into_any(), failed)}
+        </Show>
+    }
 }
 
 /// The split point of the WASM program, as that of the call.

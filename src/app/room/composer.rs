@@ -43,8 +43,9 @@ pub(super) fn Composer(room: RoomContext, name: String, key: MessageKey) -> impl
         let text = clean_text(&field.value());
         let text = text.trim_end();
         let purpose = room.compose.get_untracked();
-        let files = match untrack(|| room.files.ready()) {
-            _ if matches!(purpose, Compose::Edit { .. }) => Vec::new(),
+        // The files belong to a new message, not to one that is edited.
+        let ready = if is_editing(room) { Ready::Now(Vec::new()) } else { untrack(|| room.files.ready()) };
+        let files = match ready {
             Ready::Now(files) => files,
             Ready::Later => return room.files.sends_later.set(true),
             Ready::Never => return notice.set(Some(Notice::FileFailed)),
@@ -73,7 +74,7 @@ pub(super) fn Composer(room: RoomContext, name: String, key: MessageKey) -> impl
         let _ = field.focus();
     };
     Effect::new(move |_| {
-        // The files are uploaded, or one has failed. The text of an edit is not that of the message that waits for them.
+        // The uploads have ended. An edit has its own text: the message with the files is sent after it.
         if matches!(room.compose.get(), Compose::Edit { .. }) {
             return;
         }

@@ -5,7 +5,6 @@ pub(in crate::app) mod list;
 mod tray;
 mod upload;
 
-use leptos::either::Either;
 use leptos::html::Input;
 use leptos::prelude::*;
 use leptos::task::spawn_local;
@@ -13,6 +12,7 @@ use leptos::wasm_split::{SplitLoaderError, wasm_split};
 use wasm_bindgen::JsCast;
 use web_sys::{File, FileList, HtmlInputElement};
 
+use crate::app::lazy_part::lazy_part;
 use crate::app::locale::{Language, t};
 use crate::app::room_context::RoomContext;
 use crate::protocol::{ErrorCode, MAX_ATTACHMENTS};
@@ -72,18 +72,12 @@ pub(super) fn AttachButton(room: RoomContext) -> impl IntoView {
 #[component]
 pub(super) fn Tray(room: RoomContext) -> impl IntoView {
     let is_empty = Memo::new(move |_| room.files.is_empty());
-    let tray = move || {
-        (!is_empty.get()).then(|| {
-            Suspend::new(async move {
-                match tray(room).await {
-                    Ok(tray) => Either::Left(tray),
-                    // Each file says that it has failed.
-                    Err(_) => Either::Right(()),
-                }
-            })
-        })
-    };
-    view! { <Suspense>{tray}</Suspense> }
+    view! {
+        <Show when=move || !is_empty.get()>
+            // If the code cannot be fetched, each file says that it has failed.
+            {lazy_part(move || tray(room), || ().into_any(), |_| ().into_any())}
+        </Show>
+    }
 }
 
 /// A split point of the WASM program, as that of calls.

@@ -15,11 +15,11 @@ use crate::client::state::Older;
 
 /// The messages, and a button for the unread ones below.
 #[component]
-pub(super) fn Log(room: RoomContext) -> impl IntoView {
+pub(super) fn Log(room: RoomContext, is_visible: ReadSignal<bool>) -> impl IntoView {
     let i18n = Language::current();
     let scroll = Scroll::new(room);
     let live = Live::new(room);
-    reading::follow(room, scroll, reading::page_is_visible());
+    reading::follow(room, scroll, is_visible);
     view! {
         <div class="log-frame">
             <div

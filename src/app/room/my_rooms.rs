@@ -5,7 +5,7 @@ use leptos::prelude::*;
 use leptos_i18n::td_string;
 
 use crate::app::locale::{Language, t};
-use crate::app::my_rooms::{Badge, MyRoomList, unread_elsewhere};
+use crate::app::my_rooms::{Badge, MyRoomList};
 use crate::app::room_context::RoomContext;
 use crate::app::switcher::OpenSwitcher;
 use crate::client::session::Intent;
@@ -16,9 +16,11 @@ const PANEL: &str = "my-rooms";
 
 /// The button that opens the list on a narrow screen. A popover, so that it works without script.
 #[component]
-pub(super) fn MyRoomsButton(rooms: Signal<Vec<MyRoom>>, name: String) -> impl IntoView {
+pub(super) fn MyRoomsButton(
+    /// The number of unread messages in other rooms.
+    unread: Memo<u64>,
+) -> impl IntoView {
     let i18n = Language::current();
-    let unread = unread_elsewhere(rooms, &name);
     view! {
         <button type="button" class="my-rooms-button" popovertarget=PANEL>
             <svg class="icon" viewBox="0 0 24 24" aria-hidden="true"><path d="M4 6h16M4 12h16M4 18h10"></path></svg>

@@ -1,4 +1,4 @@
-//! The mark of the user, which the server keeps, and the line above the first unread message.
+//! Reading: the mark of the last message read that the server keeps, the line above the first unread one, and counting.
 
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use super::quote::{self, message_link};
 use super::scroll::Scroll;
 use crate::app::locale::{Language, t};
 use crate::app::room_context::RoomContext;
+use crate::client::state::Room;
 
 /// True while the user can see the page.
 pub(super) fn page_is_visible() -> ReadSignal<bool> {
@@ -21,6 +22,24 @@ pub(super) fn page_is_visible() -> ReadSignal<bool> {
         on_cleanup(move || handle.remove());
     });
     is_visible
+}
+
+/// The number of messages from others that arrived while the page was hidden.
+pub(super) fn unread_while_hidden(room: Room, is_visible: ReadSignal<bool>) -> RwSignal<u64> {
+    let unread = RwSignal::new(0);
+    Effect::new(move |before: Option<u64>| {
+        let arrived = room.arrived.get();
+        if !is_visible.get_untracked() {
+            unread.update(|unread| *unread += arrived - before.unwrap_or(arrived));
+        }
+        arrived
+    });
+    Effect::new(move |_| {
+        if is_visible.get() {
+            unread.set(0);
+        }
+    });
+    unread
 }
 
 /// Marks what is shown as read, while the user looks at the newest message.

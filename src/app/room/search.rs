@@ -7,10 +7,10 @@ mod panel;
 mod results;
 mod state;
 
-use leptos::either::Either;
 use leptos::prelude::*;
 use leptos::wasm_split::{SplitLoaderError, wasm_split};
 
+use crate::app::lazy_part::lazy_part;
 use crate::app::locale::{Language, t};
 use crate::app::room_context::RoomContext;
 
@@ -44,26 +44,19 @@ pub(super) fn SearchLink(search: Search) -> impl IntoView {
 #[component]
 pub(super) fn SearchPanel(room: RoomContext, search: Search) -> impl IntoView {
     let i18n = Language::current();
-    let attempt = RwSignal::new(0);
-    let content = move || {
-        attempt.track();
-        Suspend::new(async move {
-            match panel(room, search).await {
-                Ok(panel) => Either::Left(panel),
-                Err(_) => Either::Right(view! {
-                    <section class="search" role="alert">
-                        <p>{t!(i18n, error_unreachable)}</p>
-                        <button type="button" on:click=move |_| attempt.update(|n| *n += 1)>{t!(i18n, try_again)}</button>
-                        <button type="button" on:click=move |_| search.close()>{t!(i18n, cancel)}</button>
-                    </section>
-                }),
-            }
-        })
+    let failed = move |attempt: RwSignal<u32>| {
+        view! {
+            <section class="search" role="alert">
+                <p>{t!(i18n, error_unreachable)}</p>
+                <button type="button" on:click=move |_| attempt.update(|n| *n += 1)>{t!(i18n, try_again)}</button>
+                <button type="button" on:click=move |_| search.close()>{t!(i18n, cancel)}</button>
+            </section>
+        }
+        .into_any()
     };
+    let waiting = || view! { <section class="search" aria-busy="true"></section> }.into_any();
     view! {
-        <Show when=move || search.is_open.get()>
-            <Suspense fallback=move || view! { <section class="search" aria-busy="true"></section> }>{content}</Suspense>
-        </Show>
+        <Show when=move || search.is_open.get()>{lazy_part(move || panel(room, search), waiting, failed)}</Show>
     }
 }
 

@@ -39,9 +39,9 @@ pub(super) enum Stage {
 pub(in crate::app::room) enum Ready {
     /// All are uploaded, or there are none.
     Now(Vec<AttachmentId>),
-    /// Some are on their way.
+    /// Some are still being uploaded.
     Later,
-    /// One has failed.
+    /// An upload has failed.
     Never,
 }
 

@@ -28,7 +28,7 @@ pub(super) enum Status {
     Idle,
     Searching,
     Done,
-    /// There is no connection. The search is repeated.
+    /// The client is offline. It searches when it is connected again.
     Offline,
     Refused(Refusal),
 }
