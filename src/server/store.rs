@@ -39,7 +39,7 @@ use crate::server::start_error::{Source, StartError};
 use crate::server::storage::{Reply, Storage, Usage};
 
 pub use crate::server::storage::{Append, AppendError, ChangeOutcome, ChangeRequest, Outcome, RoomRow, StoreError};
-pub(in crate::server) use attachment::{FILES_FOLDER, FILES_LOCK};
+pub(in crate::server) use attachment::{FILES_FOLDER, open_files_lock};
 pub use attachment::{FileHash, FileWrite, NewFile, StoredFile};
 pub use backup::{BackupSummary, backup, files_beside};
 use checkpoint::Checkpoints;

@@ -11,7 +11,7 @@ use super::Attachments;
 use crate::protocol::Refusal;
 use crate::server::config::Config;
 use crate::server::environment::Environment;
-use crate::server::store::{FILES_LOCK, FileHash, FileWrite};
+use crate::server::store::{FileHash, FileWrite, open_files_lock};
 
 /// The most uploads, and the most contents, that a round removes.
 const ROUND: u64 = 200;
@@ -65,8 +65,7 @@ impl Attachments {
 
 /// `None`: a backup copies files at the moment, and needs those that its copy of the database names.
 fn lock_exclusively(data: &Path) -> Option<File> {
-    let file = File::options().create(true).truncate(false).write(true).open(data.join(FILES_LOCK));
-    let file = file.inspect_err(|error| tracing::warn!(%error, "cannot open files.lock")).ok()?;
+    let file = open_files_lock(data).inspect_err(|error| tracing::warn!(%error, "cannot open files.lock")).ok()?;
     match file.try_lock() {
         Ok(()) => Some(file),
         Err(TryLockError::WouldBlock) => None,

@@ -39,16 +39,12 @@ enum Target {
 /// Reads a path. `None`: it is not one of a file.
 pub(super) fn file_address(path: &str) -> Option<FileAddress<'_>> {
     let (room, rest) = path.strip_prefix("/r/")?.split_once('/').filter(|(room, _)| !room.is_empty())?;
-    let mut segments = rest.split('/');
-    let kind = segments.next()?;
-    let id = segments.next();
-    let name = segments.next();
-    let id = || id?.parse().ok();
-    let target = match (kind, rest.split('/').count(), name) {
-        ("files", 1, None) => Target::Uploads,
-        ("files", 2, None) => Target::Upload(id()?),
-        ("files", 3, Some(_)) => Target::File(id()?),
-        ("thumbnails", 2, None) => Target::Thumbnail(id()?),
+    // A path of one segment more is none of these.
+    let target = match rest.splitn(4, '/').collect::<Vec<_>>()[..] {
+        ["files"] => Target::Uploads,
+        ["files", id] => Target::Upload(id.parse().ok()?),
+        ["files", id, _] => Target::File(id.parse().ok()?),
+        ["thumbnails", id] => Target::Thumbnail(id.parse().ok()?),
         _ => return None,
     };
     Some(FileAddress { room, target })

@@ -1,15 +1,21 @@
 //! Files as the store knows them, and the writes about them. Their contents are in the file store
 //! (`server::attachments`), under their hash.
 
-use std::fmt;
+use std::fs::File;
+use std::path::Path;
+use std::{fmt, io};
 
 use crate::protocol::{Attachment, AttachmentId, UserId};
 use crate::server::id::RoomId;
 
 /// The folder in the data folder that has files, unless they are in a bucket.
 pub(in crate::server) const FILES_FOLDER: &str = "files";
-/// A file in the data folder. A backup locks it while it copies files, and the collector while it removes some.
-pub(in crate::server) const FILES_LOCK: &str = "files.lock";
+
+/// Opens `files.lock` in the data folder. A backup locks it while it copies files, and the collector while it removes
+/// some.
+pub(in crate::server) fn open_files_lock(data: &Path) -> io::Result<File> {
+    File::options().create(true).truncate(false).write(true).open(data.join("files.lock"))
+}
 
 /// SHA-256 of a file's content, under which it is stored.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -167,9 +167,8 @@ impl Indexer {
         }
         if let Some(after) = self.looking.take() {
             // After a failure it begins again.
-            let was_dirty = std::mem::replace(&mut self.is_dirty, true);
-            self.looking = separators::check(connection, &after, SEPARATORS)?;
-            self.is_dirty = was_dirty;
+            let next = separators::check(connection, &after, SEPARATORS).inspect_err(|_| self.is_dirty = true);
+            self.looking = next?;
         }
         Ok(())
     }

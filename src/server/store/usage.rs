@@ -111,14 +111,18 @@ impl Stored {
     /// Removes a file that no message has. If it was added today, it does not count towards the quota of the day any more.
     pub(super) fn remove_file(&mut self, room: &mut StoredInRoom, size: u64, added_at: i64, now: i64) {
         self.begin_day(now);
-        room.bytes = room.bytes.saturating_sub(size);
-        self.total = self.total.saturating_sub(size);
+        self.free(room, size);
         if added_at / DAY_MS == self.day {
             self.day_bytes = self.day_bytes.saturating_sub(size);
             if room.day == self.day {
                 room.day_bytes = room.day_bytes.saturating_sub(size);
             }
         }
+    }
+
+    fn free(&mut self, room: &mut StoredInRoom, size: u64) {
+        room.bytes = room.bytes.saturating_sub(size);
+        self.total = self.total.saturating_sub(size);
     }
 
     /// Replaces a part of a message of the size `old`, unless a quota forbids the new size. What frees space is always
@@ -133,8 +137,7 @@ impl Stored {
     ) -> Result<(), AppendError> {
         self.begin_day(now);
         let Some(size) = new.checked_sub(old) else {
-            room.bytes = room.bytes.saturating_sub(old - new);
-            self.total = self.total.saturating_sub(old - new);
+            self.free(room, old - new);
             return Ok(());
         };
         if room.bytes + size > quotas.room {

@@ -5,11 +5,11 @@ use std::fs::{File, create_dir_all};
 use std::io;
 use std::path::Path;
 
-use super::super::attachment::{FILES_FOLDER, FILES_LOCK, FileHash};
+use super::super::attachment::{FILES_FOLDER, FileHash, open_files_lock};
 
 /// Keeps the collector of a running server from removing files, until it is dropped.
 pub(super) fn pause_collector(folder: &Path) -> io::Result<File> {
-    let lock = File::options().create(true).truncate(false).write(true).open(folder.join(FILES_LOCK))?;
+    let lock = open_files_lock(folder)?;
     lock.lock_shared()?;
     Ok(lock)
 }

@@ -1,8 +1,8 @@
 //! Files, in the transaction of their batch.
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
-use super::super::attachment::{FileWrite, NewFile};
+use super::super::attachment::{FileHash, FileWrite, NewFile};
 use super::super::row::attachment;
 use super::super::usage::ROW;
 use super::super::{Append, AppendError};
@@ -14,15 +14,10 @@ impl Work<'_> {
     pub(super) fn write_file(&mut self, write: &FileWrite) -> rusqlite::Result<Result<(), AppendError>> {
         let transaction = self.transaction;
         match write {
-            FileWrite::Begin(hash) => {
-                let insert = "INSERT INTO unclaimed_files (hash) VALUES (?1) ON CONFLICT DO NOTHING";
-                transaction.prepare_cached(insert)?.execute([hash.0])?;
-            }
+            FileWrite::Begin(hash) => add_unclaimed(transaction, *hash)?,
             FileWrite::Add(file) => return self.add_file(file),
             FileWrite::Remove(id) => self.remove_file(*id)?,
-            FileWrite::Forget(hash) => {
-                transaction.prepare_cached("DELETE FROM unclaimed_files WHERE hash = ?1")?.execute([hash.0])?;
-            }
+            FileWrite::Forget(hash) => remove_unclaimed(transaction, *hash)?,
         }
         Ok(Ok(()))
     }
@@ -41,7 +36,7 @@ impl Work<'_> {
         let (file_id, user, bytes) = (file_id.0 as i64, user.0 as i64, *bytes as i64);
         let values = params![file_id, id.0, user, hash.0, name, media_type, bytes, width, height, self.at];
         self.transaction.prepare_cached(insert)?.execute(values)?;
-        self.transaction.prepare_cached("DELETE FROM unclaimed_files WHERE hash = ?1")?.execute([hash.0])?;
+        remove_unclaimed(self.transaction, *hash)?;
         self.rooms.insert(id.0, room);
         Ok(Ok(()))
     }
@@ -62,8 +57,7 @@ impl Work<'_> {
         else {
             return Ok(());
         };
-        let insert = "INSERT INTO unclaimed_files (hash) VALUES (?1) ON CONFLICT DO NOTHING";
-        self.transaction.prepare_cached(insert)?.execute([hash])?;
+        add_unclaimed(self.transaction, FileHash(hash))?;
         let mut room = self.room(id)?;
         self.stored.remove_file(&mut room.stored, size(&name, bytes), added_at, self.at);
         self.rooms.insert(id, room);
@@ -117,6 +111,16 @@ impl Work<'_> {
         let update = "UPDATE messages SET attachments = 0 WHERE room = ?1 AND seq = ?2";
         self.transaction.prepare_cached(update)?.execute(message).map(drop)
     }
+}
+
+/// The collector will remove this content, unless an attachment has it.
+fn add_unclaimed(transaction: &Connection, hash: FileHash) -> rusqlite::Result<()> {
+    let insert = "INSERT INTO unclaimed_files (hash) VALUES (?1) ON CONFLICT DO NOTHING";
+    transaction.prepare_cached(insert)?.execute([hash.0]).map(drop)
+}
+
+fn remove_unclaimed(transaction: &Connection, hash: FileHash) -> rusqlite::Result<()> {
+    transaction.prepare_cached("DELETE FROM unclaimed_files WHERE hash = ?1")?.execute([hash.0]).map(drop)
 }
 
 /// The size that a file counts towards the quotas.
