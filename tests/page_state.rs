@@ -68,20 +68,7 @@ fn unsent_message_is_shown_once_and_not_beside_its_stored_copy() {
             attachments: None,
         })
     };
-    let stored = |seq: u64| {
-        let (key, text) = (MessageKey(u128::from(seq)), "hello".into());
-        Update::Message(Message {
-            room: "garden".into(),
-            seq,
-            key,
-            user: user(1),
-            text,
-            at: 0,
-            reply_to: None,
-            state: None,
-            attachments: None,
-        })
-    };
+    let stored = |seq| Update::Message(message(seq, "hello"));
     state.apply(stored(1));
     // From the storage of an earlier page, which lost the answer.
     state.apply(unsent(1));
@@ -217,20 +204,7 @@ fn crowd_is_counted_and_its_members_are_loaded_on_demand() {
 #[test]
 fn gap_in_the_middle_is_marked_and_filled() {
     let (_owner, state, room) = page("garden");
-    let message = |seq: u64| {
-        let (key, text) = (MessageKey(u128::from(seq)), "hello".into());
-        Message {
-            room: "garden".into(),
-            seq,
-            key,
-            user: user(1),
-            text,
-            at: 0,
-            reply_to: None,
-            state: None,
-            attachments: None,
-        }
-    };
+    let message = |seq| message(seq, "hello");
     (1..=3).for_each(|seq| state.apply(Update::Message(message(seq))));
     let gap = EnterRoomAck { head: 9, messages: (8..=9).map(message).collect(), more: true, ..entered("garden", None) };
     state.apply(Update::Entered(gap.clone()));

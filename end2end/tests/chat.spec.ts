@@ -4,6 +4,7 @@ import {
   ProtocolClient,
   enter,
   expect,
+  hide,
   waitUntilJoined,
   memberNames,
   post,
@@ -366,16 +367,11 @@ test("title counts messages that arrive while the tab is hidden", async ({ page,
   const client = await ProtocolClient.inRoom(server, "garden", "Bob");
   await enter(page, "garden");
   await expect(page).toHaveTitle("garden · Noom");
-  const hide = (hidden: boolean) =>
-    page.evaluate((hidden) => {
-      Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
-      document.dispatchEvent(new Event("visibilitychange", { bubbles: true }));
-    }, hidden);
-  await hide(true);
+  await hide(page, true);
   await client.post("garden", "one");
   await client.post("garden", "two");
   await expect(page).toHaveTitle("(2) garden · Noom");
-  await hide(false);
+  await hide(page, false);
   await expect(page).toHaveTitle("garden · Noom");
 });
 

@@ -145,7 +145,7 @@ test("large file arrives complete over a connection that is cut", async ({ serve
   proxy.remove();
 });
 
-test("refused file says why, a removed one is cancelled, and the message goes without them", async ({
+test("refused and removed files are left out of the message, and a refused file shows the reason", async ({
   page,
   expectedConsole,
 }) => {

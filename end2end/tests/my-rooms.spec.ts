@@ -1,7 +1,7 @@
 // The user's own rooms: unread messages, moving between rooms, and what stays when the user comes back.
 import type { Page } from "@playwright/test";
 import { expectAccessible } from "./accessible";
-import { ProtocolClient, enter, expect, post, test, texts } from "./support";
+import { ProtocolClient, enter, expect, hide, post, test, texts } from "./support";
 
 const list = (page: Page) => page.getByRole("navigation", { name: "Your rooms" });
 const link = (page: Page, room: string) => list(page).getByRole("link", { name: room });
@@ -147,16 +147,11 @@ test("a line is drawn above what has come while the page was in the background",
   await enter(page, "garden", "Ann");
   await bob.post("garden", "seen");
   await expect(texts(page)).toHaveText(["seen"]);
-  const setHidden = (hidden: boolean) =>
-    page.evaluate((hidden) => {
-      Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
-      document.dispatchEvent(new Event("visibilitychange", { bubbles: true }));
-    }, hidden);
-  await setHidden(true);
+  await hide(page, true);
   await bob.post("garden", "one");
   await bob.post("garden", "two");
   await expect(page).toHaveTitle("(2) garden · Noom");
-  await setHidden(false);
+  await hide(page, false);
   await expect(page.locator(".message", { has: page.getByRole("separator") })).toContainText("one");
   await post(page, "answer");
   await expect(page.getByRole("separator")).toHaveCount(0);

@@ -1,7 +1,18 @@
 // Recovery of a page from network faults, reloads and upgrades.
 import type { Page } from "@playwright/test";
 import { TcpProxy } from "./tcp-proxy";
-import { SERVER_GONE, ProtocolClient, enter, expect, memberNames, waitUntilJoined, post, test, texts } from "./support";
+import {
+  SERVER_GONE,
+  ProtocolClient,
+  enter,
+  expect,
+  hide,
+  memberNames,
+  waitUntilJoined,
+  post,
+  test,
+  texts,
+} from "./support";
 
 /** The notice about a lost connection. */
 const notice = (page: Page) => page.getByRole("status").filter({ hasText: /Reconnecting in|Connecting/ });
@@ -23,12 +34,6 @@ async function intercept(
 
 const storedUnsent = (page: Page) =>
   page.evaluate(() => Object.keys(localStorage).filter((name) => name.startsWith("noom.unsent.")).length);
-
-const hide = (page: Page, hidden: boolean) =>
-  page.evaluate((hidden) => {
-    Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
-    document.dispatchEvent(new Event("visibilitychange", { bubbles: true }));
-  }, hidden);
 
 test("unsent messages survive a reload and are delivered once and in order", async ({ page, person }) => {
   const other = await person();

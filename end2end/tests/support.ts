@@ -209,4 +209,12 @@ export function texts(page: Page) {
   return page.getByRole("log").locator(".message .text");
 }
 
+/** Makes the page believe that its tab is hidden, or shown again. */
+export function hide(page: Page, hidden: boolean) {
+  return page.evaluate((hidden) => {
+    Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+    document.dispatchEvent(new Event("visibilitychange", { bubbles: true }));
+  }, hidden);
+}
+
 export { expect };
