@@ -78,7 +78,7 @@ error_codes! {
         EditConflict = "EDIT_CONFLICT": "The message was edited from another page.",
         EmojiInvalid = "EMOJI_INVALID": "A reaction must be one emoji.",
         ReactionsFull = "REACTIONS_FULL": "A message can have 20 different emoji, 5 of each user, and 500 reactions.",
-        AttachmentNotFound = "ATTACHMENT_NOT_FOUND": "There is no such finished upload of this user for this room.",
+        AttachmentNotFound = "ATTACHMENT_NOT_FOUND": "The attachment is not a finished upload of this user in this room.",
         TooManyAttachments = "TOO_MANY_ATTACHMENTS": "A message can have 10 different attachments.",
         FileNameInvalid = "FILE_NAME_INVALID": "That is not a valid file name.",
         FileTooLarge = "FILE_TOO_LARGE": "The file is empty, larger than file_bytes, or larger than announced.",
