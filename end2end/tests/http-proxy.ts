@@ -12,6 +12,8 @@ export class HttpProxy {
   blocksCookies = false;
   private sockets = new Set<Socket>();
   private listener: Http;
+  /** The next POST request is held. */
+  private held?: { arrived: () => void; released: Promise<void> };
 
   private constructor(server: Server) {
     const far = () => Number(new URL(server.url).port);
@@ -22,8 +24,15 @@ export class HttpProxy {
       const cookies = cookie && !this.blocksCookies ? { cookie } : {};
       return { ...others, ...cookies, host: new URL(server.url).host, ...origin };
     };
-    this.listener = createServer((near, answer) => {
+    this.listener = createServer(async (near, answer) => {
       const { method, url: path } = near;
+      if (this.held && method === "POST") {
+        const { arrived, released } = this.held;
+        this.held = undefined;
+        arrived();
+        await released;
+        if (near.destroyed) return;
+      }
       const onward = request(
         { port: far(), host: "127.0.0.1", agent: false, method, path, headers: headers(near) },
         (back) => {
@@ -59,6 +68,16 @@ export class HttpProxy {
     await new Promise<void>((resolve) => proxy.listener.listen(0, "127.0.0.1", resolve));
     proxy.url = `http://127.0.0.1:${(proxy.listener.address() as { port: number }).port}`;
     return proxy;
+  }
+
+  /** Holds the next POST request. Returns when it has arrived, with a function that forwards it. */
+  async holdPost(send: () => Promise<void>): Promise<() => void> {
+    let release = () => {};
+    const released = new Promise<void>((resolve) => (release = resolve));
+    const arrived = new Promise<void>((resolve) => (this.held = { arrived: resolve, released }));
+    await send();
+    await arrived;
+    return release;
   }
 
   private keep(socket: Socket) {

@@ -164,7 +164,7 @@ export const test = base.extend<Fixtures>({
 
 function listen(context: BrowserContext): string[] {
   const messages: string[] = [];
-  context.on("console", (message) => messages.push(`${message.type()}: ${message.text()}`));
+  context.on("console", (message) => messages.push(`${message.type()}: ${message.text()} ${message.location().url}`));
   context.on("weberror", (error) => messages.push(`uncaught: ${error.error().stack}`));
   return messages;
 }

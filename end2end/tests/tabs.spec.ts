@@ -45,3 +45,31 @@ test("eight tabs work over HTTP/1.1 while WebSocket is blocked", async ({
   await Promise.all(tabs.map((tab) => tab.close()));
   proxy.remove();
 });
+
+test("tab that is paused while it posts takes the request back, and posts when it goes on", async ({
+  page,
+  context,
+  person,
+  server,
+  expectedConsole,
+}) => {
+  expectedConsole.push(SERVER_GONE);
+  const proxy = await HttpProxy.to(server);
+  const other = await person();
+  await enter(other, "garden", "Bob");
+  await page.goto(`${proxy.url}/r/garden`);
+  await waitUntilJoined(page);
+  const release = await proxy.holdPost(() => post(page, "sent once"));
+  for (let n = 0; n < 3; n++) {
+    const tab = await context.newPage();
+    await tab.goto(`${proxy.url}/r/garden`);
+    await waitUntilJoined(tab);
+  }
+  await expect(page.getByText(PAUSED)).toBeVisible();
+  // The server no longer knows the connection. A request that still came would be refused, which the console shows.
+  release();
+  await page.getByRole("button", { name: "Reconnect" }).click();
+  await expect(texts(other)).toHaveText(["sent once"]);
+  await expect(texts(page)).toHaveText(["sent once"]);
+  proxy.remove();
+});

@@ -7,7 +7,7 @@ use futures::future::{Fuse, FusedFuture, LocalBoxFuture};
 use futures::{FutureExt, StreamExt, select_biased};
 use gloo_net::http::Request;
 use wasm_bindgen::JsCast;
-use web_sys::{EventSource, MessageEvent};
+use web_sys::{AbortController, AbortSignal, EventSource, MessageEvent};
 
 use super::event_listener::EventListener;
 use super::session::{ABNORMAL_CLOSE, Event};
@@ -30,6 +30,8 @@ pub(super) struct Fallback {
     pinged: bool,
     /// The POST request in flight; it returns whether it succeeded.
     posting: Fuse<LocalBoxFuture<'static, bool>>,
+    /// Ends that request with the connection, which the server would no longer know.
+    abort: Option<AbortController>,
     _listeners: Option<[EventListener; 5]>,
 }
 
@@ -83,6 +85,7 @@ impl Fallback {
             outgoing: VecDeque::new(),
             pinged: false,
             posting: Fuse::terminated(),
+            abort: AbortController::new().ok(),
             _listeners: listeners,
         }
     }
@@ -126,21 +129,25 @@ impl Fallback {
         }
         // Any POST is a sign of life.
         if std::mem::take(&mut self.pinged) || !body.is_empty() {
-            self.posting = post(path, body).boxed_local().fuse();
+            let signal = self.abort.as_ref().map(AbortController::signal);
+            self.posting = post(path, body, signal).boxed_local().fuse();
         }
     }
 }
 
 impl Drop for Fallback {
     fn drop(&mut self) {
+        if let Some(abort) = &self.abort {
+            abort.abort();
+        }
         if let Some(source) = &self.source {
             source.close();
         }
     }
 }
 
-async fn post(path: String, body: String) -> bool {
-    match Request::post(&path).body(body) {
+async fn post(path: String, body: String, signal: Option<AbortSignal>) -> bool {
+    match Request::post(&path).abort_signal(signal.as_ref()).body(body) {
         Ok(request) => request.send().await.is_ok_and(|response| response.ok()),
         Err(_) => false,
     }
