@@ -98,6 +98,19 @@ test("keys move between rooms", async ({ page }) => {
   await expect(page.getByRole("heading", { level: 1 })).toHaveText("새 방");
 });
 
+test("keys pressed right after Ctrl+K go to the switcher", async ({ page }) => {
+  await enter(page, "garden", "Ann");
+  await field(page).focus();
+  await page.keyboard.press("Control+k");
+  await page.keyboard.type("kitchen");
+  await page.keyboard.press("Enter");
+  await expect(page.getByRole("heading", { level: 1 })).toHaveText("kitchen");
+  await page.goBack();
+  await expect(page.getByRole("heading", { level: 1 })).toHaveText("garden");
+  await expect(texts(page)).toHaveCount(0);
+  await expect(field(page)).toHaveValue("");
+});
+
 test("a room is left where it was read, and opened there again", async ({ page, server }) => {
   const bob = await ProtocolClient.inRoom(server, "garden", "Bob");
   for (let number = 1; number <= 120; number++) await bob.post("garden", `message ${number}`);

@@ -73,6 +73,23 @@ test("search is used by keyboard alone", async ({ page, server }) => {
   await expect(opener(page)).toBeFocused();
 });
 
+test("words typed while the code of the search is fetched are found", async ({ page, server }) => {
+  await fill(server, 10);
+  await enter(page, "garden", "Ann");
+  let release = () => {};
+  const released = new Promise<void>((resolve) => (release = resolve));
+  await page.route(/split_.*\.wasm/, async (route) => {
+    await released;
+    await route.continue();
+  });
+  await page.keyboard.press("Control+Shift+F");
+  await page.keyboard.type("café");
+  await expect(field(page)).toHaveValue("café");
+  release();
+  await expect(results(page)).toHaveCount(1);
+  await expect(field(page)).toBeFocused();
+});
+
 test("search waits for the end of a composition, and says that nothing was found", async ({ page, server }) => {
   await fill(server, 10);
   await enter(page, "garden", "Ann");

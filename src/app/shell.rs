@@ -12,7 +12,7 @@ use super::focus;
 use super::lobby::Lobby;
 use super::locale::{AcceptLanguage, Language, tag};
 use super::room::Room;
-use super::switcher::{OpenSwitcher, Switcher};
+use super::switcher::{Switcher, SwitcherDialog};
 use crate::client::Client;
 
 /// The attribute of `body` that has the number of nodes in it.
@@ -68,7 +68,7 @@ pub fn App() -> impl IntoView {
     Language::provide();
     let client = Client::new();
     provide_context(client);
-    provide_context(OpenSwitcher(RwSignal::new(false)));
+    provide_context(Switcher::new());
     Effect::new(move |_| client.start());
 
     view! {
@@ -76,7 +76,7 @@ pub fn App() -> impl IntoView {
             <FocusKeeper/>
             <WrongAddress/>
             <ConnectionNotice/>
-            <Switcher/>
+            <SwitcherDialog/>
             <Routes fallback=|| view! { <Redirect path="/"/> }>
                 <Route path=path!("/") view=Lobby ssr=SsrMode::Async/>
                 <Route path=path!("/r/*room") view=Room ssr=SsrMode::Async/>

@@ -1,69 +1,93 @@
 //! Moving between rooms by keyboard: Ctrl+K opens a list to choose from, Alt and an arrow key go to the next room.
 
+mod choices;
 mod dialog;
 
 use leptos::ev;
+use leptos::html::{Dialog, Input};
 use leptos::prelude::*;
-use leptos::wasm_split::{SplitLoaderError, wasm_split};
 use wasm_bindgen::JsCast;
 use web_sys::{Element, HtmlElement};
 
-use super::lazy_part::lazy_part;
-use super::locale::{Language, t};
-use crate::client::Client;
-use dialog::SwitcherDialog;
+pub(super) use dialog::SwitcherDialog;
 
-/// The dialog that lists rooms. Shown by a signal that a page provides as [`OpenSwitcher`].
+/// The dialog in which a room is chosen. A context of all pages.
 #[derive(Clone, Copy)]
-pub(super) struct OpenSwitcher(pub(super) RwSignal<bool>);
-
-/// Handles the keys, and shows the dialog. Its code is fetched when it is opened for the first time.
-#[component]
-pub(super) fn Switcher() -> impl IntoView {
-    let i18n = Language::current();
-    let client = expect_context::<Client>();
-    let OpenSwitcher(is_open) = expect_context();
-    Effect::new(move |_| {
-        let handle = window_event_listener(ev::keydown, move |event| handle_key(&event, is_open));
-        on_cleanup(move || handle.remove());
-    });
-    let failed =
-        move |_| view! { <p class="visually-hidden" role="alert">{t!(i18n, error_unreachable)}</p> }.into_any();
-    view! {
-        <Show when=move || is_open.get()>
-            {lazy_part(move || load_dialog(client, is_open), || ().into_any(), failed)}
-        </Show>
-    }
+pub(super) struct Switcher {
+    dialog: NodeRef<Dialog>,
+    input: NodeRef<Input>,
+    is_open: RwSignal<bool>,
+    typed: RwSignal<String>,
+    /// The index of the selected choice.
+    selected: RwSignal<usize>,
 }
 
-/// The split point of the WASM program, as that of the call.
-#[wasm_split(room_switcher, wasm_split_path = leptos::wasm_split, fallible)]
-fn load_dialog(client: Client, is_open: RwSignal<bool>) -> Result<AnyView, SplitLoaderError> {
-    Ok(view! { <SwitcherDialog client is_open/> }.into_any())
-}
-
-fn handle_key(event: &ev::KeyboardEvent, is_open: RwSignal<bool>) {
-    let dialog = document().query_selector("dialog[open]").ok().flatten();
-    if event.is_composing() || event.default_prevented() || dialog.is_some() {
-        return;
+impl Switcher {
+    pub(super) fn new() -> Self {
+        Self {
+            dialog: NodeRef::new(),
+            input: NodeRef::new(),
+            is_open: RwSignal::new(false),
+            typed: RwSignal::new(String::new()),
+            selected: RwSignal::new(0),
+        }
     }
-    let command = event.ctrl_key() != event.meta_key();
-    if command && !event.alt_key() && !event.shift_key() && event.key().eq_ignore_ascii_case("k") {
-        event.prevent_default();
-        is_open.set(true);
-    } else if event.alt_key() && !event.ctrl_key() && !event.meta_key() {
-        let step = match event.key().as_str() {
-            "ArrowDown" => 1,
-            "ArrowUp" => -1,
-            _ => return,
-        };
-        // There the keys open the list of choices.
-        let target = event.target().and_then(|target| target.dyn_into::<Element>().ok());
-        if target.is_some_and(|target| target.tag_name().eq_ignore_ascii_case("select")) {
+
+    /// Opens the dialog at once: keys that are pressed next are typed into it.
+    pub(super) fn open(self) {
+        if let (Some(dialog), Some(input)) = (self.dialog.get_untracked(), self.input.get_untracked()) {
+            input.set_value("");
+            self.typed.set(String::new());
+            self.selected.set(0);
+            self.is_open.set(true);
+            let _ = dialog.show_modal();
+        }
+    }
+
+    fn close(self) {
+        if let Some(dialog) = self.dialog.get_untracked() {
+            dialog.close();
+        }
+    }
+
+    /// The dialog was closed. The event may come when it is open again.
+    fn closed(self) {
+        if self.dialog.get_untracked().is_some_and(|dialog| !dialog.open()) {
+            self.is_open.set(false);
+        }
+    }
+
+    /// Handles the keys of all pages.
+    fn listen(self) {
+        Effect::new(move |_| {
+            let handle = window_event_listener(ev::keydown, move |event| self.key(&event));
+            on_cleanup(move || handle.remove());
+        });
+    }
+
+    fn key(self, event: &ev::KeyboardEvent) {
+        let dialog = document().query_selector("dialog[open]").ok().flatten();
+        if event.is_composing() || event.default_prevented() || dialog.is_some() {
             return;
         }
-        event.prevent_default();
-        go(step, event.shift_key());
+        let command = event.ctrl_key() != event.meta_key();
+        if command && !event.alt_key() && !event.shift_key() && event.key().eq_ignore_ascii_case("k") {
+            event.prevent_default();
+            self.open();
+        } else if event.alt_key() && !event.ctrl_key() && !event.meta_key() {
+            let step = match event.key().as_str() {
+                "ArrowDown" => 1,
+                "ArrowUp" => -1,
+                _ => return,
+            };
+            // There the keys open the list of choices.
+            let target = event.target().and_then(|target| target.dyn_into::<Element>().ok());
+            if target.is_some_and(|target| target.tag_name().eq_ignore_ascii_case("select")) {
+                return;
+            }
+            event.prevent_default();
+            go(step, event.shift_key());
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use leptos_i18n::td_string;
 use crate::app::locale::{Language, t};
 use crate::app::my_rooms::{Badge, MyRoomList};
 use crate::app::room_context::RoomContext;
-use crate::app::switcher::OpenSwitcher;
+use crate::app::switcher::Switcher;
 use crate::client::session::Intent;
 use crate::protocol::MyRoom;
 
@@ -38,8 +38,7 @@ pub(super) fn MyRooms(room: RoomContext, rooms: Signal<Vec<MyRoom>>, name: Strin
         let name = name.clone();
         move |_| rooms.with(|rooms| rooms.iter().any(|room| room.name == name))
     });
-    let OpenSwitcher(switcher) = expect_context();
-    let switch = move |_| switcher.set(true);
+    let switcher = expect_context::<Switcher>();
     let is_empty = move || rooms.with(Vec::is_empty);
     let keep = move |_| {
         let name = room.state.name.get_value();
@@ -51,7 +50,7 @@ pub(super) fn MyRooms(room: RoomContext, rooms: Signal<Vec<MyRoom>>, name: Strin
             <h2>{t!(i18n, my_rooms)}</h2>
             {move || is_empty().then(|| view! { <p class="empty">{t!(i18n, my_rooms_empty)}</p> })}
             <MyRoomList rooms current=name/>
-            <button type="button" class="needs-script" aria-keyshortcuts="Control+K" on:click=switch>
+            <button type="button" class="needs-script" aria-keyshortcuts="Control+K" on:click=move |_| switcher.open()>
                 {t!(i18n, switch_room)} <kbd aria-hidden="true">"Ctrl K"</kbd>
             </button>
             <button type="button" class="needs-script" on:click=keep>

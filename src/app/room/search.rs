@@ -1,8 +1,9 @@
 //! The search in a room: a panel with script, and a form without.
 //!
-//! The panel's code is fetched when it is opened first. Results of the form are rendered by the server.
+//! The code of the panel's results is fetched when it is opened first. Results of the form are rendered by the server.
 
 mod excerpt;
+mod finder;
 mod panel;
 mod results;
 mod state;
@@ -10,11 +11,11 @@ mod state;
 use leptos::prelude::*;
 use leptos::wasm_split::{SplitLoaderError, wasm_split};
 
-use crate::app::lazy_part::lazy_part;
 use crate::app::locale::{Language, t};
 use crate::app::room_context::RoomContext;
 
-use panel::Panel;
+use finder::FoundMessages;
+pub(super) use panel::SearchPanel;
 pub(super) use results::SearchForm;
 pub(super) use state::Search;
 
@@ -40,28 +41,8 @@ pub(super) fn SearchLink(search: Search) -> impl IntoView {
     }
 }
 
-/// The panel, while it is open.
-#[component]
-pub(super) fn SearchPanel(room: RoomContext, search: Search) -> impl IntoView {
-    let i18n = Language::current();
-    let failed = move |attempt: RwSignal<u32>| {
-        view! {
-            <section class="search" role="alert">
-                <p>{t!(i18n, error_unreachable)}</p>
-                <button type="button" on:click=move |_| attempt.update(|n| *n += 1)>{t!(i18n, try_again)}</button>
-                <button type="button" on:click=move |_| search.close()>{t!(i18n, cancel)}</button>
-            </section>
-        }
-        .into_any()
-    };
-    let waiting = || view! { <section class="search" aria-busy="true"></section> }.into_any();
-    view! {
-        <Show when=move || search.is_open.get()>{lazy_part(move || panel(room, search), waiting, failed)}</Show>
-    }
-}
-
 /// A split point of the WASM program, as that of the call.
-#[wasm_split(search_panel, wasm_split_path = leptos::wasm_split, fallible)]
-fn panel(room: RoomContext, search: Search) -> Result<AnyView, SplitLoaderError> {
-    Ok(view! { <Panel room search/> }.into_any())
+#[wasm_split(search_results, wasm_split_path = leptos::wasm_split, fallible)]
+fn load_results(room: RoomContext, search: Search) -> Result<AnyView, SplitLoaderError> {
+    Ok(view! { <FoundMessages room search/> }.into_any())
 }

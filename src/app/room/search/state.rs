@@ -12,6 +12,8 @@ pub(in crate::app::room) struct Search {
     /// The room, because the reader may go to another.
     room: StoredValue<String>,
     pub(super) text: RwSignal<String>,
+    /// The user has asked for the results of the text at once.
+    pub(super) submitted: Trigger,
     pub(super) found: RwSignal<Vec<Found>>,
     /// There are older results, before this position.
     pub(super) older: RwSignal<Option<u64>>,
@@ -40,6 +42,7 @@ impl Search {
             is_open: RwSignal::new(false),
             room: StoredValue::new(String::new()),
             text: RwSignal::new(String::new()),
+            submitted: Trigger::new(),
             found: RwSignal::new(Vec::new()),
             older: RwSignal::new(None),
             status: RwSignal::new(Status::Idle),
