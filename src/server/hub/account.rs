@@ -78,6 +78,11 @@ impl Account {
         Ok(wait)
     }
 
+    /// Pays a price back.
+    pub(super) fn refund(&self, price: Price) {
+        self.budgets.refund(price);
+    }
+
     /// Adds a connection. If there are too many, the oldest is closed.
     pub fn connect(&self, conn: ConnId, outbox: Arc<Outbox>, at_most: usize) {
         let mut connections = lock(&self.connections);

@@ -56,7 +56,7 @@ impl Address {
         self.network
     }
 
-    /// Pays a price from the budgets of each network.
+    /// Pays a price from the budgets of each network, or from none.
     ///
     /// # Errors
     /// `RATE_LIMITED`, with the time after which to retry.
@@ -66,7 +66,13 @@ impl Address {
 
     pub(super) fn spend_or(&self, price: Price, code: ErrorCode) -> Result<(), Refusal> {
         let now = self.environment.now();
-        self.networks.iter().try_for_each(|budgets| budgets.spend(now, price)).map_err(|wait| refusal(code, wait))
+        for (index, budgets) in self.networks.iter().enumerate() {
+            if let Err(wait) = budgets.spend(now, price) {
+                self.networks[..index].iter().for_each(|paid| paid.refund(price));
+                return Err(refusal(code, wait));
+            }
+        }
+        Ok(())
     }
 
     /// Pays a price in advance. Returns the time to wait before the request is carried out.
@@ -101,6 +107,18 @@ mod tests {
         };
         assert_eq!(guests(0..256), 2, "a /56 has twice the limit of an address");
         assert_eq!((guests(256..512), guests(512..768)), (2, 0), "a /48 has four times the limit");
+    }
+
+    #[test]
+    fn refusal_of_a_network_costs_the_others_nothing() {
+        let environment: Arc<dyn Environment> = Arc::new(SystemEnvironment);
+        let limits = LimitSettings { guests_per_minute: 2, ..LimitSettings::default() };
+        let networks = Networks::new(&limits, &environment);
+        let at = |subnet| networks.at([0x2001, 0xdb8, 1, subnet, 0, 0, 0, 1].into());
+        // The /56 is used up by others, so that the /64 cannot pay.
+        assert_eq!((1..9).filter(|subnet| at(*subnet).spend(Price::GUEST).is_ok()).count(), 4);
+        assert!(at(0).spend(Price::GUEST).is_err());
+        assert!(at(0).networks[0].is_untouched(environment.now()));
     }
 
     #[test]

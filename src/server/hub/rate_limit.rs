@@ -64,6 +64,11 @@ impl Bucket {
         Ok(())
     }
 
+    /// Returns tokens that were taken.
+    fn put_back(&mut self, quota: Quota, count: u32) {
+        self.full_at = self.full_at.and_then(|at| at.checked_sub(quota.every * count.min(quota.burst)));
+    }
+
     fn after(self, now: Instant, quota: Quota, count: u32) -> Instant {
         self.full_at.map_or(now, |at| at.max(now)) + quota.every * count.min(quota.burst)
     }
@@ -153,6 +158,16 @@ impl Budgets {
         self.take_from(&mut lock(&self.buckets), now, price);
     }
 
+    /// Pays a price back: what it was paid for is not carried out.
+    pub(super) fn refund(&self, price: Price) {
+        let mut buckets = lock(&self.buckets);
+        for (budget, amount) in price.amounts() {
+            if let Some(quota) = self.quotas.get(budget) {
+                buckets[budget as usize].put_back(quota, amount);
+            }
+        }
+    }
+
     /// Returns whether every bucket is full.
     pub(super) fn is_untouched(&self, now: Instant) -> bool {
         lock(&self.buckets).iter().all(|bucket| bucket.full_at.is_none_or(|at| at <= now))
@@ -207,6 +222,19 @@ mod tests {
         budgets.spend(now, Price::message(1)).unwrap();
         assert!(budgets.spend(now, both).is_err(), "19 messages are left");
         assert_eq!((0..100).take_while(|_| budgets.spend(now, Price::RENAME).is_ok()).count(), 12);
+    }
+
+    #[test]
+    fn refund_restores_what_was_paid() {
+        let (budgets, now) = (budgets(), Instant::now());
+        let messages = || (0..100).take_while(|_| budgets.spend(now, Price::message(1)).is_ok()).count();
+        let large = Price::of(Budget::Messages, 1_000);
+        budgets.spend(now, large).unwrap();
+        budgets.refund(large);
+        assert!(budgets.is_untouched(now));
+        assert_eq!(messages(), 20);
+        budgets.refund(Price::message(1));
+        assert_eq!(messages(), 1);
     }
 
     #[test]
