@@ -13,6 +13,7 @@ mod switcher;
 mod call;
 mod connection;
 mod cookie_notice;
+mod erase;
 mod error_page;
 mod focus;
 mod language_form;

@@ -18,6 +18,7 @@ use leptos::prelude::*;
 use leptos::wasm_split::{SplitLoaderError, wasm_split};
 use leptos_i18n::td_string;
 
+use super::erase::Erase;
 use super::lazy_part::lazy_part;
 use super::locale::{Language, t};
 use super::room_context::RoomContext;
@@ -69,16 +70,16 @@ pub(super) fn Call(room: RoomContext, open: RwSignal<bool>) -> impl IntoView {
                 </div>
             </section>
         }
-        .into_any()
+        .erase()
     };
-    let waiting = || view! { <section class="call" aria-busy="true"></section> }.into_any();
+    let waiting = || view! { <section class="call" aria-busy="true"></section> }.erase();
     lazy_part(move || panel(room, open), waiting, failed)
 }
 
 /// The split point of the WASM program. Leptos's `#[lazy]` would end the whole page if its part cannot be fetched.
 #[wasm_split(call_panel, wasm_split_path = leptos::wasm_split, fallible)]
 fn panel(room: RoomContext, open: RwSignal<bool>) -> Result<AnyView, SplitLoaderError> {
-    Ok(view! { <CallPanel room open/> }.into_any())
+    Ok(view! { <CallPanel room open/> }.erase())
 }
 
 #[component]

@@ -7,6 +7,7 @@ use leptos::ev::MouseEvent;
 use leptos::prelude::*;
 use leptos_i18n::td;
 
+use super::erase::Erase;
 use super::locale::{Language, t};
 use super::reload::reload_when_outdated;
 use crate::client::Client;

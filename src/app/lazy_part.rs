@@ -2,6 +2,7 @@
 
 use std::future::Future;
 
+use super::erase::Erase;
 use leptos::prelude::*;
 use leptos::wasm_split::SplitLoaderError;
 
@@ -21,5 +22,5 @@ where
         let (loading, failed) = (load(), failed.clone());
         Suspend::new(async move { loading.await.unwrap_or_else(|_| failed(attempt)) })
     };
-    view! { <Suspense fallback=waiting>{part}</Suspense> }.into_any()
+    view! { <Suspense fallback=waiting>{part}</Suspense> }.erase()
 }

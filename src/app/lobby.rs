@@ -8,6 +8,7 @@ use leptos_i18n::{td, td_string};
 use leptos_router::hooks::{use_navigate, use_query_map};
 
 use super::api::{EnterRoom, FormKind, LobbyPage, load_lobby};
+use super::erase::Erase;
 use super::error_page::Unavailable;
 use super::language_form::LanguageForm;
 use super::locale::{Language, t};
@@ -36,6 +37,7 @@ pub(super) fn Lobby() -> impl IntoView {
             })}
         </Suspense>
     }
+    .erase()
 }
 
 #[component]

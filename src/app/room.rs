@@ -33,6 +33,7 @@ use leptos_router::hooks::{use_params_map, use_query_map};
 
 use super::api::{ApiError, RoomPage, load_room};
 use super::call::{Call, CallButton};
+use super::erase::Erase;
 use super::error_page::{InvalidRoom, Unavailable};
 use super::locale::{Language, t};
 use super::my_rooms::{my_rooms, shown, unread_elsewhere};
@@ -100,7 +101,7 @@ pub(super) fn Room() -> impl IntoView {
             <For each=move || page.get() key=|page| page.as_ref().map_or_else(|error| format!("{error:?}"), |page| page.key.to_string()) let:page>
                 {match page {
                     // An erased type: otherwise the compiler builds the whole page into each part around it.
-                    Ok(page) => EitherOf3::A(view! { <RoomView page start=start() search/> }.into_any()),
+                    Ok(page) => EitherOf3::A(view! { <RoomView page start=start() search/> }.erase()),
                     Err(error) => if error == ApiError::Refused(ErrorCode::RoomNameInvalid) {
                         EitherOf3::B(view! { <InvalidRoom/> })
                     } else {
@@ -110,6 +111,7 @@ pub(super) fn Room() -> impl IntoView {
             </For>
         </Transition>
     }
+    .erase()
 }
 
 #[component]

@@ -8,6 +8,7 @@ use leptos_i18n::td_string;
 
 use super::clipboard;
 use super::quote::message_link;
+use crate::app::erase::Erase;
 use crate::app::locale::{Language, t};
 use crate::app::room_context::{Compose, RoomContext};
 use crate::protocol::Message;
@@ -50,7 +51,7 @@ pub(super) fn Actions(room: RoomContext, message: ArcRwSignal<Arc<Message>>) -> 
         >
             "⋯"
         </button>
-        {move || is_open.get().then(|| view! { <Toolbar room message=message.clone() close/> }.into_any())}
+        {move || is_open.get().then(|| view! { <Toolbar room message=message.clone() close/> }.erase())}
     }
 }
 

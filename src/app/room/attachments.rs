@@ -3,6 +3,7 @@
 use leptos::either::Either;
 use leptos::prelude::*;
 
+use crate::app::erase::Erase;
 use crate::app::locale::{Language, t};
 use crate::app::path;
 use crate::protocol::Attachment;
@@ -15,7 +16,7 @@ const LEAST_PIXELS: u64 = 16;
 /// The files of a message, in their order.
 pub(super) fn attachments(room: &str, files: &[Attachment]) -> AnyView {
     let files = files.iter().map(|file| view! { <li><File room=room.to_owned() file=file.clone()/></li> });
-    view! { <ul class="files">{files.collect_view()}</ul> }.into_any()
+    view! { <ul class="files">{files.collect_view()}</ul> }.erase()
 }
 
 /// A picture, or a card with the name and the size. It opens in another tab, so that a call goes on.

@@ -16,6 +16,7 @@ use super::files::{AttachButton, Tray};
 use super::name_prompt::NamePrompt;
 use super::quote::excerpt;
 use crate::app::api::{FormKind, PostMessage};
+use crate::app::erase::Erase;
 use crate::app::locale::{Language, t};
 use crate::app::room_context::{Compose, RoomContext};
 use crate::app::{focus, path, refusal};
@@ -151,7 +152,7 @@ pub(super) fn Composer(room: RoomContext, name: String, key: MessageKey) -> impl
     view! {
         <div class="composer">
             <NamePrompt room back/>
-            {view! { <Purpose room/> }.into_any()}
+            {view! { <Purpose room/> }.erase()}
             <Tray room/>
             <form action=PostMessage::PATH method="post" on:submit=submit>
                 <AttachButton room/>

@@ -12,6 +12,7 @@ use leptos::wasm_split::{SplitLoaderError, wasm_split};
 use wasm_bindgen::JsCast;
 use web_sys::{File, FileList, HtmlInputElement};
 
+use crate::app::erase::Erase;
 use crate::app::lazy_part::lazy_part;
 use crate::app::locale::{Language, t};
 use crate::app::room_context::RoomContext;
@@ -75,7 +76,7 @@ pub(super) fn Tray(room: RoomContext) -> impl IntoView {
     view! {
         <Show when=move || !is_empty.get()>
             // If the code cannot be fetched, each file says that it has failed.
-            {lazy_part(move || tray(room), || ().into_any(), |_| ().into_any())}
+            {lazy_part(move || tray(room), || ().erase(), |_| ().erase())}
         </Show>
     }
 }
@@ -83,7 +84,7 @@ pub(super) fn Tray(room: RoomContext) -> impl IntoView {
 /// A split point of the WASM program, as that of calls.
 #[wasm_split(files, wasm_split_path = leptos::wasm_split, fallible)]
 fn tray(room: RoomContext) -> Result<AnyView, SplitLoaderError> {
-    Ok(view! { <TrayView room/> }.into_any())
+    Ok(view! { <TrayView room/> }.erase())
 }
 
 /// A split point into the same part.

@@ -3,6 +3,7 @@
 use leptos::prelude::*;
 
 use super::code_block::CodeBlock;
+use crate::app::erase::Erase;
 use crate::app::linkify::link;
 use crate::app::markdown::{Element, Event};
 
@@ -30,10 +31,10 @@ impl Tree<'_> {
                 Some(Event::Start(element)) => Some(self.element(element)),
                 Some(Event::Code(range)) => {
                     let code = self.text[range].to_owned();
-                    Some(view! { <code dir="auto" translate="no">{code}</code> }.into_any())
+                    Some(view! { <code dir="auto" translate="no">{code}</code> }.erase())
                 }
-                Some(Event::Link(range, href)) => Some(link(self.text[range].to_owned(), href).into_any()),
-                Some(Event::Marker(range)) => Some(marker(&self.text[range]).into_any()),
+                Some(Event::Link(range, href)) => Some(link(self.text[range].to_owned(), href).erase()),
+                Some(Event::Marker(range)) => Some(marker(&self.text[range]).erase()),
                 // `code_block` takes it.
                 Some(Event::Language(_)) => None,
                 Some(Event::End) | None => {
@@ -51,15 +52,15 @@ impl Tree<'_> {
     fn element(&mut self, element: Element) -> AnyView {
         match element {
             Element::CodeBlock => self.code_block(),
-            Element::Paragraph => view! { <p>{self.children()}</p> }.into_any(),
-            Element::Quote => view! { <blockquote>{self.children()}</blockquote> }.into_any(),
+            Element::Paragraph => view! { <p>{self.children()}</p> }.erase(),
+            Element::Quote => view! { <blockquote>{self.children()}</blockquote> }.erase(),
             // Safari ignores lists that are styled without markers.
-            Element::BulletList => view! { <ul role="list">{self.children()}</ul> }.into_any(),
-            Element::NumberedList => view! { <ol role="list">{self.children()}</ol> }.into_any(),
-            Element::Item => view! { <li>{self.children()}</li> }.into_any(),
-            Element::Strong => view! { <strong>{self.children()}</strong> }.into_any(),
-            Element::Emphasis => view! { <em>{self.children()}</em> }.into_any(),
-            Element::Strikethrough => view! { <s>{self.children()}</s> }.into_any(),
+            Element::BulletList => view! { <ul role="list">{self.children()}</ul> }.erase(),
+            Element::NumberedList => view! { <ol role="list">{self.children()}</ol> }.erase(),
+            Element::Item => view! { <li>{self.children()}</li> }.erase(),
+            Element::Strong => view! { <strong>{self.children()}</strong> }.erase(),
+            Element::Emphasis => view! { <em>{self.children()}</em> }.erase(),
+            Element::Strikethrough => view! { <s>{self.children()}</s> }.erase(),
         }
     }
 
@@ -70,7 +71,7 @@ impl Tree<'_> {
                 Some(Event::Language(range)) => language.push_str(&self.text[range]),
                 Some(Event::Text(range)) => code.push_str(&self.text[range]),
                 Some(Event::Start(_) | Event::Code(_) | Event::Link(..) | Event::Marker(_)) => {}
-                Some(Event::End) | None => return view! { <CodeBlock language code/> }.into_any(),
+                Some(Event::End) | None => return view! { <CodeBlock language code/> }.erase(),
             }
         }
     }
@@ -79,7 +80,7 @@ impl Tree<'_> {
 /// An empty text is not a node in the document.
 fn push_text(views: &mut Vec<AnyView>, text: String) {
     if !text.is_empty() {
-        views.push(text.into_any());
+        views.push(text.erase());
     }
 }
 

@@ -12,6 +12,7 @@ use super::quote::Quote;
 use super::reactions::Reactions;
 use super::reading::line_above;
 use super::text::Text;
+use crate::app::erase::Erase;
 use crate::app::locale::{Language, t, tag};
 use crate::app::refusal;
 use crate::app::room_context::RoomContext;
@@ -120,10 +121,10 @@ fn MessageView(
         Either::Right(view! { <span class="visually-hidden" translate="no">{nickname}": "</span> })
     };
     // Erased types: otherwise the compiler builds each combination of the parts, and takes half an hour for them.
-    let quote = reply_to.map(|seq| view! { <Quote room seq/> }.into_any());
-    let body = view! { <Body room message=message.clone() title=full/> }.into_any();
-    let reactions = view! { <Reactions room message=message.clone()/> }.into_any();
-    let actions = view! { <Actions room message/> }.into_any();
+    let quote = reply_to.map(|seq| view! { <Quote room seq/> }.erase());
+    let body = view! { <Body room message=message.clone() title=full/> }.erase();
+    let reactions = view! { <Reactions room message=message.clone()/> }.erase();
+    let actions = view! { <Actions room message/> }.erase();
     view! {
         <li id=format!("m{seq}") data-row=id class="message" class:own=own class:starts-group=starts_group>
             {line_above(room, seq)}
@@ -135,7 +136,7 @@ fn MessageView(
             {actions}
         </li>
     }
-    .into_any()
+    .erase()
 }
 
 /// The text of a message, or the line that is left of a deleted one.
@@ -158,7 +159,7 @@ fn Body(
         }
     });
     move || match version.get() {
-        (Some(_), ..) => view! { <p class="text deleted">{t!(i18n, message_deleted)}</p> }.into_any(),
+        (Some(_), ..) => view! { <p class="text deleted">{t!(i18n, message_deleted)}</p> }.erase(),
         (None, edited_at, _) => {
             let edited = edited_at.map(|at| {
                 let time = move || Parts::of(at, room.state.timeline.clock()).full();
@@ -168,8 +169,8 @@ fn Body(
                 let files = message.attachments();
                 (message.text.clone(), (!files.is_empty()).then(|| attachments(&message.room, files)))
             });
-            let text = (!text.is_empty()).then(|| view! { <Text text title=title.clone()/> }.into_any());
-            view! { {text} {files} {edited} }.into_any()
+            let text = (!text.is_empty()).then(|| view! { <Text text title=title.clone()/> }.erase());
+            view! { {text} {files} {edited} }.erase()
         }
     }
 }
@@ -181,8 +182,8 @@ pub(super) fn PendingView(room: RoomContext, pending: Pending) -> impl IntoView 
     let Pending { post, failed, .. } = pending;
     let key = post.key;
     let count = post.attachments.as_ref().map_or(0, Vec::len);
-    let files = (count > 0).then(|| view! { <p class="hint">{td!(i18n.get(), files, count)}</p> }.into_any());
-    let text = (!post.text.is_empty()).then(|| view! { <Text text=post.text title=String::new/> }.into_any());
+    let files = (count > 0).then(|| view! { <p class="hint">{td!(i18n.get(), files, count)}</p> }.erase());
+    let text = (!post.text.is_empty()).then(|| view! { <Text text=post.text title=String::new/> }.erase());
     let status = match failed {
         None => Either::Left(view! { <span class="send-status">{t!(i18n, sending)}</span> }),
         Some(refusal) => Either::Right(view! {

@@ -4,6 +4,7 @@ use leptos::either::Either;
 use leptos::prelude::*;
 use leptos_i18n::td_string;
 
+use crate::app::erase::Erase;
 use crate::app::locale::{Language, t};
 use crate::app::my_rooms::{Badge, MyRoomList};
 use crate::app::room_context::RoomContext;
@@ -58,5 +59,5 @@ pub(super) fn MyRooms(room: RoomContext, rooms: Signal<Vec<MyRoom>>, name: Strin
             </button>
         </nav>
     }
-    .into_any()
+    .erase()
 }

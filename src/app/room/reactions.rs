@@ -8,6 +8,7 @@ use wasm_bindgen::JsCast;
 use web_sys::Element;
 
 use super::quote::focus_menu;
+use crate::app::erase::Erase;
 use crate::app::locale::Language;
 use crate::app::room_context::RoomContext;
 use crate::protocol::{Message, Reaction};

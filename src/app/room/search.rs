@@ -11,6 +11,7 @@ mod state;
 use leptos::prelude::*;
 use leptos::wasm_split::{SplitLoaderError, wasm_split};
 
+use crate::app::erase::Erase;
 use crate::app::locale::{Language, t};
 use crate::app::room_context::RoomContext;
 
@@ -44,5 +45,5 @@ pub(super) fn SearchLink(search: Search) -> impl IntoView {
 /// A split point of the WASM program, as that of the call.
 #[wasm_split(search_results, wasm_split_path = leptos::wasm_split, fallible)]
 fn load_results(room: RoomContext, search: Search) -> Result<AnyView, SplitLoaderError> {
-    Ok(view! { <FoundMessages room search/> }.into_any())
+    Ok(view! { <FoundMessages room search/> }.erase())
 }

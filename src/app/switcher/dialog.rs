@@ -8,6 +8,7 @@ use web_sys::{ScrollIntoViewOptions, ScrollLogicalPosition};
 
 use super::Switcher;
 use super::choices::{Choice, offered};
+use crate::app::erase::Erase;
 use crate::app::locale::{Language, t};
 use crate::app::my_rooms::shown;
 use crate::app::path;
@@ -100,5 +101,5 @@ pub(crate) fn SwitcherDialog() -> impl IntoView {
             <a hidden node_ref=link></a>
         </dialog>
     }
-    .into_any()
+    .erase()
 }

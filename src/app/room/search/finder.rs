@@ -11,6 +11,7 @@ use web_sys::Element;
 use super::super::quote::show;
 use super::results::{row, summary};
 use super::state::{Search, Status};
+use crate::app::erase::Erase;
 use crate::app::locale::{Language, t};
 use crate::app::refusal;
 use crate::app::room_context::RoomContext;
@@ -71,7 +72,7 @@ pub(super) fn FoundMessages(room: RoomContext, search: Search) -> impl IntoView 
             </button>
         </Show>
     }
-    .into_any()
+    .erase()
 }
 
 /// Asks the server, and takes its answers.

@@ -8,6 +8,7 @@ use web_sys::{Element, HtmlElement};
 
 use super::load_results;
 use super::state::Search;
+use crate::app::erase::Erase;
 use crate::app::lazy_part::lazy_part;
 use crate::app::locale::{Language, t};
 use crate::app::room_context::RoomContext;
@@ -16,7 +17,7 @@ use crate::protocol::MAX_SEARCH_CHARS;
 /// The panel, while it is open.
 #[component]
 pub(in crate::app::room) fn SearchPanel(room: RoomContext, search: Search) -> impl IntoView {
-    view! { <Show when=move || search.is_open.get()>{panel(room, search)}</Show> }.into_any()
+    view! { <Show when=move || search.is_open.get()>{panel(room, search)}</Show> }.erase()
 }
 
 fn panel(room: RoomContext, search: Search) -> AnyView {
@@ -44,9 +45,9 @@ fn panel(room: RoomContext, search: Search) -> AnyView {
                 <button type="button" on:click=move |_| attempt.update(|n| *n += 1)>{t!(i18n, try_again)}</button>
             </div>
         }
-        .into_any()
+        .erase()
     };
-    let waiting = || view! { <p aria-busy="true"></p> }.into_any();
+    let waiting = || view! { <p aria-busy="true"></p> }.erase();
     view! {
         <section
             class="search" aria-label=t!(i18n, search_messages) node_ref=section
@@ -65,7 +66,7 @@ fn panel(room: RoomContext, search: Search) -> AnyView {
             {lazy_part(move || load_results(room, search), waiting, failed)}
         </section>
     }
-    .into_any()
+    .erase()
 }
 
 fn is_composing(event: &ev::Event) -> bool {

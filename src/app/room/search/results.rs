@@ -5,6 +5,7 @@ use leptos_i18n::td_string;
 
 use super::excerpt::{Piece, excerpt};
 use crate::app::api::SearchPage;
+use crate::app::erase::Erase;
 use crate::app::locale::{Language, t};
 use crate::app::room_context::RoomContext;
 use crate::app::time::{Parts, rfc3339};
@@ -48,7 +49,7 @@ pub(in crate::app::room) fn SearchForm(
             {older.map(|href| view! { <a class="button" href=href>{t!(i18n, search_older)}</a> })}
         </section>
     }
-    .into_any()
+    .erase()
 }
 
 /// The number of results.
@@ -71,8 +72,8 @@ pub(super) fn row(room: RoomContext, found: &Found) -> AnyView {
         format!("{} {}", parts.date(), parts.short())
     };
     let text = excerpt(&message.text, marks).into_iter().map(|piece| match piece {
-        Piece::Plain(text) => view! { {text} }.into_any(),
-        Piece::Marked(text) => view! { <mark>{text}</mark> }.into_any(),
+        Piece::Plain(text) => view! { {text} }.erase(),
+        Piece::Marked(text) => view! { <mark>{text}</mark> }.erase(),
     });
     view! {
         <li>
@@ -84,5 +85,5 @@ pub(super) fn row(room: RoomContext, found: &Found) -> AnyView {
             </a>
         </li>
     }
-    .into_any()
+    .erase()
 }
