@@ -23,6 +23,8 @@ mod lobby;
 mod markdown;
 mod my_rooms;
 mod name_form;
+mod notifications;
+mod offline_copy;
 mod refusal;
 mod reload;
 mod room;

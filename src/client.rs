@@ -9,6 +9,7 @@ pub(crate) mod cookies;
 mod driver;
 mod event_listener;
 mod fallback;
+pub(crate) mod service_worker;
 pub mod session;
 pub mod state;
 pub(crate) mod storage;

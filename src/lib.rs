@@ -64,7 +64,7 @@
 //! [`app::shell`] is the document and its routes. The pages are `app::lobby`, `app::room` (shared by its parts:
 //! `app::room_context`), `app::call` and `app::error_page`; the forms `app::name_form` and `app::language_form`, which
 //! post to the server functions of [`app::api`]. Helpers: `app::connection`, [`app::address`] and `app::cookie_notice`
-//! (notices), `app::reload`, `app::refusal` (errors as text), `app::linkify`, `app::markdown`, `app::lazy_part`, `app::my_rooms`, `app::focus` (keyboard focus), `app::switcher` (moving between rooms by keyboard),
+//! (notices), `app::reload`, `app::refusal` (errors as text), `app::linkify`, `app::markdown`, `app::erase` and `app::lazy_part` (size of the WASM), `app::my_rooms`, `app::notifications`, `app::offline_copy`, `app::focus` (keyboard focus), `app::switcher` (moving between rooms by keyboard),
 //! [`app::broken`] (a page that has stopped), [`app::locale`], [`app::path`], `app::time`, `app::title`, `app::user`.
 //! `hydrate` starts them in the browser.
 //!

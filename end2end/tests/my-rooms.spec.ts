@@ -209,3 +209,51 @@ test.describe("on a phone", () => {
     });
   });
 });
+
+test("notification tells of a message in a room whose switch is on, until it is read", async ({
+  page,
+  person,
+  server,
+  context,
+}) => {
+  await context.grantPermissions(["notifications"]);
+  const shown = () =>
+    page.evaluate(async () => {
+      const registration = await navigator.serviceWorker.ready;
+      return (await registration.getNotifications()).map(({ title, body }) => `${title}: ${body}`).sort();
+    });
+  const bob = await ProtocolClient.inRoom(server, "garden", "Bob");
+  const carol = await ProtocolClient.inRoom(server, "kitchen", "Carol");
+  await enter(page, "garden", "Ann");
+  await post(page, "hello");
+  await page.getByRole("button", { name: "Notify me of new messages" }).click();
+  await expect(page.getByRole("button", { name: "Stop notifications" })).toBeVisible();
+  await enter(page, "kitchen");
+  await post(page, "hello");
+  await expect(texts(page)).toHaveText(["hello"]);
+  await page.getByRole("button", { name: "Notify me of new messages" }).click();
+  await expect(page.getByRole("button", { name: "Stop notifications" })).toBeVisible();
+
+  await hide(page, true);
+  await bob.post("garden", "from Bob");
+  await carol.post("kitchen", "from Carol");
+  await expect.poll(shown).toEqual(["garden: 1 unread", "kitchen: Carol: from Carol"]);
+  // It is read by looking at it.
+  await hide(page, false);
+  await expect.poll(shown).toEqual(["garden: 1 unread"]);
+
+  await page.getByRole("button", { name: "Stop notifications" }).click();
+  await hide(page, true);
+  await carol.post("kitchen", "unnoticed");
+  await bob.post("garden", "again");
+  await expect.poll(shown).toEqual(["garden: 2 unread"]);
+  await page.reload();
+  await expect(page.getByRole("button", { name: "Notify me of new messages" })).toBeVisible();
+  // Where the browser does not allow it, the page says so.
+  const other = await person();
+  await enter(other, "garden", "Dan");
+  await other.getByRole("button", { name: "Notify me of new messages" }).click();
+  await expect(other.getByText("Your browser blocks notifications of this site.")).toBeVisible();
+  bob.close();
+  carol.close();
+});

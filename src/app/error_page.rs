@@ -3,13 +3,20 @@
 use leptos::prelude::*;
 use leptos_i18n::td_string;
 
+use super::api::ApiError;
 use super::locale::{Language, t};
+use super::offline_copy;
 use super::title::LiveTitle;
 
-/// The page while the server cannot read its database.
+/// The page while the server cannot read its database, or cannot be reached.
 #[component]
-pub(super) fn Unavailable() -> impl IntoView {
+pub(super) fn Unavailable(error: ApiError) -> impl IntoView {
     let i18n = Language::current();
+    Effect::new(move |_| {
+        if error == ApiError::Unreachable {
+            offline_copy::show();
+        }
+    });
     view! {
         <LiveTitle text=move || td_string!(i18n.get(), app_name).to_owned()/>
         <main class="error-page">

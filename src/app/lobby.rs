@@ -32,7 +32,7 @@ pub(super) fn Lobby() -> impl IntoView {
             {move || Suspend::new(async move {
                 match page.await {
                     Ok(page) => Either::Left(view! { <LobbyView page/> }),
-                    Err(_) => Either::Right(view! { <Unavailable/> }),
+                    Err(error) => Either::Right(view! { <Unavailable error/> }),
                 }
             })}
         </Suspense>

@@ -37,6 +37,8 @@ use super::erase::Erase;
 use super::error_page::{InvalidRoom, Unavailable};
 use super::locale::{Language, t};
 use super::my_rooms::{my_rooms, shown, unread_elsewhere};
+use super::notifications::notify_of_shown;
+use super::offline_copy::OfflineCopies;
 use super::room_context::RoomContext;
 use super::title::LiveTitle;
 use super::user::user_count;
@@ -105,7 +107,7 @@ pub(super) fn Room() -> impl IntoView {
                     Err(error) => if error == ApiError::Refused(ErrorCode::RoomNameInvalid) {
                         EitherOf3::B(view! { <InvalidRoom/> })
                     } else {
-                        EitherOf3::C(view! { <Unavailable/> })
+                        EitherOf3::C(view! { <Unavailable error/> })
                     },
                 }}
             </For>
@@ -152,7 +154,11 @@ fn RoomView(page: RoomPage, start: Start, search: Search) -> impl IntoView {
             Start::Place(seq) => drop(quote::scroll_to(room, seq)),
         });
     });
-    on_cleanup(move || client.leave(state));
+    let copies = expect_context::<OfflineCopies>();
+    on_cleanup(move || {
+        copies.keep_room(state);
+        client.leave(state);
+    });
     search.enter(&name, found.as_ref().map(|found| found.text.clone()));
     let found = found.map(|found| {
         // With script the panel takes its place, for good.
@@ -174,6 +180,7 @@ fn RoomView(page: RoomPage, start: Start, search: Search) -> impl IntoView {
     let call_is_open = RwSignal::new(false);
     let is_visible = reading::page_is_visible();
     let unread = reading::unread_while_hidden(state, is_visible);
+    notify_of_shown(state, is_visible);
     let title = {
         let name = name.clone();
         move || match unread.get() + unread_elsewhere.get() {

@@ -11,6 +11,8 @@ use super::connection::ConnectionNotice;
 use super::focus;
 use super::lobby::Lobby;
 use super::locale::{AcceptLanguage, Language, tag};
+use super::notifications::notify_of_rooms;
+use super::offline_copy::OfflineCopies;
 use super::room::Room;
 use super::switcher::{Switcher, SwitcherDialog};
 use crate::client::Client;
@@ -47,6 +49,8 @@ pub fn shell(options: LeptosOptions, files: SiteFiles) -> impl IntoView {
                 <meta name="theme-color" media="(prefers-color-scheme: light)" content="#f7f6f3"/>
                 <meta name="theme-color" media="(prefers-color-scheme: dark)" content="#16181d"/>
                 <link rel="icon" href=format!("{base}/favicon.svg") type="image/svg+xml"/>
+                <link rel="apple-touch-icon" href=format!("{base}/icon-touch-180.png")/>
+                <link rel="manifest" href="/manifest.webmanifest"/>
                 <link rel="stylesheet" href=format!("{base}/pkg/noom.css")/>
                 <noscript><style nonce=use_nonce()>".needs-script{display:none}.without-script{display:block!important}"</style></noscript>
                 {preloads}
@@ -69,6 +73,10 @@ pub fn App() -> impl IntoView {
     let client = Client::new();
     provide_context(client);
     provide_context(Switcher::new());
+    let copies = OfflineCopies::new(client);
+    provide_context(copies);
+    copies.start();
+    notify_of_rooms(client, Language::current());
     Effect::new(move |_| client.start());
 
     view! {

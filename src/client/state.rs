@@ -80,6 +80,11 @@ impl State {
         self.room.set(Some(room));
     }
 
+    /// The room that is shown.
+    pub fn shown(&self) -> Option<Room> {
+        self.room.get_untracked()
+    }
+
     /// The message that was first in view when the room was left.
     pub fn place(&self, room: &str) -> Option<u64> {
         self.places.with_value(|places| places.get(room).copied())

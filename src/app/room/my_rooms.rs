@@ -7,6 +7,7 @@ use leptos_i18n::td_string;
 use crate::app::erase::Erase;
 use crate::app::locale::{Language, t};
 use crate::app::my_rooms::{Badge, MyRoomList};
+use crate::app::notifications::NotifySwitch;
 use crate::app::room_context::RoomContext;
 use crate::app::switcher::Switcher;
 use crate::client::session::Intent;
@@ -57,6 +58,7 @@ pub(super) fn MyRooms(room: RoomContext, rooms: Signal<Vec<MyRoom>>, name: Strin
             <button type="button" class="needs-script" on:click=keep>
                 {move || if is_kept.get() { Either::Left(t!(i18n, forget_room)) } else { Either::Right(t!(i18n, keep_room)) }}
             </button>
+            <NotifySwitch client=room.client name=room.state.name/>
         </nav>
     }
     .erase()
