@@ -23,6 +23,7 @@ mod reactions;
 mod reading;
 mod scroll;
 mod search;
+mod swipe;
 mod text;
 mod typing;
 

@@ -9,6 +9,7 @@ use super::live::{FloodNotice, Live};
 use super::message::{PendingView, RowView};
 use super::reading::{self, FirstUnread};
 use super::scroll::Scroll;
+use super::swipe::Swipe;
 use crate::app::locale::{Language, t};
 use crate::app::room_context::RoomContext;
 use crate::client::state::Older;
@@ -20,12 +21,15 @@ pub(super) fn Log(room: RoomContext, is_visible: ReadSignal<bool>) -> impl IntoV
     let scroll = Scroll::new(room);
     let live = Live::new(room);
     reading::follow(room, scroll, is_visible);
+    let swipe = Swipe::new(room);
     view! {
         <div class="log-frame">
             <div
                 class="log" role="log" tabindex="0" node_ref=scroll.log on:scroll=move |_| scroll.scrolled()
                 aria-label=t!(i18n, messages) aria-live=move || live.politeness()
                 aria-busy=move || (room.state.older.get() == Older::Loading).to_string()
+                on:pointerdown=move |event| swipe.down(&event) on:pointermove=move |event| swipe.moved(&event)
+                on:pointerup=move |event| swipe.up(&event) on:pointercancel=move |_| swipe.end()
             >
                 <div class="rows">
                     <Beginning room/>
