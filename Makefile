@@ -19,6 +19,7 @@ dev: ## Serve, and rebuild and reload the page on every change
 	@scripts/setup.sh dev
 	@# cargo-leptos replaces the release's site, which is then no longer complete.
 	@rm -f target/release/.built
+	@scripts/with-tools.sh node scripts/emoji.mjs public
 	@scripts/with-tools.sh cargo leptos watch --split
 
 test: ## Run every test: lints, Rust, browsers

@@ -44,6 +44,7 @@ function compress(file) {
 
 style();
 cpSync("public", folder, { recursive: true });
+execFileSync(process.execPath, ["scripts/emoji.mjs", folder], { stdio: "inherit" });
 if (mode === "--release") {
   for (const name of readdirSync(pkg)) {
     if (name.endsWith(".wasm")) optimize(join(pkg, name));

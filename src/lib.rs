@@ -57,7 +57,7 @@
 //! [`client::session`] is the state machine that survives reconnections (`client::backoff`). `client::driver` runs it
 //! over `client::websocket` or `client::fallback` (event stream, shared out by `client::tabs`). [`client::state`] and [`client::timeline`] turn its
 //! updates into what pages show, `client::unsent` keeps messages over a reload, and [`client::call`] has devices and
-//! peer connections. Wrappers of browser APIs: `client::cookies`, `client::event_listener`, [`client::storage`],
+//! peer connections. Wrappers of browser APIs: `client::cookies`, `client::event_listener`, `client::service_worker`, [`client::storage`],
 //! [`client::timer`].
 //!
 //! **[`app`]: the pages, rendered on the server and in the browser.**

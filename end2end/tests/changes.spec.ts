@@ -195,3 +195,88 @@ for (const width of [360, 1440]) {
     });
   }
 }
+
+test("a swipe to the right replies, and scrolling does not", async ({ person, server }) => {
+  const bob = await ProtocolClient.inRoom(server, "garden", "Bob");
+  for (let n = 1; n <= 40; n++) await bob.post("garden", `message ${n}`);
+  const page = await person({ viewport: { width: 360, height: 740 }, hasTouch: true, isMobile: true });
+  await enter(page, "garden", "Ann");
+  const input = await page.context().newCDPSession(page);
+  const swipe = async (row: Locator, dx: number, dy: number) => {
+    await row.scrollIntoViewIfNeeded();
+    const box = (await row.boundingBox())!;
+    const [x, y] = [box.x + 100, box.y + box.height / 2];
+    await input.send("Input.dispatchTouchEvent", { type: "touchStart", touchPoints: [{ x, y }] });
+    for (let step = 1; step <= 8; step++) {
+      const point = { x: x + (dx * step) / 8, y: y + (dy * step) / 8 };
+      await input.send("Input.dispatchTouchEvent", { type: "touchMove", touchPoints: [point] });
+    }
+    await input.send("Input.dispatchTouchEvent", { type: "touchEnd", touchPoints: [] });
+  };
+  const replying = page.locator(".purpose");
+  await swipe(row(page, "message 40"), 30, 0);
+  await swipe(row(page, "message 39"), 0, 120);
+  await swipe(row(page, "message 38"), -120, 0);
+  await expect(replying).toHaveCount(0);
+  await swipe(row(page, "message 38"), 90, 4);
+  await expect(replying).toContainText("message 38");
+  await expect(row(page, "message 38")).not.toHaveCSS("transform", /matrix/);
+  await field(page).fill("a reply");
+  await page.getByRole("button", { name: "Send" }).click();
+  await expect(page.locator(".message", { hasText: "a reply" }).locator(".quote")).toContainText("message 38");
+  bob.close();
+});
+
+test("any emoji is found by its English or Korean name, and by keyboard", async ({ page }) => {
+  await enter(page, "garden", "Ann");
+  await post(page, "hello");
+  await expect(texts(page)).toHaveText(["hello"]);
+  const message = row(page, "hello");
+  const dialog = page.getByRole("dialog", { name: "React with another emoji" });
+  const open = async () => {
+    await (await actions(message)).getByRole("button", { name: "React with another emoji" }).click();
+    await expect(dialog.getByRole("searchbox")).toBeFocused();
+  };
+  await open();
+  await page.keyboard.type("nerd");
+  await expect(dialog.getByRole("button", { name: "nerd face" })).toBeVisible();
+  await expectAccessible(page);
+  await page.keyboard.press("Enter");
+  await expect(dialog).toHaveCount(0);
+  await expect(message.locator(".chip")).toHaveText([/🤓/]);
+
+  await open();
+  await dialog.getByRole("searchbox").fill("공부벌레");
+  await expect(dialog.getByRole("group", { name: "Emoji", exact: true }).getByRole("button")).toHaveText(["🤓"]);
+  await dialog.getByRole("searchbox").fill("no such emoji");
+  await expect(dialog.getByText("There is no such emoji.")).toBeVisible();
+  await dialog.getByRole("searchbox").fill("");
+  await dialog.getByRole("button", { name: "flags" }).click();
+  const first = dialog.getByRole("button", { name: "chequered flag" });
+  await first.focus();
+  await page.keyboard.press("ArrowRight");
+  await page.keyboard.press("ArrowDown");
+  await page.keyboard.press("ArrowUp");
+  await expect(dialog.getByRole("button", { name: "triangular flag" })).toBeFocused();
+  await page.keyboard.press("Enter");
+  await expect(message.locator(".chip")).toHaveText([/🤓/, /🚩/]);
+  await open();
+  await page.keyboard.press("Escape");
+  await expect(dialog).toHaveCount(0);
+  await expect(message.getByRole("button", { name: "Actions for this message" })).toBeFocused();
+});
+
+test("every emoji of the picker is a reaction that the server takes", async ({ server }) => {
+  const { emoji } = await (await fetch(`${server.url}/emoji.json`)).json();
+  expect(emoji.length).toBeGreaterThan(1_800);
+  const client = await ProtocolClient.inRoom(server, "garden", "Ann");
+  const { epoch } = client.frames.find((frame) => frame.payload?.epoch).payload;
+  await client.post("garden", "hello");
+  const react = (text: string, on: boolean) =>
+    client.request("react", { room: "garden", target: { epoch, seq: 1 }, emoji: text, on });
+  for (const { text } of emoji) {
+    await react(text, true);
+    await react(text, false);
+  }
+  client.close();
+});

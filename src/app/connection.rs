@@ -47,9 +47,9 @@ pub(super) fn ConnectionNotice() -> impl IntoView {
         ConnectionState::Waiting { until, reason } => EitherOf5::D({
             let seconds = move || until.saturating_sub(clock.get().max(now())).div_ceil(1_000);
             let text = move || match reason {
-                WaitReason::Lost => td!(i18n.get(), reconnecting_in, seconds = seconds).into_any(),
-                WaitReason::Restart => td!(i18n.get(), restarting_in, seconds = seconds).into_any(),
-                WaitReason::Offline => td!(i18n.get(), offline, seconds = seconds).into_any(),
+                WaitReason::Lost => td!(i18n.get(), reconnecting_in, seconds = seconds).erase(),
+                WaitReason::Restart => td!(i18n.get(), restarting_in, seconds = seconds).erase(),
+                WaitReason::Offline => td!(i18n.get(), offline, seconds = seconds).erase(),
             };
             view! {
                 <p class="notice">

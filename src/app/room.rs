@@ -8,6 +8,7 @@ mod composer;
 mod copy_link;
 mod draft;
 mod dropped_file;
+mod emoji_picker;
 mod enter_key;
 mod export;
 pub(super) mod files;
@@ -50,6 +51,7 @@ use crate::protocol::ErrorCode;
 
 use composer::Composer;
 use copy_link::CopyLink;
+use emoji_picker::EmojiPicker;
 use log::Log;
 use members::{Members, MembersMenu};
 use my_rooms::{MyRooms, MyRoomsButton};
@@ -218,6 +220,7 @@ fn RoomView(page: RoomPage, start: Start, search: Search) -> impl IntoView {
             <aside translate="no"><Members room back=path::room(&name)/></aside>
             {found}
             <SearchPanel room search/>
+            <EmojiPicker room/>
         </div>
     }
 }

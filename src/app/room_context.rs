@@ -21,6 +21,8 @@ pub(super) struct RoomContext {
     pub(super) files: Files,
     /// The message whose actions are shown, by its position.
     pub(super) actions_of: RwSignal<Option<u64>>,
+    /// The message for which the user chooses an emoji.
+    pub(super) picking_for: RwSignal<Option<u64>>,
 }
 
 /// The purpose of the text in the composer.
@@ -50,6 +52,14 @@ impl Compose {
 impl RoomContext {
     /// The context of a page that has just loaded.
     pub(super) fn new(client: Client, state: Room, me: Signal<User>) -> Self {
-        Self { client, state, me, compose: RwSignal::default(), files: Files::new(), actions_of: RwSignal::new(None) }
+        Self {
+            client,
+            state,
+            me,
+            compose: RwSignal::default(),
+            files: Files::new(),
+            actions_of: RwSignal::new(None),
+            picking_for: RwSignal::new(None),
+        }
     }
 }

@@ -83,6 +83,10 @@ fn Toolbar(
             close();
         }
     };
+    let pick = move |_| {
+        close();
+        room.picking_for.set(Some(seq));
+    };
     let compose = move |purpose| {
         room.actions_of.set(None);
         room.compose.set(purpose);
@@ -124,6 +128,7 @@ fn Toolbar(
     view! {
         <div class="message-actions" role="group" aria-live="off" aria-label=t!(i18n, message_actions) node_ref=toolbar on:keydown=keydown>
             {quick.collect_view()}
+            <button type="button" class="emoji" aria-haspopup="dialog" aria-label=t!(i18n, react_more) on:click=pick>"＋"</button>
             <button type="button" on:click=move |_| compose(Compose::Reply(room.state.reference(seq)))>{t!(i18n, reply)}</button>
             <button type="button" aria-live="polite" on:click=copy>
                 {move || match copied.get() {

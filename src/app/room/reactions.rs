@@ -26,7 +26,7 @@ pub(super) fn Reactions(room: RoomContext, message: ArcRwSignal<Arc<Message>>) -
     view! {
         <ul class="chips" role="list" aria-live="off">
             <For each=emoji key=String::clone let:emoji>
-                {view! { <Chip room message=message.clone() emoji/> }.into_any()}
+                {view! { <Chip room message=message.clone() emoji/> }.erase()}
             </For>
         </ul>
     }
