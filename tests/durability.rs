@@ -159,7 +159,10 @@ fn read_only_database_fails_at_startup() {
     if chown(&database, Some(nobody), Some(nobody)).is_ok() {
         let program = folder.path().join("noom");
         let config = folder.path().join("Leptos.toml");
-        std::fs::copy(env!("CARGO_BIN_EXE_noom"), &program).unwrap();
+        // By another process: while this one has the file open for writing, a test that starts a server passes it on, and
+        // such a file cannot be executed (ETXTBSY).
+        let copied = std::process::Command::new("cp").args([Path::new(env!("CARGO_BIN_EXE_noom")), &program]).status();
+        assert!(copied.unwrap().success());
         std::fs::copy(support::project().join("Leptos.toml"), &config).unwrap();
         for path in std::fs::read_dir(&data)
             .unwrap()
