@@ -25,6 +25,12 @@ pub(super) fn is_touch() -> bool {
     query.ok().flatten().is_some_and(|query| query.matches())
 }
 
+/// Returns whether a key belongs to an input method. WebKit sends the Enter that confirms a candidate after the end of the
+/// composition, with the key code 229 (UI Events, 7.3.1).
+pub(super) fn is_composing(event: &leptos::ev::KeyboardEvent) -> bool {
+    event.is_composing() || event.key_code() == 229
+}
+
 /// Keeps the focus off `body` as long as the page is open. Must be called inside the router.
 pub(super) fn keep() {
     let path = use_location().pathname;

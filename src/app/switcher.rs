@@ -7,7 +7,7 @@ use leptos::ev;
 use leptos::html::{Dialog, Input};
 use leptos::prelude::*;
 use wasm_bindgen::JsCast;
-use web_sys::{Element, HtmlElement};
+use web_sys::{Element, HtmlElement, HtmlInputElement};
 
 pub(super) use dialog::SwitcherDialog;
 
@@ -36,9 +36,7 @@ impl Switcher {
     /// Opens the dialog at once: keys that are pressed next are typed into it.
     pub(super) fn open(self) {
         if let (Some(dialog), Some(input)) = (self.dialog.get_untracked(), self.input.get_untracked()) {
-            input.set_value("");
-            self.typed.set(String::new());
-            self.selected.set(0);
+            self.reset(&input);
             self.is_open.set(true);
             let _ = dialog.show_modal();
         }
@@ -54,7 +52,15 @@ impl Switcher {
     fn closed(self) {
         if self.dialog.get_untracked().is_some_and(|dialog| !dialog.open()) {
             self.is_open.set(false);
+            // A page with unsent input is not reloaded for a new build.
+            self.input.get_untracked().iter().for_each(|input| self.reset(input));
         }
+    }
+
+    fn reset(self, input: &HtmlInputElement) {
+        input.set_value("");
+        self.typed.set(String::new());
+        self.selected.set(0);
     }
 
     /// Handles the keys of all pages.

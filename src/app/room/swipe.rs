@@ -44,7 +44,9 @@ impl Swipe {
 
     pub(super) fn down(self, event: &PointerEvent) {
         self.end();
-        if event.pointer_type() != "touch" || !event.is_primary() {
+        // A swipe would discard the text of an edit.
+        let is_editing = self.room.compose.with_untracked(|compose| matches!(compose, Compose::Edit { .. }));
+        if event.pointer_type() != "touch" || !event.is_primary() || is_editing {
             return;
         }
         let target = event.target().and_then(|target| target.dyn_into::<Element>().ok());

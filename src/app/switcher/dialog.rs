@@ -9,6 +9,7 @@ use web_sys::{ScrollIntoViewOptions, ScrollLogicalPosition};
 use super::Switcher;
 use super::choices::{Choice, offered};
 use crate::app::erase::Erase;
+use crate::app::focus::is_composing;
 use crate::app::locale::{Language, t};
 use crate::app::my_rooms::shown;
 use crate::app::path;
@@ -53,7 +54,7 @@ pub(crate) fn SwitcherDialog() -> impl IntoView {
     };
     let keydown = move |event: leptos::ev::KeyboardEvent| {
         let count = choices.with_untracked(Vec::len);
-        if event.is_composing() || count == 0 {
+        if is_composing(&event) || count == 0 {
             return;
         }
         match event.key().as_str() {

@@ -68,7 +68,9 @@ impl Search {
         // Not a single key, which dictation could press (WCAG 2.1.4), and not the browser's own search.
         Effect::new(move |_| {
             let handle = window_event_listener(leptos::ev::keydown, move |event| {
-                if event.code() == "KeyF" && event.shift_key() && (event.ctrl_key() || event.meta_key()) {
+                let is_behind = document().query_selector("dialog[open]").ok().flatten().is_some();
+                let command = event.shift_key() && (event.ctrl_key() || event.meta_key());
+                if event.code() == "KeyF" && command && !is_behind && !event.default_prevented() {
                     event.prevent_default();
                     self.open();
                 }
