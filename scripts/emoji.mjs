@@ -1,6 +1,6 @@
 // Writes the emoji and their names, for the picker (`app/room/emoji_picker`): `node scripts/emoji.mjs FOLDER`.
 // Data: Unicode CLDR, by way of emojibase.
-import { writeFileSync } from "node:fs";
+import { copyFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 
@@ -24,4 +24,5 @@ const groups = [...new Set(emoji.map(({ group }) => group))].map((number) => ({
   number,
   names: { en: inEnglish[number].message, ko: inKorean[number].message },
 }));
+copyFileSync(require.resolve("emojibase-data/LICENSE"), join(folder, "emoji.LICENSE.txt"));
 writeFileSync(join(folder, "emoji.json"), JSON.stringify({ groups, emoji }));

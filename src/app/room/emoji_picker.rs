@@ -3,6 +3,7 @@
 
 mod catalog;
 mod grid;
+mod state;
 
 use leptos::html::{Dialog, Input};
 use leptos::prelude::*;
@@ -10,37 +11,12 @@ use leptos::wasm_split::{SplitLoaderError, wasm_split};
 use leptos_i18n::td_string;
 
 use crate::app::erase::Erase;
+use crate::app::focus::is_composing;
 use crate::app::lazy_part::lazy_part;
 use crate::app::locale::{Language, t};
 use crate::app::room_context::RoomContext;
 use grid::EmojiGrid;
-
-/// The state that the dialog and its grid share.
-#[derive(Clone, Copy)]
-struct Picker {
-    room: RoomContext,
-    dialog: NodeRef<Dialog>,
-    /// The words to find.
-    typed: RwSignal<String>,
-    /// Enter in the field takes the first emoji that was found.
-    entered: Trigger,
-}
-
-impl Picker {
-    fn close(self) {
-        if let Some(dialog) = self.dialog.get_untracked() {
-            dialog.close();
-        }
-    }
-
-    /// Reacts to the message, and closes the dialog.
-    fn pick(self, emoji: &str) {
-        if let Some(seq) = self.room.picking_for.get_untracked() {
-            self.room.client.react(self.room.state, seq, emoji, true);
-        }
-        self.close();
-    }
-}
+use state::Picker;
 
 /// The dialog, while a message is chosen.
 #[component]
@@ -59,7 +35,7 @@ fn dialog(room: RoomContext) -> AnyView {
     });
     let typed = move |_| picker.typed.set(input.get_untracked().map(|input| input.value()).unwrap_or_default());
     let keydown = move |event: leptos::ev::KeyboardEvent| {
-        if event.key() == "Enter" && !event.is_composing() {
+        if event.key() == "Enter" && !is_composing(&event) {
             event.prevent_default();
             picker.entered.notify();
         }

@@ -5,8 +5,8 @@ use leptos::prelude::*;
 use wasm_bindgen::JsCast;
 use web_sys::HtmlElement;
 
-use super::Picker;
 use super::catalog::{Emoji, Group, catalog, find};
+use super::state::Picker;
 use crate::app::erase::Erase;
 use crate::app::locale::{Language, t};
 
@@ -28,7 +28,8 @@ pub(super) fn EmojiGrid(picker: Picker) -> impl IntoView {
     Effect::new(move |previous: Option<()>| {
         picker.entered.track();
         let first = shown.with_untracked(|shown| shown.first().map(|emoji| emoji.text.clone()));
-        if let Some(first) = first.filter(|_| previous.is_some()) {
+        let is_search = picker.typed.with_untracked(|typed| !typed.trim().is_empty());
+        if let Some(first) = first.filter(|_| previous.is_some() && is_search) {
             picker.pick(&first);
         }
     });
