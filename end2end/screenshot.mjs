@@ -9,7 +9,7 @@ import { chromium } from "@playwright/test";
 import WebSocket from "ws";
 
 const ROOM = "garden";
-const DESKTOP = { viewport: { width: 1120, height: 700 }, deviceScaleFactor: 1.5 };
+const DESKTOP = { viewport: { width: 1280, height: 760 }, deviceScaleFactor: 1.5 };
 const PHONE = { viewport: { width: 390, height: 760 }, deviceScaleFactor: 2, isMobile: true, hasTouch: true };
 
 const root = join(import.meta.dirname, "..");
@@ -24,8 +24,8 @@ for await (const line of createInterface({ input: server.stdout })) {
   break;
 }
 
-/** Enters the room without a page; returns a function that posts a message. */
-async function joinAs(nickname) {
+/** Enters a room without a page; returns functions that post a message, react to one and reply to one, by its `seq`. */
+async function joinAs(nickname, room = ROOM) {
   const socket = new WebSocket(`${url.replace("http", "ws")}/ws`, { headers: { origin: url } });
   await new Promise((resolve) => socket.once("open", resolve));
   const waiting = new Map();
@@ -41,8 +41,11 @@ async function joinAs(nickname) {
     });
   await request("hello", { protocol: 1 });
   await request("nickname", { nickname });
-  await request("enter_room", { room: ROOM });
-  return (text) => request("new_message", { room: ROOM, key: randomUUID(), text });
+  const { epoch } = await request("enter_room", { room });
+  const post = (text, more) => request("new_message", { room, key: randomUUID(), text, ...more });
+  const react = (seq, emoji) => request("react", { room, target: { epoch, seq }, emoji, on: true });
+  const reply = (seq, text) => post(text, { reply_to: { epoch, seq } });
+  return { post, react, reply };
 }
 
 const browser = await chromium.launch({
@@ -56,10 +59,10 @@ const browser = await chromium.launch({
 });
 
 /** Opens the room in its own browser context and sets a name. */
-async function open(nickname, options = DESKTOP) {
+async function open(nickname, options = DESKTOP, room = ROOM) {
   const context = await browser.newContext({ locale: "en-US", ...options });
   const page = await context.newPage();
-  await page.goto(`${url}/r/${ROOM}`);
+  await page.goto(`${url}/r/${room}`);
   await page.getByLabel("Your name").fill(nickname);
   await page.getByRole("button", { name: "Save" }).click();
   await page.getByLabel("Your name").waitFor({ state: "hidden" });
@@ -89,18 +92,29 @@ async function save(page, name) {
 try {
   mkdirSync(join(root, "docs"), { recursive: true });
   const [ann, bob, kim] = [await joinAs("Ann"), await joinAs("Bob Ross"), await joinAs("김민지")];
-  await ann("Good morning! Who can bring seedlings on Saturday?");
-  await bob("I can bring tomatoes and basil 🌿");
-  await bob("The list is at https://garden.example/plan?week=48, please add yours.");
-  await kim("저는 상추랑 고추를 가져갈게요. 토요일 몇 시에 만날까요?");
-  await ann("Ten o'clock at the gate.\nIf it rains, we meet in the shed instead.");
+  await ann.post("Good morning! Who can bring seedlings on Saturday?");
+  await bob.post("I can bring **tomatoes** and basil 🌿");
+  await bob.post("The list is at https://garden.example/plan?week=48, please add yours.");
+  await kim.post("저는 상추랑 고추를 가져갈게요. 토요일 몇 시에 만날까요?");
+  await ann.reply(4, "Ten o'clock at the gate.\nIf it rains, we meet in the shed instead.");
+  await bob.react(5, "👍");
+  await kim.react(5, "👍");
+  await kim.react(2, "🍅");
 
-  const page = await open("Olga");
-  await page.getByRole("textbox", { name: "Message" }).fill("Is there room for one more?");
-  await page.keyboard.press("Enter");
-  await page.getByText("Sending").waitFor({ state: "detached" });
-  await ann("Always.");
+  // Two rooms of hers in which others write meanwhile.
+  const page = await open("Olga", DESKTOP, "kitchen");
+  for (const room of ["kitchen", "book club", ROOM]) {
+    await page.goto(`${url}/r/${encodeURIComponent(room)}`);
+    await page.getByRole("textbox", { name: "Message" }).fill(room === ROOM ? "Is there room for one more?" : "Hello!");
+    await page.getByRole("button", { name: "Send" }).click();
+    await page.locator(".message.own").first().waitFor();
+    await page.getByText("Sending").waitFor({ state: "detached" });
+  }
+  const elsewhere = await joinAs("Sam", "kitchen");
+  for (const text of ["The oven is free", "Who has the big pot?", "Found it"]) await elsewhere.post(text);
+  await ann.post("Always.");
   await page.getByText("Always.").waitFor();
+  await page.locator(".my-rooms .badge").waitFor();
   await save(page, "room");
   await page.emulateMedia({ colorScheme: "dark" });
   await save(page, "room-dark");
