@@ -7,7 +7,7 @@ mod backoff;
 pub mod call;
 pub(crate) mod cookies;
 mod driver;
-mod event_listener;
+pub(crate) mod event_listener;
 mod fallback;
 pub(crate) mod service_worker;
 pub mod session;

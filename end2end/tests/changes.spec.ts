@@ -214,10 +214,15 @@ test("a swipe to the right replies, and scrolling does not", async ({ person, se
     await input.send("Input.dispatchTouchEvent", { type: "touchEnd", touchPoints: [] });
   };
   const replying = page.locator(".purpose");
-  await swipe(row(page, "message 40"), 30, 0);
-  await swipe(row(page, "message 39"), 0, 120);
-  await swipe(row(page, "message 38"), -120, 0);
-  await expect(replying).toHaveCount(0);
+  for (const [dx, dy] of [
+    [30, 0],
+    [0, 120],
+    [-120, 0],
+  ]) {
+    await swipe(row(page, "message 39"), dx, dy);
+    await page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
+    expect(await replying.count()).toBe(0);
+  }
   await swipe(row(page, "message 38"), 90, 4);
   await expect(replying).toContainText("message 38");
   await expect(row(page, "message 38")).not.toHaveCSS("transform", /matrix/);

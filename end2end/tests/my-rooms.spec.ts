@@ -247,6 +247,18 @@ test("notification tells of a message in a room whose switch is on, until it is 
   await carol.post("kitchen", "unnoticed");
   await bob.post("garden", "again");
   await expect.poll(shown).toEqual(["garden: 2 unread"]);
+  // Another tab shows the room to the user: there is nothing to tell.
+  await hide(page, false);
+  const second = await context.newPage();
+  await enter(second, "garden");
+  await expect.poll(shown).toEqual([]);
+  await hide(page, true);
+  await bob.post("garden", "seen in the second tab");
+  await expect(texts(second).last()).toHaveText("seen in the second tab");
+  await bob.post("garden", "and this, too");
+  await expect(texts(second).last()).toHaveText("and this, too");
+  expect(await shown()).toEqual([]);
+  await second.close();
   await page.reload();
   await expect(page.getByRole("button", { name: "Notify me of new messages" })).toBeVisible();
   // Where the browser does not allow it, the page says so.

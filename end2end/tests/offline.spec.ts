@@ -64,13 +64,22 @@ test("links lead to copies of other rooms and of the first page", async ({ page,
   await page.getByRole("button", { name: "Enter" }).click();
   await post(page, "in the new room");
   await expect(texts(page)).toHaveText(["in the new room"]);
+  await expect(page.getByRole("navigation").getByRole("link", { name: "새 방" })).toBeVisible();
   await expectCopy(page, `/r/${encodeURIComponent("새 방")}`, "in the new room");
+  await expect
+    .poll(() => page.evaluate(async () => (await (await caches.match("/"))?.text()) ?? ""))
+    .toContain("새 방");
 
   await server.stop();
   await page.getByRole("navigation").getByRole("link", { name: "garden" }).click();
   await expect(texts(page)).toHaveText(["in the garden"]);
+  // The page is hydrated.
+  await expect(notice(page)).toBeVisible();
+  // Back leads to the other copy, although the page cannot be loaded again.
+  await page.goBack();
+  await expect(texts(page)).toHaveText(["in the new room"]);
   await page.goto("/");
-  await expect(page.getByRole("region", { name: "Your rooms" })).toBeVisible();
+  await expect(page.getByRole("region", { name: "Your rooms" }).getByRole("link")).toHaveText(["garden", "새 방"]);
   // There is no copy of a room that was never opened.
   await page.goto("/r/cellar");
   await expect(page).toHaveURL("/");
@@ -90,6 +99,7 @@ test("copies follow deletions, and belong to one user", async ({ page, context }
   await hide(page, true);
   const copy = () => page.evaluate(async () => (await (await caches.match("/r/garden"))?.text()) ?? "");
   await expect.poll(copy).not.toContain("a secret");
+  expect(await copy()).toContain("This message was deleted.");
   await hide(page, false);
 
   await context.clearCookies();

@@ -2,6 +2,7 @@
 
 use leptos::prelude::*;
 use leptos_i18n::td_string;
+use leptos_router::hooks::use_location;
 
 use super::api::ApiError;
 use super::locale::{Language, t};
@@ -12,7 +13,10 @@ use super::title::LiveTitle;
 #[component]
 pub(super) fn Unavailable(error: ApiError) -> impl IntoView {
     let i18n = Language::current();
+    let path = use_location().pathname;
     Effect::new(move |_| {
+        // The user may go from here to another page that cannot be loaded.
+        path.track();
         if error == ApiError::Unreachable {
             offline_copy::show();
         }

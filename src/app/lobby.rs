@@ -16,7 +16,7 @@ use super::my_rooms::{MyRoomList, my_rooms, shown, unread_elsewhere};
 use super::name_form::NameForm;
 use super::title::LiveTitle;
 use super::user::user_count;
-use super::{cookie_notice, path, refusal};
+use super::{cookie_notice, offline_copy, path, refusal};
 use crate::client::Client;
 use crate::client::session::Intent;
 use crate::protocol::RoomCount;
@@ -55,7 +55,10 @@ fn LobbyView(page: LobbyPage) -> impl IntoView {
     refusal::provide_form(refused);
     let nickname = Signal::derive(move || client.state.me.get().unwrap_or_else(|| me.clone()).nickname);
     let rooms = Signal::derive(move || client.state.rooms.get().unwrap_or_else(|| rooms.clone()));
-    Effect::new(move |_| client.dispatch(Intent::WatchRooms(true)));
+    Effect::new(move |_| {
+        offline_copy::page_is_shown();
+        client.dispatch(Intent::WatchRooms(true));
+    });
     on_cleanup(move || {
         client.dispatch(Intent::WatchRooms(false));
         // Without updates the list goes stale.

@@ -1,23 +1,23 @@
 //! Notifications of new messages (Notifications API, WHATWG) while the user does not look at the page.
 //!
-//! Each room has a switch in each browser, because the browser's permission is needed too. Every tab shows the same
-//! notifications: the browser replaces one by another with the same tag. A click opens the room (`public/sw.js`).
+//! Each room has a switch in each browser, because the browser's permission is needed too. Every tab tells the service
+//! worker (`public/sw.js`), which shows one notification for each room, unless the user looks at Noom in one of the tabs.
+//! A click opens the room.
 
 use std::collections::BTreeMap;
 
 use leptos::prelude::*;
 use leptos::task::spawn_local;
 use leptos_i18n::td_string;
-use wasm_bindgen::JsValue;
 use wasm_bindgen_futures::JsFuture;
-use web_sys::{Notification, NotificationOptions, NotificationPermission};
+use web_sys::{Notification, NotificationPermission};
 
 use super::erase::Erase;
 use super::locale::{Language, t};
 use super::my_rooms::shown;
 use super::path;
 use crate::client::Client;
-use crate::client::service_worker::{self, Request};
+use crate::client::service_worker::{self, Request, Sight};
 use crate::client::session::Intent;
 use crate::client::state::Room;
 use crate::client::storage::Storage;
@@ -38,25 +38,32 @@ pub(super) fn notify_of_rooms(client: Client, i18n: Language) {
             if unread > 0 && room.unread() == 0 {
                 // It was read, here or on another device.
                 Request::CloseNotification { room: &room.name }.send();
-            } else if room.head > head && room.unread() > 0 && !is_seen(client, &room.name) && is_on(&room.name) {
-                let body = td_string!(untrack(|| i18n.get()), unread, count = shown(room.unread()));
-                spawn_local(show(room.name.clone(), body));
+            } else if room.head > head && room.unread() > 0 && !is_shown(client, &room.name) {
+                show(&room.name, td_string!(untrack(|| i18n.get()), unread, count = shown(room.unread())), false);
             }
         }
         rooms.into_iter().map(|room| (room.name.clone(), (room.head, room.unread()))).collect()
     });
+    Effect::new(move |_| {
+        service_worker::answer(move |room| {
+            let (shows, is_visible) = (is_shown(client, room), !document().hidden());
+            Sight { shows, sees: is_visible && (shows || document().has_focus().unwrap_or(true)) }
+        });
+    });
 }
 
-/// Shows the notifications of the room that this page shows. The list of own rooms does not tell of its messages.
-pub(super) fn notify_of_shown(room: Room, is_visible: ReadSignal<bool>) {
+/// Tells of the messages in the room that this page shows, of which the list of own rooms does not tell.
+pub(super) fn notify_of_shown(client: Client, room: Room, is_visible: ReadSignal<bool>) {
     Effect::new(move |before: Option<u64>| {
-        let arrived = room.arrived.get();
-        let name = room.name.get_value();
-        if before.is_some_and(|before| arrived > before) && !is_visible.get_untracked() && is_on(&name) {
-            let newest = untrack(|| room.timeline.newest(|message| !message.text.is_empty()));
-            spawn_local(show(name, newest.map(|message| excerpt(&message)).unwrap_or_default()));
+        let newest = room.newest.get();
+        if before.is_some_and(|before| newest > before) && !is_visible.get_untracked() {
+            let me = client.state.me.with_untracked(|me| me.as_ref().map(|me| me.id));
+            let message = untrack(|| room.timeline.message(newest));
+            if let Some(message) = message.filter(|message| Some(message.user.id) != me && !message.is_deleted()) {
+                show(&room.name.get_value(), excerpt(&message), true);
+            }
         }
-        arrived
+        newest
     });
     Effect::new(move |_| {
         if is_visible.get() {
@@ -67,10 +74,24 @@ pub(super) fn notify_of_shown(room: Room, is_visible: ReadSignal<bool>) {
 
 /// The switch of a room.
 #[component]
-pub(super) fn NotifySwitch(client: Client, name: StoredValue<String>) -> impl IntoView {
+pub(super) fn NotifySwitch(
+    client: Client,
+    name: StoredValue<String>,
+    /// The room is in the list.
+    is_kept: Memo<bool>,
+) -> impl IntoView {
     let i18n = Language::current();
     // Known in the browser only.
     let (is_supported, is_switched_on) = (RwSignal::new(false), RwSignal::new(false));
+    // A room that was removed from the list is not watched any more.
+    Effect::new(move |was_kept: Option<bool>| {
+        let is_kept = is_kept.get();
+        if was_kept == Some(true) && !is_kept {
+            Storage::Local.remove(&key(&name.get_value()));
+            is_switched_on.set(false);
+        }
+        is_kept
+    });
     let is_blocked = RwSignal::new(false);
     Effect::new(move |_| {
         is_supported.set(is_available());
@@ -83,7 +104,7 @@ pub(super) fn NotifySwitch(client: Client, name: StoredValue<String>) -> impl In
             return is_switched_on.set(false);
         }
         spawn_local(async move {
-            let is_allowed = ask().await;
+            let is_allowed = ask().await && service_worker::is_active();
             is_blocked.try_set(!is_allowed);
             if is_allowed && Storage::Local.set(&key(&room), "1") {
                 is_switched_on.try_set(true);
@@ -120,10 +141,9 @@ fn is_available() -> bool {
     has_api && service_worker::container().is_some()
 }
 
-/// Returns whether the page shows the room, or the user sees the number of unread messages in it.
-fn is_seen(client: Client, room: &str) -> bool {
-    let shown = client.state.shown().and_then(|page| page.name.try_get_value());
-    shown.is_some_and(|shown| shown == room) || (!document().hidden() && document().has_focus().unwrap_or(true))
+/// Returns whether this page shows the room.
+fn is_shown(client: Client, room: &str) -> bool {
+    client.state.shown().and_then(|page| page.name.try_get_value()).is_some_and(|shown| shown == room)
 }
 
 /// Asks the user for the browser's permission. Returns whether it is given.
@@ -135,21 +155,16 @@ async fn ask() -> bool {
     Notification::permission() == NotificationPermission::Granted
 }
 
-/// The author and the beginning of a message.
+/// The author, and the beginning of a message or the name of its file.
 fn excerpt(message: &Message) -> String {
-    let text: String = message.text.chars().take(MAX_CHARS).collect();
+    let file = message.attachments.iter().flatten().next().map(|file| file.name.as_str());
+    let text = if message.text.is_empty() { file.unwrap_or_default() } else { &message.text };
+    let text: String = text.chars().take(MAX_CHARS).collect();
     format!("{}: {text}", message.user.nickname)
 }
 
-async fn show(room: String, body: String) {
-    let Some(registration) = service_worker::registration().await else { return };
-    let options = NotificationOptions::new();
-    options.set_body(&body);
-    options.set_tag(&room);
-    options.set_icon("/icon-192.png");
-    options.set_data(&JsValue::from(path::room(&room)));
-    if let Ok(shown) = registration.show_notification_with_options(&room, &options) {
-        // Refused if the permission has just been withdrawn.
-        let _ = JsFuture::from(shown).await;
+fn show(room: &str, body: String, is_message: bool) {
+    if is_on(room) {
+        Request::Notify { room, path: path::room(room), body, is_message }.send();
     }
 }

@@ -44,7 +44,7 @@ use super::offline_copy::OfflineCopies;
 use super::room_context::RoomContext;
 use super::title::LiveTitle;
 use super::user::user_count;
-use super::{cookie_notice, path, refusal};
+use super::{cookie_notice, offline_copy, path, refusal};
 use crate::client::Client;
 use crate::client::state::Room as RoomState;
 use crate::protocol::ErrorCode;
@@ -147,6 +147,7 @@ fn RoomView(page: RoomPage, start: Start, search: Search) -> impl IntoView {
     let room = RoomContext::new(client, state, me);
 
     Effect::new(move |_| {
+        offline_copy::page_is_shown();
         state.timeline.use_local_time();
         client.enter(state);
     });
@@ -183,7 +184,7 @@ fn RoomView(page: RoomPage, start: Start, search: Search) -> impl IntoView {
     let call_is_open = RwSignal::new(false);
     let is_visible = reading::page_is_visible();
     let unread = reading::unread_while_hidden(state, is_visible);
-    notify_of_shown(state, is_visible);
+    notify_of_shown(client, state, is_visible);
     let title = {
         let name = name.clone();
         move || match unread.get() + unread_elsewhere.get() {

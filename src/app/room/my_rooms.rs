@@ -58,7 +58,7 @@ pub(super) fn MyRooms(room: RoomContext, rooms: Signal<Vec<MyRoom>>, name: Strin
             <button type="button" class="needs-script" on:click=keep>
                 {move || if is_kept.get() { Either::Left(t!(i18n, forget_room)) } else { Either::Right(t!(i18n, keep_room)) }}
             </button>
-            <NotifySwitch client=room.client name=room.state.name/>
+            <NotifySwitch client=room.client name=room.state.name is_kept/>
         </nav>
     }
     .erase()
