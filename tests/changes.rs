@@ -7,8 +7,10 @@ mod support;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use noom::protocol::{Message, MessageChange, MessageKey, Position, User, UserId};
+use noom::server::StartError;
 use noom::server::change::{Change, ChangeError, Changed};
 use noom::server::id::RoomRow;
 use noom::server::name_key::RoomName;
@@ -307,8 +309,16 @@ impl Page {
     }
 }
 
-fn open(folder: &Path) -> Store {
-    Store::open(folder, "e").unwrap()
+/// Opens a store that may have just been closed. A test that starts a server in this moment keeps its lock until the
+/// server's program runs, because a new process inherits open files.
+fn open(folder: &Path, epoch: &str) -> Store {
+    for _ in 0..1_000 {
+        match Store::open(folder, epoch) {
+            Err(StartError::DataFolderInUse(_)) => std::thread::sleep(Duration::from_millis(10)),
+            opened => return opened.unwrap(),
+        }
+    }
+    panic!("the data folder stays in use");
 }
 
 async fn post(store: &Store, room: &RoomRow, user: u64, key: u128) -> Arc<Message> {
@@ -334,7 +344,7 @@ async fn change(store: &Store, room: &RoomRow, user: u64, seq: u64, change: Chan
 async fn restored_copy_that_lacks_a_change_starts_a_new_epoch() {
     let folder = tempfile::tempdir().unwrap();
     let react = async |emoji: &str, epoch: &str| {
-        let store = Store::open(folder.path(), epoch).unwrap();
+        let store = open(folder.path(), epoch);
         let room = store.create_room(RoomName::parse("r").unwrap()).await.unwrap();
         post(&store, &room, 1, 1).await;
         change(&store, &room, 1, 1, Change::React(emoji.into())).await.unwrap();
@@ -352,7 +362,7 @@ async fn restored_copy_that_lacks_a_change_starts_a_new_epoch() {
 
 async fn run(steps: Vec<Step>) -> Result<(), TestCaseError> {
     let folder = tempfile::tempdir().unwrap();
-    let store = open(folder.path());
+    let store = open(folder.path(), "e");
     let room = store.create_room(RoomName::parse("r").unwrap()).await.unwrap();
     let (mut pages, mut head, mut rev) = (Vec::<Page>::new(), 0_u64, 0);
     for step in steps {
@@ -405,7 +415,7 @@ async fn run(steps: Vec<Step>) -> Result<(), TestCaseError> {
     store.close();
     drop(store);
     // The same after a restart.
-    let store = open(folder.path());
+    let store = open(folder.path(), "e");
     let Some(page) = pages.last() else { return Ok(()) };
     let (stored, _) = store.history_before(room, u64::MAX, 100).await.unwrap();
     for message in stored.iter().filter(|message| page.messages.contains_key(&message.seq)) {
