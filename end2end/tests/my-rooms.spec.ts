@@ -226,13 +226,13 @@ test("notification tells of a message in a room whose switch is on, until it is 
   const carol = await ProtocolClient.inRoom(server, "kitchen", "Carol");
   await enter(page, "garden", "Ann");
   await post(page, "hello");
-  await page.getByRole("button", { name: "Notify me of new messages" }).click();
-  await expect(page.getByRole("button", { name: "Stop notifications" })).toBeVisible();
+  await page.getByRole("button", { name: "Turn on notifications" }).click();
+  await expect(page.getByRole("button", { name: "Turn off notifications" })).toBeVisible();
   await enter(page, "kitchen");
   await post(page, "hello");
   await expect(texts(page)).toHaveText(["hello"]);
-  await page.getByRole("button", { name: "Notify me of new messages" }).click();
-  await expect(page.getByRole("button", { name: "Stop notifications" })).toBeVisible();
+  await page.getByRole("button", { name: "Turn on notifications" }).click();
+  await expect(page.getByRole("button", { name: "Turn off notifications" })).toBeVisible();
 
   await hide(page, true);
   await bob.post("garden", "from Bob");
@@ -242,7 +242,7 @@ test("notification tells of a message in a room whose switch is on, until it is 
   await hide(page, false);
   await expect.poll(shown).toEqual(["garden: 1 unread"]);
 
-  await page.getByRole("button", { name: "Stop notifications" }).click();
+  await page.getByRole("button", { name: "Turn off notifications" }).click();
   await hide(page, true);
   await carol.post("kitchen", "unnoticed");
   await bob.post("garden", "again");
@@ -260,11 +260,11 @@ test("notification tells of a message in a room whose switch is on, until it is 
   expect(await shown()).toEqual([]);
   await second.close();
   await page.reload();
-  await expect(page.getByRole("button", { name: "Notify me of new messages" })).toBeVisible();
+  await expect(page.getByRole("button", { name: "Turn on notifications" })).toBeVisible();
   // Where the browser does not allow it, the page says so.
   const other = await person();
   await enter(other, "garden", "Dan");
-  await other.getByRole("button", { name: "Notify me of new messages" }).click();
+  await other.getByRole("button", { name: "Turn on notifications" }).click();
   await expect(other.getByText("Your browser blocks notifications of this site.")).toBeVisible();
   bob.close();
   carol.close();
