@@ -25,6 +25,11 @@ pub(super) fn is_touch() -> bool {
     query.ok().flatten().is_some_and(|query| query.matches())
 }
 
+/// Returns whether a dialog is open, behind which nothing else may be opened by a key.
+pub(super) fn dialog_is_open() -> bool {
+    document().query_selector("dialog[open]").ok().flatten().is_some()
+}
+
 /// Returns whether a key belongs to an input method. WebKit sends the Enter that confirms a candidate after the end of the
 /// composition, with the key code 229 (UI Events, 7.3.1).
 pub(super) fn is_composing(event: &leptos::ev::KeyboardEvent) -> bool {

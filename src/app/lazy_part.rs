@@ -3,6 +3,7 @@
 use std::future::Future;
 
 use super::erase::Erase;
+use super::locale::{Language, t};
 use leptos::prelude::*;
 use leptos::wasm_split::SplitLoaderError;
 
@@ -23,4 +24,15 @@ where
         Suspend::new(async move { loading.await.unwrap_or_else(|_| failed(attempt)) })
     };
     view! { <Suspense fallback=waiting>{part}</Suspense> }.erase()
+}
+
+/// Says that a part could not be fetched, with a button that tries again.
+pub(super) fn retry(i18n: Language, attempt: RwSignal<u32>) -> AnyView {
+    view! {
+        <div role="alert">
+            <p>{t!(i18n, error_unreachable)}</p>
+            <button type="button" on:click=move |_| attempt.update(|n| *n += 1)>{t!(i18n, try_again)}</button>
+        </div>
+    }
+    .erase()
 }

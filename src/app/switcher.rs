@@ -9,6 +9,7 @@ use leptos::prelude::*;
 use wasm_bindgen::JsCast;
 use web_sys::{Element, HtmlElement, HtmlInputElement};
 
+use super::focus::dialog_is_open;
 pub(super) use dialog::SwitcherDialog;
 
 /// The dialog in which a room is chosen. A context of all pages.
@@ -72,8 +73,7 @@ impl Switcher {
     }
 
     fn key(self, event: &ev::KeyboardEvent) {
-        let dialog = document().query_selector("dialog[open]").ok().flatten();
-        if event.is_composing() || event.default_prevented() || dialog.is_some() {
+        if event.is_composing() || event.default_prevented() || dialog_is_open() {
             return;
         }
         let command = event.ctrl_key() != event.meta_key();

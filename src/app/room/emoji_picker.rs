@@ -12,7 +12,7 @@ use leptos_i18n::td_string;
 
 use crate::app::erase::Erase;
 use crate::app::focus::is_composing;
-use crate::app::lazy_part::lazy_part;
+use crate::app::lazy_part::{lazy_part, retry};
 use crate::app::locale::{Language, t};
 use crate::app::room_context::RoomContext;
 use grid::EmojiGrid;
@@ -40,15 +40,6 @@ fn dialog(room: RoomContext) -> AnyView {
             picker.entered.notify();
         }
     };
-    let failed = move |attempt: RwSignal<u32>| {
-        view! {
-            <div role="alert">
-                <p>{t!(i18n, error_unreachable)}</p>
-                <button type="button" on:click=move |_| attempt.update(|n| *n += 1)>{t!(i18n, try_again)}</button>
-            </div>
-        }
-        .erase()
-    };
     let waiting = || view! { <div class="emoji-grid" aria-busy="true"></div> }.erase();
     view! {
         <dialog
@@ -62,7 +53,7 @@ fn dialog(room: RoomContext) -> AnyView {
                 />
                 <button type="button" aria-label=t!(i18n, close) on:click=move |_| picker.close()>"✕"</button>
             </div>
-            {lazy_part(move || load_grid(picker), waiting, failed)}
+            {lazy_part(move || load_grid(picker), waiting, move |attempt| retry(i18n, attempt))}
         </dialog>
     }
     .erase()

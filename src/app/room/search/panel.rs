@@ -9,7 +9,7 @@ use web_sys::{Element, HtmlElement};
 use super::load_results;
 use super::state::Search;
 use crate::app::erase::Erase;
-use crate::app::lazy_part::lazy_part;
+use crate::app::lazy_part::{lazy_part, retry};
 use crate::app::locale::{Language, t};
 use crate::app::room_context::RoomContext;
 use crate::protocol::MAX_SEARCH_CHARS;
@@ -38,15 +38,6 @@ fn panel(room: RoomContext, search: Search) -> AnyView {
             search.text.set(value);
         }
     };
-    let failed = move |attempt: RwSignal<u32>| {
-        view! {
-            <div role="alert">
-                <p>{t!(i18n, error_unreachable)}</p>
-                <button type="button" on:click=move |_| attempt.update(|n| *n += 1)>{t!(i18n, try_again)}</button>
-            </div>
-        }
-        .erase()
-    };
     let waiting = || view! { <p aria-busy="true"></p> }.erase();
     view! {
         <section
@@ -63,7 +54,7 @@ fn panel(room: RoomContext, search: Search) -> AnyView {
                 />
                 <button type="button" aria-label=t!(i18n, search_close) on:click=move |_| search.close()>"✕"</button>
             </form>
-            {lazy_part(move || load_results(room, search), waiting, failed)}
+            {lazy_part(move || load_results(room, search), waiting, move |attempt| retry(i18n, attempt))}
         </section>
     }
     .erase()

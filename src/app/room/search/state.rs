@@ -3,6 +3,7 @@
 use leptos::html::A;
 use leptos::prelude::*;
 
+use crate::app::focus::dialog_is_open;
 use crate::protocol::{Found, Refusal};
 
 /// The search of a room. It outlives the view of the room, which is built again when the address changes.
@@ -68,9 +69,8 @@ impl Search {
         // Not a single key, which dictation could press (WCAG 2.1.4), and not the browser's own search.
         Effect::new(move |_| {
             let handle = window_event_listener(leptos::ev::keydown, move |event| {
-                let is_behind = document().query_selector("dialog[open]").ok().flatten().is_some();
                 let command = event.shift_key() && (event.ctrl_key() || event.meta_key());
-                if event.code() == "KeyF" && command && !is_behind && !event.default_prevented() {
+                if event.code() == "KeyF" && command && !dialog_is_open() && !event.default_prevented() {
                     event.prevent_default();
                     self.open();
                 }
