@@ -180,8 +180,12 @@ export async function enter(page: Page, room: string, nickname?: string) {
   if (nickname) await takeName(page, nickname);
 }
 
-/** Waits until the member list contains the user, which shows that the server admitted the page. */
+/**
+ * Waits until the page is connected, and the member list contains the user. The list alone does not tell: the server
+ * renders it, and another page of the user may be in the room.
+ */
 export async function waitUntilJoined(page: Page) {
+  await expect(page.locator(".connection[data-online]")).toBeAttached();
   const self = page.locator(".members li", { has: page.locator(".you") });
   const count = page.locator("summary").filter({ hasText: /[1-9]/ });
   await expect(self.or(count).filter({ visible: true }).first()).toBeVisible();
