@@ -1,6 +1,7 @@
 // The user's own rooms: unread messages, moving between rooms, and what stays when the user comes back.
-import type { Page } from "@playwright/test";
+import type { Locator, Page } from "@playwright/test";
 import { expectAccessible } from "./accessible";
+import { joinCall } from "./call-support";
 import { ProtocolClient, enter, expect, hide, post, test, texts } from "./support";
 
 const list = (page: Page) => page.getByRole("navigation", { name: "Your rooms" });
@@ -109,6 +110,26 @@ test("keys pressed right after Ctrl+K go to the switcher", async ({ page }) => {
   await expect(page.getByRole("heading", { level: 1 })).toHaveText("garden");
   await expect(texts(page)).toHaveCount(0);
   await expect(field(page)).toHaveValue("");
+});
+
+test("conversation has its place beside the list, the search and a call", async ({ page }) => {
+  await enter(page, "garden", "Ann");
+  await post(page, "mine");
+  const main = page.getByRole("main");
+  const isBeside = async (left: Locator, right: Locator) => {
+    const [a, b] = [await left.boundingBox(), await right.boundingBox()];
+    return !!a && !!b && a.y === b.y && a.height === b.height && a.x + a.width <= b.x;
+  };
+  const search = page.getByRole("region", { name: "Search messages" });
+  await page.keyboard.press("Control+Shift+F");
+  await expect.poll(() => isBeside(list(page), main)).toBe(true);
+  await expect.poll(() => isBeside(main, search)).toBe(true);
+  await page.keyboard.press("Escape");
+  await joinCall(page);
+  await expect.poll(() => isBeside(page.locator(".call"), main)).toBe(true);
+  await expect(list(page)).toBeHidden();
+  await page.getByRole("button", { name: "Your rooms" }).click();
+  await expect(link(page, "garden")).toBeVisible();
 });
 
 test("a room is left where it was read, and opened there again", async ({ page, server }) => {
