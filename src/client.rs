@@ -24,7 +24,7 @@ use leptos::ev;
 use leptos::prelude::*;
 use leptos::task::spawn_local;
 
-use crate::protocol::change::{DeleteMessage, EditMessage, React};
+use crate::protocol::change::{DeleteMessage, EditMessage, PinMessage, React};
 use crate::protocol::frame::Post;
 use crate::protocol::{AttachmentId, MessageKey, MessageRef};
 use session::{Event, Intent, MessageCommand};
@@ -131,6 +131,12 @@ impl Client {
         self.change(MessageCommand::React(React { room: name, target, emoji: emoji.to_owned(), on }));
     }
 
+    /// Pins a message, or unpins it.
+    pub fn pin(&self, room: Room, seq: u64, on: bool) {
+        let (name, target) = (room.name.get_value(), room.reference(seq));
+        self.change(MessageCommand::Pin(PinMessage { room: name, target, on }));
+    }
+
     fn change(&self, command: MessageCommand) {
         self.dispatch(Intent::Change(command));
     }
@@ -182,6 +188,12 @@ impl Client {
     /// [`Room::search_answer`].
     pub fn search(&self, room: Room, text: String, before: Option<u64>) {
         self.dispatch(Intent::Search { room: room.name.get_value(), text, before });
+    }
+
+    /// Loads the pinned messages of a room. The answer comes as
+    /// [`Room::search_answer`], without words.
+    pub fn load_pins(&self, room: Room) {
+        self.dispatch(Intent::Pins { room: room.name.get_value() });
     }
 
     /// Loads more members of the room, or the current ones of a crowded room.

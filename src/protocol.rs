@@ -25,10 +25,10 @@ mod user;
 
 pub use attachment::{Attachment, NewUpload, UploadState, check_file_name};
 pub use call::{JoinCallAck, Media, Peer};
-pub use change::{ChangeAck, MessageChange, MessageRef, MessageState, Reaction};
+pub use change::{ChangeAck, MessageChange, MessageRef, MessageState, Pin, Reaction};
 pub use chat::{
-    EnterRoomAck, Found, HelloAck, HistoryAck, Limits, Mark, MembersAck, Message, NicknameAck, Position, PostAck,
-    RoomCount, RoomList, RoomUpdate, SearchAck, Unrecovered,
+    EnterRoomAck, Found, HelloAck, HistoryAck, Limits, Mark, MembersAck, Message, NicknameAck, PinsAck, Position,
+    PostAck, RoomCount, RoomList, RoomUpdate, SearchAck, Unrecovered,
 };
 pub use codec::{DecodeError, FromJson, Json, Reading};
 pub use emoji::check_emoji;

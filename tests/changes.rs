@@ -23,7 +23,7 @@ use tokio::sync::oneshot;
 /// A client in the room "r" with the feature `changes`, and the answer to its `enter_room`.
 async fn in_room(server: &Server, after: Option<&Value>) -> (Client, Value) {
     let mut client = Client::connected(server).await;
-    client.ask("hello", json!({"protocol": 1, "features": ["changes"]})).await;
+    client.ask("hello", json!({"protocol": 1, "features": ["changes", "pins"]})).await;
     let enter = after.map_or_else(|| json!({"room": "r"}), |after| json!({"room": "r", "after": after}));
     let entered = client.ask("enter_room", enter).await;
     (client, entered)
@@ -175,6 +175,64 @@ async fn message_has_at_most_20_different_emoji_and_5_of_each_user() {
     assert_eq!(ann.ask("react", with(3)).await["rev"], 21, "an emoji that is there");
 }
 
+async fn pin(client: &mut Client, target: &Value, on: bool) -> Value {
+    client.ask("pin_message", json!({"room": "r", "target": target, "on": on})).await
+}
+
+/// The positions of the pinned messages, as the server lists them.
+async fn pins(client: &mut Client) -> Vec<u64> {
+    let ack = client.ask("pins", json!({"room": "r"})).await;
+    ack["messages"].as_array().unwrap().iter().map(|message| message["seq"].as_u64().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn pinned_messages_are_listed_last_pinned_first_until_they_are_unpinned_or_deleted() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::generous(folder.path());
+    let (mut ann, entered) = in_room(&server, None).await;
+    let (mut ben, _) = in_room(&server, None).await;
+    for text in ["one", "two", "three"] {
+        ann.post("r", text).await;
+    }
+    for seq in [2, 1, 3] {
+        pin(&mut ben, &target(&entered, seq), true).await;
+        // The list is in the order of the times, in milliseconds.
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    assert_eq!(pins(&mut ann).await, [3, 1, 2]);
+    let received = changes(&mut ann, 3).await;
+    assert!(received[0]["state"]["pinned"]["at"].is_u64() && received[0].get("text").is_none());
+    assert_eq!(pin(&mut ann, &target(&entered, 3), true).await["rev"], 3, "it is pinned already");
+    assert_eq!(pin(&mut ann, &target(&entered, 1), false).await["rev"], 4, "anyone unpins");
+    ann.ask("delete_message", json!({"room": "r", "target": target(&entered, 3)})).await;
+    assert_eq!(pins(&mut ben).await, [2]);
+    let messages = history(&mut ben).await;
+    let pinned: Vec<_> = messages.iter().map(|message| message["state"].get("pinned").is_some()).collect();
+    assert_eq!(pinned, [false, true, false]);
+    let gone = json!({"room": "r", "target": target(&entered, 3), "on": true});
+    assert_eq!(ben.refusal("pin_message", gone).await, "MESSAGE_NOT_FOUND");
+    assert_eq!(ben.refusal("pins", json!({"room": "elsewhere"})).await, "NOT_IN_ROOM");
+}
+
+#[tokio::test]
+async fn room_has_at_most_50_pins_and_their_list_is_bounded_in_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::generous(folder.path());
+    let (mut ann, entered) = in_room(&server, None).await;
+    let text = "가".repeat(4_000);
+    for seq in 1..=51 {
+        ann.post("r", &text).await;
+        if seq <= 50 {
+            pin(&mut ann, &target(&entered, seq), true).await;
+        }
+    }
+    let next = json!({"room": "r", "target": target(&entered, 51), "on": true});
+    assert_eq!(ann.refusal("pin_message", next.clone()).await, "PINS_FULL");
+    assert_eq!(pins(&mut ann).await.len(), 21, "as much as a page of the history");
+    pin(&mut ann, &target(&entered, 7), false).await;
+    ann.ask("pin_message", next).await;
+}
+
 #[tokio::test]
 async fn client_without_the_feature_receives_states_but_no_changes() {
     let folder = tempfile::tempdir().unwrap();
@@ -277,6 +335,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Change::Delete),
         4 => emoji().prop_map(Change::React),
         2 => emoji().prop_map(Change::Unreact),
+        2 => Just(Change::Pin),
+        1 => Just(Change::Unpin),
     ];
     prop_oneof![
         3 => user().prop_map(|user| Step::Post { user }),
@@ -412,6 +472,10 @@ async fn run(steps: Vec<Step>) -> Result<(), TestCaseError> {
             prop_assert_eq!(&*stored[0], message);
         }
     }
+    let pinned = store.pins(room.clone()).await.unwrap();
+    let (all, _) = store.history_before(room.clone(), u64::MAX, 100).await.unwrap();
+    prop_assert_eq!(pinned.len(), all.iter().filter(|message| message.pinned().is_some()).count());
+    prop_assert!(pinned.iter().all(|message| message.pinned().is_some()));
     store.close();
     drop(store);
     // The same after a restart.

@@ -11,12 +11,12 @@ use noom::client::session::{
 use noom::protocol::call::{
     CallPresence, Candidate, Describe, Description, DescriptionKind, JoinCallAck, SetMedia, Trickle,
 };
-use noom::protocol::change::DeleteMessage;
+use noom::protocol::change::{DeleteMessage, PinMessage};
 use noom::protocol::frame::{Empty, EnterRoom, Members, Post, RoomPresence, Typing};
 use noom::protocol::{
     Ack, ChangeAck, ClientFrame, CloseCode, Command, EnterRoomAck, ErrorCode, Features, HelloAck, Limits, MembersAck,
     Message, MessageChange, MessageKey, MessageRef, MessageState, MyRoom, MyRooms, MyRoomsUpdate, NicknameAck, PeerId,
-    Position, PostAck, Refusal, RoomCount, RoomList, RoomUpdate, SearchAck, ServerFrame, User, UserId,
+    PinsAck, Position, PostAck, Refusal, RoomCount, RoomList, RoomUpdate, SearchAck, ServerFrame, User, UserId,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -243,21 +243,31 @@ fn message(seq: u64) -> Message {
 
 /// A page in a room whose server grants the feature `changes`, at this revision.
 fn page_with_changes(rev: u64) -> Page {
+    page_with(&["changes"], rev)
+}
+
+/// A page in the room of a server with these features.
+fn page_with(features: &[&str], rev: u64) -> Page {
     let mut page = Page::new(1);
     page.handle(Event::Start);
     let after = Some(Position { epoch: "e".into(), seq: 5, rev: Some(rev) });
     page.handle(Event::Intent(Intent::Enter { room: ROOM.into(), after }));
-    greet_with_changes(&mut page);
+    greet_with(&mut page, features);
     enter_at(&mut page, rev);
     page.updates.clear();
     page
 }
 
 fn greet_with_changes(page: &mut Page) {
+    greet_with(page, &["changes"]);
+}
+
+fn greet_with(page: &mut Page, features: &[&str]) {
     page.handle(Event::Opened);
     let hello = page.next_sent("hello");
     let Ack::Hello(ack) = hello_ack() else { unreachable!("an answer to hello") };
-    page.acknowledge(&hello, Ack::Hello(HelloAck { features: Some(vec!["changes".into()]), ..ack }));
+    let features = features.iter().map(|name| (*name).to_owned()).collect();
+    page.acknowledge(&hello, Ack::Hello(HelloAck { features: Some(features), ..ack }));
 }
 
 fn enter_at(page: &mut Page, rev: u64) -> EnterRoom {
@@ -269,7 +279,7 @@ fn enter_at(page: &mut Page, rev: u64) -> EnterRoom {
 }
 
 fn change(seq: u64, rev: u64) -> ServerFrame {
-    let state = MessageState { rev, edits: 1, edited_at: Some(1), deleted_at: None, reactions: vec![] };
+    let state = MessageState { rev, edits: 1, edited_at: Some(1), ..MessageState::default() };
     ServerFrame::MessageChanged(MessageChange { room: ROOM.into(), seq, text: Some("new".into()), state })
 }
 
@@ -1086,6 +1096,34 @@ fn search_is_answered_refused_or_fails_with_the_connection() {
 }
 
 #[test]
+fn pins_are_asked_only_of_a_server_that_has_them_and_fail_with_the_connection() {
+    let load = || Event::Intent(Intent::Pins { room: ROOM.into() });
+    let pins = |result| Update::Pins { room: ROOM.into(), result };
+    let last = |page: &Page| page.updates.iter().rev().find(|update| matches!(update, Update::Pins { .. })).cloned();
+    let target = MessageRef { epoch: "e".into(), seq: 5 };
+    let pin = MessageCommand::Pin(PinMessage { room: ROOM.into(), target, on: true });
+
+    let mut earlier = page_with_changes(3);
+    earlier.sent.clear();
+    earlier.handle(load());
+    earlier.handle(Event::Intent(Intent::Change(pin)));
+    assert!(earlier.sent.is_empty(), "it would not know the commands");
+    assert_eq!(last(&earlier), Some(pins(Ok(PinsAck::default()))));
+    assert_eq!(ended_changes(&earlier), [(5, Err(None))]);
+
+    let mut page = page_with(&["changes", "pins"], 3);
+    page.handle(load());
+    let asked = page.sent.pop_back().unwrap();
+    assert!(matches!(asked.command, Command::Pins(_)), "{asked:?}");
+    let ack = PinsAck { messages: Vec::new() };
+    page.acknowledge(&asked, Ack::Pins(ack.clone()));
+    assert_eq!(last(&page), Some(pins(Ok(ack))));
+    page.handle(load());
+    page.handle(Event::Closed(ABNORMAL_CLOSE));
+    assert_eq!(last(&page), Some(pins(Err(None))));
+}
+
+#[test]
 fn lost_connection_fails_pending_requests_in_order() {
     let mut page = Page::in_room(1, 5);
     page.updates.clear();
@@ -1327,8 +1365,10 @@ impl ModelServer {
             | Command::EditMessage(_)
             | Command::DeleteMessage(_)
             | Command::React(_)
+            | Command::PinMessage(_)
             | Command::History(_)
             | Command::Search(_)
+            | Command::Pins(_)
             | Command::Members(_)
             | Command::WatchRooms(_)
             | Command::WatchMyRooms(_)

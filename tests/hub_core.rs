@@ -185,7 +185,7 @@ impl World {
     fn edit(&mut self, room: i64, seq: u64, text: &str) {
         let rev = self.revs.entry(RoomId(room)).or_default();
         *rev += 1;
-        let state = MessageState { rev: *rev, edits: 1, edited_at: Some(1), deleted_at: None, reactions: Vec::new() };
+        let state = MessageState { rev: *rev, edits: 1, edited_at: Some(1), ..MessageState::default() };
         let change = MessageChange { room: format!("room {room}"), seq, text: Some(text.into()), state };
         Arc::make_mut(&mut self.log.get_mut(&RoomId(room)).unwrap()[seq as usize - 1]).apply(&change);
         self.undelivered_changes.push((RoomId(room), Arc::new(change)));

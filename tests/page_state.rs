@@ -87,7 +87,7 @@ fn message(seq: u64, text: &str) -> Message {
 }
 
 fn edit(seq: u64, rev: u64, text: &str) -> MessageChange {
-    let state = MessageState { rev, edits: rev, edited_at: Some(1), deleted_at: None, reactions: Vec::new() };
+    let state = MessageState { rev, edits: rev, edited_at: Some(1), ..MessageState::default() };
     MessageChange { room: "garden".into(), seq, text: Some(text.into()), state }
 }
 

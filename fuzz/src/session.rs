@@ -150,6 +150,7 @@ impl Page {
                     | Update::Bye(_)
                     | Update::Crowd(_)
                     | Update::Found { .. }
+                    | Update::Pins { .. }
                     | Update::Members { .. }
                     | Update::Typing { .. }
                     | Update::Renamed(_)

@@ -91,6 +91,7 @@ pub(super) fn text(i18n: Language, code: ErrorCode) -> &'static str {
         ErrorCode::PictureTooLarge => td_string!(i18n.get(), error_picture_size),
         ErrorCode::CookieNeeded => td_string!(i18n.get(), error_cookie),
         ErrorCode::ReactionsFull => td_string!(i18n.get(), error_reactions_full),
+        ErrorCode::PinsFull => td_string!(i18n.get(), error_pins_full),
         ErrorCode::NickEmpty => td_string!(i18n.get(), error_nick_empty),
         ErrorCode::NickTooLong => td_string!(i18n.get(), error_nick_too_long),
         ErrorCode::NickTaken => td_string!(i18n.get(), error_nick_taken),

@@ -207,7 +207,7 @@ fn RoomView(page: RoomPage, start: Start, search: Search) -> impl IntoView {
                 <SearchLink search/>
                 <CopyLink/>
                 <CallButton room open=call_is_open/>
-                <MembersMenu room back=path::room(&name)/>
+                <MembersMenu room search back=path::room(&name)/>
             </header>
             <Show when=move || call_is_open.get()>
                 <Call room open=call_is_open/>
@@ -218,7 +218,7 @@ fn RoomView(page: RoomPage, start: Start, search: Search) -> impl IntoView {
                 <Typing room/>
                 <Composer room name=name.clone() key/>
             </main>
-            <aside translate="no"><Members room back=path::room(&name)/></aside>
+            <aside translate="no"><Members room search back=path::room(&name)/></aside>
             {found}
             <SearchPanel room search/>
             <EmojiPicker room/>

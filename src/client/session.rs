@@ -53,6 +53,7 @@ mod connection;
 mod deliveries;
 pub mod event;
 mod heartbeat;
+mod message_command;
 mod my_rooms;
 mod outgoing;
 mod own_rooms;
@@ -86,9 +87,9 @@ use send_queue::SendQueue;
 use transport_choice::TransportChoice;
 
 pub use event::{
-    ABNORMAL_CLOSE, Action, CallUpdate, ConnectionState, Event, Intent, MessageCommand, SendStatus, Signal, Update,
-    WaitReason,
+    ABNORMAL_CLOSE, Action, CallUpdate, ConnectionState, Event, Intent, SendStatus, Signal, Update, WaitReason,
 };
+pub use message_command::MessageCommand;
 pub use transport_choice::TransportKind;
 
 /// The bound of the first reconnect delay. It doubles with each attempt.
@@ -235,6 +236,7 @@ impl Session {
             Intent::Rename { nickname } => self.rename(nickname),
             Intent::Older { room, before, limit } => self.load_older(room, before, limit),
             Intent::Search { room, text, before } => self.search(room, text, before),
+            Intent::Pins { room } => self.load_pins(room),
             Intent::Members { room, after } => self.load_members(room, after),
             Intent::WatchRooms(is_wanted) => self.show_room_list(is_wanted),
             Intent::WatchMyRooms => self.show_my_rooms(),

@@ -3,6 +3,7 @@
 //! Updates are applied one by one: a signal that keeps only the latest would lose messages.
 
 mod members;
+mod pins;
 mod room;
 
 use std::collections::BTreeMap;
@@ -138,6 +139,7 @@ impl State {
             Update::Found { room, text, before, result } => {
                 self.with_room(&room, |room| room.search_answer.set(Some(SearchAnswer { text, before, result })));
             }
+            Update::Pins { room, result } => self.with_room(&room, |room| room.pins_loaded(result)),
             Update::Welcome(joined) => self.with_room(&joined.room, |room| room.joined(joined.user, joined.count)),
             Update::Bye(left) => self.with_room(&left.room, |room| room.left(left.user, left.count)),
             Update::Crowd(crowd) => self.with_room(&crowd.room, |room| room.crowd(crowd.count, crowd.members)),

@@ -1,4 +1,4 @@
-//! Payloads about changes of messages: edits, deletions, reactions.
+//! Payloads about changes of messages: edits, deletions, reactions, pins.
 //!
 //! A room counts its changes: each has a revision (`rev`), 1, 2, 3 … without gaps, apart from the numbers of messages.
 //! What is sent is the state of the message after the change, not the change itself. So a client that was away needs
@@ -25,6 +25,17 @@ wire! {
         /// The reactions, in the order in which their emoji were first used. At most
         /// [`MAX_EMOJI`](super::MAX_EMOJI).
         pub reactions: Vec<Reaction>,
+        /// Its pin, if it is pinned. A deleted message is not.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub pinned: Option<Pin>,
+    }
+
+    /// The pin of a message that the users of a room want to find again.
+    pub struct Pin {
+        /// The user who pinned it, with the nickname at that time.
+        pub user: User,
+        /// The time at which it was pinned, in milliseconds since 1970 UTC.
+        pub at: u64,
     }
 
     /// The reactions to a message with one emoji.
@@ -96,7 +107,17 @@ wire! {
         pub on: bool,
     }
 
-    /// Answer to `edit_message`, `delete_message` and `react`: the message has the requested state.
+    /// Payload of `pin_message`.
+    pub struct PinMessage {
+        /// The room, which the connection must have entered.
+        pub room: String,
+        /// The message.
+        pub target: MessageRef,
+        /// Pins it, or unpins it.
+        pub on: bool,
+    }
+
+    /// Answer to `edit_message`, `delete_message`, `react` and `pin_message`: the message has the requested state.
     pub struct ChangeAck {
         /// The room's canonical name.
         pub room: String,

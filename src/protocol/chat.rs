@@ -2,7 +2,7 @@
 
 use super::attachment::Attachment;
 use super::call::Peer;
-use super::change::{MessageChange, MessageState, Reaction};
+use super::change::{MessageChange, MessageState, Pin, Reaction};
 use super::codec::{DecodeError, FromJson, Json, Reading, wire};
 use super::id::{MessageKey, UserId};
 use super::limits::HEARTBEAT_MS;
@@ -205,6 +205,14 @@ wire! {
         pub before: Option<u64>,
     }
 
+    /// Answer to `pins`.
+    #[derive(Default)]
+    pub struct PinsAck {
+        /// The pinned messages of the room, the last pinned first, at most [`MAX_PINS`](super::MAX_PINS) and at most
+        /// [`MAX_HISTORY_BYTES`](super::MAX_HISTORY_BYTES) of them.
+        pub messages: Vec<Message>,
+    }
+
     /// A message that a search has found.
     pub struct Found {
         /// The message.
@@ -220,6 +228,14 @@ wire! {
         pub start: u64,
         /// Its end.
         pub end: u64,
+    }
+}
+
+impl From<PinsAck> for SearchAck {
+    /// The pinned messages as what a search without words finds.
+    fn from(PinsAck { messages }: PinsAck) -> Self {
+        let found = messages.into_iter().map(|message| Found { message, marks: Vec::new() });
+        Self { found: found.collect(), before: None }
     }
 }
 
@@ -257,6 +273,11 @@ impl Message {
     /// Returns whether it was deleted.
     pub fn is_deleted(&self) -> bool {
         self.state.as_ref().is_some_and(|state| state.deleted_at.is_some())
+    }
+
+    /// Its pin, if it is pinned.
+    pub fn pinned(&self) -> Option<&Pin> {
+        self.state.as_ref().and_then(|state| state.pinned.as_ref())
     }
 
     /// Takes over the state after a change. Returns false if the message has that state or a later one already.

@@ -78,6 +78,7 @@ error_codes! {
         EditConflict = "EDIT_CONFLICT": "The message was edited from another page.",
         EmojiInvalid = "EMOJI_INVALID": "A reaction must be one emoji.",
         ReactionsFull = "REACTIONS_FULL": "A message can have 20 different emoji, 5 of each user, and 500 reactions.",
+        PinsFull = "PINS_FULL": "A room can have 50 pinned messages.",
         AttachmentNotFound = "ATTACHMENT_NOT_FOUND": "The attachment is not a finished upload of this user in this room.",
         TooManyAttachments = "TOO_MANY_ATTACHMENTS": "A message can have 10 different attachments.",
         FileNameInvalid = "FILE_NAME_INVALID": "That is not a valid file name.",

@@ -33,6 +33,8 @@ features! {
     IceLifetime = "ice_lifetime",
     /// The user's own rooms, and what they have read in them: `watch_my_rooms`.
     MyRooms = "my_rooms",
+    /// Messages can be pinned: `pin_message`, and `pins`.
+    Pins = "pins",
     /// The list of rooms is sent as differences: `room_update` instead of `room_change`.
     RoomUpdates = "room_updates",
     /// Messages of a room can be searched: `search`.

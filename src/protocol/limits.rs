@@ -51,6 +51,8 @@ pub const MAX_EMOJI_PER_USER: usize = 5;
 pub const MAX_REACTIONS: u64 = 500;
 /// The most users that are named for each emoji.
 pub const MAX_REACTION_USERS: usize = 3;
+/// The most pinned messages in a room.
+pub const MAX_PINS: u64 = 50;
 /// The most files in a message.
 pub const MAX_ATTACHMENTS: usize = 10;
 /// The longest name of a file, in bytes of UTF-8: what file systems allow.

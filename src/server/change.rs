@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::protocol::{
-    ErrorCode, MAX_EMOJI, MAX_EMOJI_PER_USER, MAX_REACTION_USERS, MAX_REACTIONS, Message, MessageChange, Reaction,
-    Refusal, User, UserId,
+    ErrorCode, MAX_EMOJI, MAX_EMOJI_PER_USER, MAX_PINS, MAX_REACTION_USERS, MAX_REACTIONS, Message, MessageChange,
+    Reaction, Refusal, User, UserId,
 };
 
 /// A change of a message that a user asks for. Texts and emoji have been checked.
@@ -23,6 +23,10 @@ pub enum Change {
     React(String),
     /// Take a reaction back.
     Unreact(String),
+    /// Pin the message.
+    Pin,
+    /// Unpin it.
+    Unpin,
 }
 
 impl Change {
@@ -30,7 +34,7 @@ impl Change {
     pub fn replaces_text(&self) -> bool {
         match self {
             Self::Edit { .. } | Self::Delete => true,
-            Self::React(_) | Self::Unreact(_) => false,
+            Self::React(_) | Self::Unreact(_) | Self::Pin | Self::Unpin => false,
         }
     }
 }
@@ -55,6 +59,8 @@ pub enum ChangeError {
     EditConflict,
     /// It has too many reactions.
     ReactionsFull,
+    /// The room has too many pinned messages.
+    PinsFull,
     /// The quota of the room is used up.
     RoomFull,
     /// The quota of the day or the total quota is used up.
@@ -75,17 +81,21 @@ pub struct Changed {
     pub change: Option<Arc<MessageChange>>,
 }
 
-/// Decides about a change by a user. Every change can be sent again: the second one has no effect.
+/// Decides about a change by a user. Every change can be sent again: the second one has no effect. `pins`: the number of
+/// pinned messages in the room, which only [`Change::Pin`] needs.
 ///
 /// # Errors
-/// [`ChangeError::NotFound`], [`ChangeError::NotYours`], [`ChangeError::EditConflict`], [`ChangeError::ReactionsFull`].
-pub fn decide(change: &Change, user: UserId, message: &Message) -> Result<Decision, ChangeError> {
+/// [`ChangeError::NotFound`], [`ChangeError::NotYours`], [`ChangeError::EditConflict`], [`ChangeError::ReactionsFull`],
+/// [`ChangeError::PinsFull`].
+pub fn decide(change: &Change, user: UserId, message: &Message, pins: u64) -> Result<Decision, ChangeError> {
     let (is_own, is_deleted) = (message.user.id == user, message.is_deleted());
     match change {
         Change::Delete if !is_own => Err(ChangeError::NotYours),
         Change::Delete if is_deleted => Ok(Decision::Unchanged),
         Change::Delete => Ok(Decision::Changed),
-        Change::Edit { .. } | Change::React(_) | Change::Unreact(_) if is_deleted => Err(ChangeError::NotFound),
+        Change::Edit { .. } | Change::React(_) | Change::Unreact(_) | Change::Pin | Change::Unpin if is_deleted => {
+            Err(ChangeError::NotFound)
+        }
         Change::Edit { .. } if !is_own => Err(ChangeError::NotYours),
         Change::Edit { text, .. } if message.text == *text => Ok(Decision::Unchanged),
         Change::Edit { edits, .. } if *edits != message.edits() => Err(ChangeError::EditConflict),
@@ -98,6 +108,11 @@ pub fn decide(change: &Change, user: UserId, message: &Message) -> Result<Decisi
             let has_reacted = message.reaction(emoji).is_some_and(|reaction| reaction.has(user));
             Ok(if has_reacted { Decision::Changed } else { Decision::Unchanged })
         }
+        // Like a reaction, a pin is not its author's alone: anyone in the room may take it away.
+        Change::Pin if message.pinned().is_some() => Ok(Decision::Unchanged),
+        Change::Pin if pins >= MAX_PINS => Err(ChangeError::PinsFull),
+        Change::Unpin if message.pinned().is_none() => Ok(Decision::Unchanged),
+        Change::Pin | Change::Unpin => Ok(Decision::Changed),
     }
 }
 
@@ -136,6 +151,7 @@ impl From<ChangeError> for Refusal {
             ChangeError::NotYours => ErrorCode::NotYours.into(),
             ChangeError::EditConflict => ErrorCode::EditConflict.into(),
             ChangeError::ReactionsFull => ErrorCode::ReactionsFull.into(),
+            ChangeError::PinsFull => ErrorCode::PinsFull.into(),
             ChangeError::RoomFull => ErrorCode::RoomFull.into(),
             ChangeError::ServerFull { retry_after_ms } => Self { retry_after_ms, ..ErrorCode::ServerFull.into() },
             ChangeError::Unavailable => ErrorCode::StoreUnavailable.into(),
@@ -146,7 +162,7 @@ impl From<ChangeError> for Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::{MessageKey, MessageState};
+    use crate::protocol::{MessageKey, MessageState, Pin};
 
     const ANN: UserId = UserId(1);
     const BEN: UserId = UserId(2);
@@ -158,7 +174,7 @@ mod tests {
     /// A message of Ann, edited once, with these reactions.
     fn message(made: impl IntoIterator<Item = (String, u64)>) -> Message {
         let reactions = group_reactions(made.into_iter().map(|(emoji, id)| (emoji, user(id))));
-        let state = MessageState { rev: 1, edits: 1, edited_at: Some(1), deleted_at: None, reactions };
+        let state = MessageState { rev: 1, edits: 1, edited_at: Some(1), reactions, ..MessageState::default() };
         let (room, text) = ("r".into(), "hello".into());
         let state = Some(Box::new(state));
         Message {
@@ -193,44 +209,56 @@ mod tests {
     fn only_the_author_edits_and_deletes_and_anyone_reacts() {
         let message = message([]);
         for change in [edit(1, "bye"), Change::Delete] {
-            assert_eq!(decide(&change, ANN, &message), Ok(Decision::Changed));
-            assert_eq!(decide(&change, BEN, &message), Err(ChangeError::NotYours));
+            assert_eq!(decide(&change, ANN, &message, 0), Ok(Decision::Changed));
+            assert_eq!(decide(&change, BEN, &message, 0), Err(ChangeError::NotYours));
         }
-        assert_eq!(decide(&Change::React("👍".into()), BEN, &message), Ok(Decision::Changed));
+        assert_eq!(decide(&Change::React("👍".into()), BEN, &message, 0), Ok(Decision::Changed));
     }
 
     #[test]
     fn change_that_is_sent_again_has_no_effect() {
         let reacted = message([("👍".into(), ANN.0)]);
-        assert_eq!(decide(&edit(0, "hello"), ANN, &reacted), Ok(Decision::Unchanged));
-        assert_eq!(decide(&Change::React("👍".into()), ANN, &reacted), Ok(Decision::Unchanged));
-        assert_eq!(decide(&Change::Unreact("👍".into()), ANN, &message([])), Ok(Decision::Unchanged));
-        assert_eq!(decide(&Change::Delete, ANN, &deleted()), Ok(Decision::Unchanged));
+        assert_eq!(decide(&edit(0, "hello"), ANN, &reacted, 0), Ok(Decision::Unchanged));
+        assert_eq!(decide(&Change::React("👍".into()), ANN, &reacted, 0), Ok(Decision::Unchanged));
+        assert_eq!(decide(&Change::Unreact("👍".into()), ANN, &message([]), 0), Ok(Decision::Unchanged));
+        assert_eq!(decide(&Change::Delete, ANN, &deleted(), 0), Ok(Decision::Unchanged));
     }
 
     #[test]
     fn edit_of_an_earlier_text_is_a_conflict() {
-        assert_eq!(decide(&edit(0, "bye"), ANN, &message([])), Err(ChangeError::EditConflict));
+        assert_eq!(decide(&edit(0, "bye"), ANN, &message([]), 0), Err(ChangeError::EditConflict));
     }
 
     #[test]
     fn deleted_message_takes_neither_edits_nor_reactions() {
-        for change in [edit(1, "bye"), Change::React("👍".into()), Change::Unreact("👍".into())] {
-            assert_eq!(decide(&change, ANN, &deleted()), Err(ChangeError::NotFound));
+        let react = [Change::React("👍".into()), Change::Unreact("👍".into())];
+        for change in react.into_iter().chain([edit(1, "bye"), Change::Pin, Change::Unpin]) {
+            assert_eq!(decide(&change, ANN, &deleted(), 0), Err(ChangeError::NotFound));
         }
-        assert_eq!(decide(&Change::Delete, BEN, &deleted()), Err(ChangeError::NotYours));
+        assert_eq!(decide(&Change::Delete, BEN, &deleted(), 0), Err(ChangeError::NotYours));
     }
 
     #[test]
     fn reactions_are_bounded_in_emoji_and_number() {
         let react = Change::React("👍".into());
         let full = || (0..MAX_EMOJI).map(|n| (emoji(n), 7));
-        assert_eq!(decide(&react, BEN, &message(full())), Err(ChangeError::ReactionsFull));
-        assert_eq!(decide(&Change::React(emoji(0)), BEN, &message(full())), Ok(Decision::Changed));
+        assert_eq!(decide(&react, BEN, &message(full()), 0), Err(ChangeError::ReactionsFull));
+        assert_eq!(decide(&Change::React(emoji(0)), BEN, &message(full()), 0), Ok(Decision::Changed));
         let own = (0..MAX_EMOJI_PER_USER).map(|n| (emoji(n), BEN.0));
-        assert_eq!(decide(&react, BEN, &message(own)), Err(ChangeError::ReactionsFull));
+        assert_eq!(decide(&react, BEN, &message(own), 0), Err(ChangeError::ReactionsFull));
         let many = (0..MAX_REACTIONS).map(|n| ("👍".into(), n + 7));
-        assert_eq!(decide(&react, BEN, &message(many)), Err(ChangeError::ReactionsFull));
+        assert_eq!(decide(&react, BEN, &message(many), 0), Err(ChangeError::ReactionsFull));
+    }
+
+    #[test]
+    fn anyone_pins_and_unpins_and_a_room_has_at_most_50_pins() {
+        let mut pinned = message([]);
+        pinned.state.as_mut().unwrap().pinned = Some(Pin { user: user(ANN.0), at: 1 });
+        assert_eq!(decide(&Change::Pin, BEN, &message([]), MAX_PINS - 1), Ok(Decision::Changed));
+        assert_eq!(decide(&Change::Pin, BEN, &message([]), MAX_PINS), Err(ChangeError::PinsFull));
+        assert_eq!(decide(&Change::Pin, BEN, &pinned, MAX_PINS), Ok(Decision::Unchanged));
+        assert_eq!(decide(&Change::Unpin, BEN, &pinned, MAX_PINS), Ok(Decision::Changed));
+        assert_eq!(decide(&Change::Unpin, BEN, &message([]), 0), Ok(Decision::Unchanged));
     }
 
     #[test]

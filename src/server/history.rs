@@ -73,7 +73,8 @@ fn state_bytes(state: &MessageState) -> usize {
     let ids = |ids: &Option<Vec<UserId>>| ids.as_ref().map_or(0, |ids| 12 + ids.len() * 19);
     let reaction = |it: &Reaction| 48 + it.emoji.len() + users(&it.users) + ids(&it.others);
     let reactions = state.reactions.iter().map(reaction);
-    120 + reactions.sum::<usize>()
+    let pin = state.pinned.as_ref().map_or(0, |pin| 88 + escaped(&pin.user.nickname));
+    120 + reactions.sum::<usize>() + pin
 }
 
 /// The size of a text in JSON.

@@ -98,15 +98,16 @@ pub(crate) async fn room(
     Ok(RoomPage { me, cookie, room, my_rooms, key, refused, search })
 }
 
-/// A search for a page. A form without words is the form before a search.
+/// A search for a page. Without words, the pinned messages.
 async fn find(server: &Server, name: &RoomName, text: &str, before: Option<u64>) -> SearchPage {
     let result = async {
-        if text.trim().is_empty() {
-            return Ok(SearchAck::default());
-        }
+        let is_pins = text.trim().is_empty();
         // Absent only in tests that call the router directly.
         if let Some(address) = use_context::<Parts>().and_then(|parts| parts.extensions.get::<Address>().cloned()) {
-            address.spend(Price::SEARCH)?;
+            address.spend(if is_pins { Price::PINS } else { Price::SEARCH })?;
+        }
+        if is_pins {
+            return Ok(server.hub.pins_by_name(name).await?.into());
         }
         match Query::parse(text) {
             Ok(query) => server.hub.search_by_name(name, query, before, SEARCH_RESULTS).await,

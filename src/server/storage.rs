@@ -159,6 +159,10 @@ pub trait Storage: fmt::Debug + Send + Sync {
     /// The newest messages with a `seq` below `before` that match, at most `limit`.
     fn search(&self, room: RoomRow, query: Query, before: u64, limit: u64) -> Reply<'_, SearchAck>;
 
+    /// The pinned messages of a room, the last pinned first: at most [`MAX_PINS`](crate::protocol::MAX_PINS), and as many
+    /// as one answer may carry.
+    fn pins(&self, room: RoomRow) -> Reply<'_, Vec<Message>>;
+
     /// The `seq` of a room's last message; 0 for an empty room.
     fn head(&self, room: RoomRow) -> Reply<'_, u64>;
 

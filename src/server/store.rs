@@ -171,6 +171,14 @@ impl Store {
         self.readers.run(move |connection| search::search(connection, &room, &query, before, limit)).await
     }
 
+    /// The pinned messages of a room, the last pinned first.
+    ///
+    /// # Errors
+    /// As above.
+    pub async fn pins(&self, room: RoomRow) -> Result<Vec<Message>, StoreError> {
+        self.readers.run(move |connection| reader::pins(connection, &room)).await
+    }
+
     /// The `seq` of a room's last message; 0 for an empty room.
     ///
     /// # Errors
@@ -284,6 +292,10 @@ impl Storage for Store {
 
     fn search(&self, room: RoomRow, query: Query, before: u64, limit: u64) -> Reply<'_, SearchAck> {
         Box::pin(Self::search(self, room, query, before, limit))
+    }
+
+    fn pins(&self, room: RoomRow) -> Reply<'_, Vec<Message>> {
+        Box::pin(Self::pins(self, room))
     }
 
     fn head(&self, room: RoomRow) -> Reply<'_, u64> {

@@ -38,6 +38,7 @@ fn payload(kind: &str, n: usize, peer: &Value, target: &Value) -> Value {
             json!({"room": "r", "target": target, "edits": n, "text": format!("{n} {}", "x".repeat(3_900))})
         }
         "delete_message" => json!({"room": "r", "target": target}),
+        "pin_message" => json!({"room": "r", "target": target, "on": n.is_multiple_of(2)}),
         "react" => json!({"room": "r", "target": target, "emoji": "👍", "on": n.is_multiple_of(2)}),
         "history" => json!({"room": "r", "before": 1_000, "limit": 100}),
         "offer" => json!({"room": "r", "peer": peer, "description": {"type": "offer", "sdp": sdp}}),

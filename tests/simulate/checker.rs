@@ -328,6 +328,7 @@ impl Checker {
             | Intent::Rename { .. }
             | Intent::Older { .. }
             | Intent::Search { .. }
+            | Intent::Pins { .. }
             | Intent::Members { .. }
             | Intent::ReconnectNow
             | Intent::JoinCall { .. }
@@ -419,6 +420,13 @@ impl Checker {
                 }
             }
             Ack::Search(ack) => ack.found.iter().try_for_each(|found| self.is_in_log(&epoch, &found.message)),
+            Ack::Pins(ack) => {
+                ack.messages.iter().try_for_each(|message| self.is_in_log(&epoch, message))?;
+                match ack.messages.iter().find(|message| message.pinned().is_none()) {
+                    Some(message) => Err((ANSWERED, format!("{} is listed and not pinned", message.seq))),
+                    None => Ok(()),
+                }
+            }
             Ack::Change(ack) => {
                 let stored = self.states.get(&(epoch, fold(&ack.room), ack.seq, ack.rev));
                 stored.map(drop).ok_or_else(|| (DURABLE, format!("rev {} is acknowledged for {}", ack.rev, ack.seq)))
@@ -477,13 +485,17 @@ impl Checker {
                 // The server may have given this guest another number meanwhile.
                 let me = page.me.as_ref().map(|me| me.id);
                 page.me = ack.members.iter().find(|member| Some(member.id) == me).cloned().or(page.me.take());
-                return page.rooms.entry(fold(&ack.room)).or_default().enter(ack);
+                let room = page.rooms.entry(fold(&ack.room)).or_default();
+                if room.wanted && room.name != ack.room {
+                    // For the same room, entered in the background to send messages. The page does not show it.
+                    return Ok(());
+                }
+                return room.enter(ack);
             }
             Update::NotEntered { room, .. } => page.rooms.entry(fold(room)).or_default().entered = false,
             Update::Message(message) => {
                 let room = page.rooms.entry(fold(&message.room)).or_default();
                 if room.wanted && room.name != message.room {
-                    // For the same room, entered in the background to send messages. The page does not show it.
                     return Ok(());
                 }
                 if message.seq != room.newest + 1 {
@@ -544,6 +556,7 @@ impl Checker {
             // There are too few pages for a crowd.
             | Update::Crowd(_)
             | Update::Found { .. }
+            | Update::Pins { .. }
             | Update::Members { .. }
             | Update::Typing { .. }
             | Update::NotRenamed(_)

@@ -5,6 +5,7 @@
 //! one write after the other after the commit. A crash loses pending writes. Committed writes stay,
 //! whether they were answered or not. Commits and reads take simulated time, and can fail.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,8 +13,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use noom::protocol::{
-    Found, Message, MessageChange, MessageKey, MessageState, Position, RECENT_MESSAGES, SearchAck, Unrecovered, User,
-    UserId,
+    Found, Message, MessageChange, MessageKey, MessageState, Pin, Position, RECENT_MESSAGES, SearchAck, Unrecovered,
+    User, UserId,
 };
 use noom::server::change::{Change, ChangeError, Changed, Decision, decide, group_reactions};
 use noom::server::history::{History, Stored};
@@ -491,10 +492,11 @@ impl Image {
             return Err(ChangeError::Unavailable);
         };
         let index = (seq as usize).wrapping_sub(1);
-        let message = log.get_mut(index).ok_or(ChangeError::NotFound)?;
         let made = reactions.entry(seq).or_default();
+        let pins = log.iter().filter(|message| message.pinned().is_some()).count() as u64;
+        let message = log.get_mut(index).ok_or(ChangeError::NotFound)?;
         let edits = message.edits();
-        if decide(change, user.id, message)? == Decision::Unchanged {
+        if decide(change, user.id, message, pins)? == Decision::Unchanged {
             return Ok(Changed { rev: message.rev(), change: None });
         }
         *rev += 1;
@@ -507,10 +509,12 @@ impl Image {
             }
             Change::Delete => {
                 made.clear();
-                state.deleted_at = Some(at);
+                (state.deleted_at, state.pinned) = (Some(at), None);
             }
             Change::React(emoji) => made.push((emoji.clone(), user.clone())),
             Change::Unreact(emoji) => made.retain(|(other, by)| other != emoji || by.id != user.id),
+            Change::Pin => state.pinned = Some(Pin { user: user.clone(), at }),
+            Change::Unpin => state.pinned = None,
         }
         state.reactions = group_reactions(made.iter().cloned());
         let change = MessageChange { room: message.room.clone(), seq, text, state };
@@ -665,6 +669,15 @@ impl Storage for SimulatedStorage {
                 messages.iter_mut().for_each(|message| Arc::make_mut(message).state = None);
             }
             (messages, more)
+        })
+    }
+
+    fn pins(&self, room: RoomRow) -> BoxFuture<'_, Result<Vec<Message>>> {
+        self.disk.read(move |state| {
+            let log = state.image.log(room.id, u64::MAX);
+            let mut pinned: Vec<_> = log.iter().filter(|message| message.pinned().is_some()).collect();
+            pinned.sort_by_key(|message| Reverse((message.pinned().map(|pin| pin.at), message.seq)));
+            pinned.into_iter().map(|message| Message::clone(message)).collect()
         })
     }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use noom::client::session::{MessageCommand, Session, Update};
-use noom::protocol::change::{DeleteMessage, EditMessage, React};
+use noom::protocol::change::{DeleteMessage, EditMessage, PinMessage, React};
 use noom::protocol::frame::Post;
 use noom::protocol::{AckKind, MessageKey, MessageRef, Position, UserId};
 
@@ -134,12 +134,13 @@ impl Page {
         let position = self.shown.get(&room).filter(|position| position.seq > 0)?;
         let seq = position.seq - rng.below(position.seq.min(8));
         let target = MessageRef { epoch: position.epoch.clone(), seq };
-        Some(match rng.below(8) {
+        Some(match rng.below(9) {
             0 => MessageCommand::Delete(DeleteMessage { room, target }),
             1..=3 => {
                 let text = format!("{} edited {}", self.id.0, rng.below(1_000_000));
                 MessageCommand::Edit(EditMessage { room, target, edits: rng.below(3), text })
             }
+            4 => MessageCommand::Pin(PinMessage { room, target, on: !rng.one_in(3) }),
             _ => {
                 let emoji = (*rng.pick(&["👍", "🎉", "❤️"])).to_owned();
                 MessageCommand::React(React { room, target, emoji, on: !rng.one_in(3) })
@@ -188,6 +189,7 @@ impl Page {
             | Update::Bye(_)
             | Update::Crowd(_)
             | Update::Found { .. }
+            | Update::Pins { .. }
             | Update::Members { .. }
             | Update::Typing { .. }
             | Update::Renamed(_)

@@ -478,6 +478,7 @@ impl World {
             | Update::Bye(_)
             | Update::Crowd(_)
             | Update::Found { .. }
+            | Update::Pins { .. }
             | Update::Members { .. }
             | Update::Typing { .. }
             | Update::Renamed(_)
@@ -601,7 +602,8 @@ impl World {
             22 => {
                 // The texts are numbers of pages and posts.
                 let (room, text) = (rng.pick(&page.rooms[..]).clone(), rng.below(3).to_string());
-                Some(Intent::Search { room, text, before: None })
+                let search = Intent::Search { room: room.clone(), text, before: None };
+                Some(if rng.one_in(2) { Intent::Pins { room } } else { search })
             }
             14..=21 => page.change(rng).map(Intent::Change),
             23 | 27 => Some(Intent::WatchMyRooms),

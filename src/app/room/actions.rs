@@ -1,4 +1,4 @@
-//! The actions on a message: reactions, reply, edit, delete.
+//! The actions on a message: reactions, reply, pin, edit, delete.
 
 use std::sync::Arc;
 
@@ -91,6 +91,11 @@ fn Toolbar(
         room.actions_of.set(None);
         room.compose.set(purpose);
     };
+    let is_pinned = message.with_untracked(|message| message.pinned().is_some());
+    let pin = move |_| {
+        room.client.pin(room.state, seq, !is_pinned);
+        close();
+    };
     let edit = move |_| {
         let edits = message.with_untracked(|message| message.edits());
         compose(Compose::Edit { target: room.state.reference(seq), edits });
@@ -136,6 +141,9 @@ fn Toolbar(
                     Some(true) => td_string!(i18n.get(), link_copied),
                     Some(false) => td_string!(i18n.get(), copy_failed),
                 }}
+            </button>
+            <button type="button" on:click=pin>
+                {move || if is_pinned { td_string!(i18n.get(), unpin) } else { td_string!(i18n.get(), pin) }}
             </button>
             {is_own.then(|| view! {
                 <button type="button" on:click=edit>{t!(i18n, edit)}</button>

@@ -272,7 +272,9 @@ fn follow_changes(room: RoomContext, input: NodeRef<Textarea>, notice: RwSignal<
                     notice.set(None);
                     end_edit(room, input, edit);
                 }
-                (Ok(()), MessageCommand::Delete(_) | MessageCommand::React(_)) => notice.set(None),
+                (Ok(()), MessageCommand::Delete(_) | MessageCommand::React(_) | MessageCommand::Pin(_)) => {
+                    notice.set(None)
+                }
                 // An edit that was sent before the answer to the one before it.
                 (Err(Some(refusal)), MessageCommand::Edit(edit))
                     if refusal.code == ErrorCode::EditConflict && has_newer_edit(room, &edit) =>

@@ -6,15 +6,16 @@ use leptos_i18n::td;
 
 use super::copy_link::CopyLink;
 use super::export::Export;
+use super::search::{PinsLink, Search};
 use crate::app::language_form::LanguageForm;
 use crate::app::locale::{Language, t};
 use crate::app::room_context::RoomContext;
 use crate::app::user::{user_count, user_name};
 use crate::client::state::MoreMembers;
 
-/// The list of members, with the export links and the language form below.
+/// The list of members, with the links to pinned messages and exports and the language form below.
 #[component]
-pub(super) fn Members(room: RoomContext, back: String) -> impl IntoView {
+pub(super) fn Members(room: RoomContext, search: Search, back: String) -> impl IntoView {
     let i18n = Language::current();
     let members = room.state.members;
     view! {
@@ -28,6 +29,7 @@ pub(super) fn Members(room: RoomContext, back: String) -> impl IntoView {
             </For>
         </ul>
         <More room/>
+        <PinsLink search/>
         <Export page=back.clone()/>
         <LanguageForm back/>
     }
@@ -65,13 +67,13 @@ fn More(room: RoomContext) -> impl IntoView {
 
 /// [`Members`] behind a button.
 #[component]
-pub(super) fn MembersMenu(room: RoomContext, back: String) -> impl IntoView {
+pub(super) fn MembersMenu(room: RoomContext, search: Search, back: String) -> impl IntoView {
     let i18n = Language::current();
     let count = room.state.count;
     view! {
         <details class="menu">
             <summary>{move || user_count(i18n, count.get())}</summary>
-            <div class="panel"><CopyLink/><Members room back/></div>
+            <div class="panel"><CopyLink/><Members room search back/></div>
         </details>
     }
 }

@@ -123,6 +123,7 @@ fn MessageView(
     // Erased types: otherwise the compiler builds each combination of the parts, and takes half an hour for them.
     let quote = reply_to.map(|seq| view! { <Quote room seq/> }.erase());
     let body = view! { <Body room message=message.clone() title=full/> }.erase();
+    let pin = view! { <Pinned message=message.clone()/> }.erase();
     let reactions = view! { <Reactions room message=message.clone()/> }.erase();
     let actions = view! { <Actions room message/> }.erase();
     view! {
@@ -130,6 +131,7 @@ fn MessageView(
             {line_above(room, seq)}
             {day}
             {byline}
+            {pin}
             {quote}
             {body}
             {reactions}
@@ -137,6 +139,24 @@ fn MessageView(
         </li>
     }
     .erase()
+}
+
+/// The line above a pinned message.
+#[component]
+fn Pinned(message: ArcRwSignal<Arc<Message>>) -> impl IntoView {
+    let i18n = Language::current();
+    let name = Memo::new(move |_| message.with(|message| message.pinned().map(|pin| pin.user.nickname.clone())));
+    move || {
+        name.get().map(|name| {
+            view! {
+                <p class="pinned" aria-live="off">
+                    <svg class="icon" viewBox="0 0 24 24" aria-hidden="true"><path d="M8 4h8M9.500 4v6L7 13.500h10L14.500 10V4M12 13.500V20"></path></svg>
+                    <span>{t!(i18n, pinned_by)}" "<bdi translate="no">{name}</bdi></span>
+                </p>
+            }
+            .erase()
+        })
+    }
 }
 
 /// The text of a message, or the line that is left of a deleted one.

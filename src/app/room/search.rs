@@ -1,4 +1,4 @@
-//! The search in a room: a panel with script, and a form without.
+//! The search in a room: a panel with script, and a form without. Without words it shows the pinned messages.
 //!
 //! The code of the panel's results is fetched when it is opened first. Results of the form are rendered by the server.
 
@@ -10,6 +10,8 @@ mod state;
 
 use leptos::prelude::*;
 use leptos::wasm_split::{SplitLoaderError, wasm_split};
+use wasm_bindgen::JsCast;
+use web_sys::Element;
 
 use crate::app::erase::Erase;
 use crate::app::locale::{Language, t};
@@ -40,6 +42,22 @@ pub(super) fn SearchLink(search: Search) -> impl IntoView {
             </svg>
         </a>
     }
+}
+
+/// Opens the pinned messages.
+#[component]
+pub(super) fn PinsLink(search: Search) -> impl IntoView {
+    let i18n = Language::current();
+    let open = move |event: leptos::ev::MouseEvent| {
+        event.prevent_default();
+        // On a narrow screen the link is in a menu, which would stay over the messages.
+        let link = event.target().and_then(|target| target.dyn_into::<Element>().ok());
+        if let Some(menu) = link.and_then(|link| link.closest("details.menu").ok().flatten()) {
+            let _ = menu.remove_attribute("open");
+        }
+        search.open_pins();
+    };
+    view! { <a class="pins-link" href="?search=" on:click=open>{t!(i18n, pins)}</a> }
 }
 
 /// A split point of the WASM program, as that of the call.

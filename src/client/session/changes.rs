@@ -1,18 +1,19 @@
-//! Changes of messages: edits, deletions and reactions, by this user and by others. Pure.
+//! Changes of messages: edits, deletions, reactions and pins, by this user and by others. Pure.
 //!
 //! A change of this user is sent once. If its answer is lost with the connection, the page may send it again: the second
 //! one has no effect.
 
 use super::Session;
-use super::event::{MessageCommand, Update};
+use super::event::Update;
+use super::message_command::MessageCommand;
 use super::request::PendingRequest;
-use crate::protocol::{Feature, MessageChange, Refusal};
+use crate::protocol::{MessageChange, Refusal};
 
 impl Session {
     /// Sends a change of this user.
     pub(super) fn change_message(&mut self, command: MessageCommand) {
         let is_entered = self.rooms.get(command.room()).is_some_and(|room| room.entered);
-        if is_entered && self.features.has(Feature::Changes) {
+        if is_entered && self.features.has(command.feature()) {
             self.send(command.clone().into(), PendingRequest::Change(command));
         } else {
             self.change_ended(command, Err(None));

@@ -268,6 +268,7 @@ impl Session {
                 PendingRequest::Search { room, text, before } => {
                     self.emit(Update::Found { room, text, before, result: Err(None) });
                 }
+                PendingRequest::Pins { room } => self.emit(Update::Pins { room, result: Err(None) }),
                 PendingRequest::Members { room, after } => self.emit(Update::Members { room, after, page: None }),
                 PendingRequest::Rename => self.emit(Update::NotRenamed(None)),
                 PendingRequest::Change(command) => self.change_ended(command, Err(None)),

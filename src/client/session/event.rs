@@ -1,11 +1,12 @@
 //! The inputs and outputs of a [`super::Session`]. Pure.
 
+use super::message_command::MessageCommand;
 use super::transport_choice::TransportKind;
 use crate::protocol::call::{CallPresence, Describe, SetMedia, Trickle};
-use crate::protocol::change::{DeleteMessage, EditMessage, MessageChange, MessageRef, React};
+use crate::protocol::change::{MessageChange, MessageRef};
 use crate::protocol::frame::{Crowd, Post, Renamed, RoomPresence};
 use crate::protocol::{
-    Command, EnterRoomAck, HistoryAck, JoinCallAck, MembersAck, Message, MessageKey, MyRoom, Position, Refusal,
+    EnterRoomAck, HistoryAck, JoinCallAck, MembersAck, Message, MessageKey, MyRoom, PinsAck, Position, Refusal,
     RoomList, SearchAck, User,
 };
 
@@ -94,6 +95,11 @@ pub enum Intent {
         /// The [`SearchAck::before`] of the page before.
         before: Option<u64>,
     },
+    /// Load the pinned messages of a room. [`Update::Pins`] follows.
+    Pins {
+        /// An entered room.
+        room: String,
+    },
     /// Load a page of the members of a room.
     Members {
         /// An entered room.
@@ -134,47 +140,6 @@ pub enum Intent {
     /// Send a signal to peers in a call, in order, and again if the rate limit refuses it. Without a connection it is
     /// dropped: both sides negotiate again after a reconnect.
     Signal(Signal),
-}
-
-/// A change of a message.
-#[derive(Clone, Debug, PartialEq)]
-pub enum MessageCommand {
-    /// Replace the text.
-    Edit(EditMessage),
-    /// Delete the message.
-    Delete(DeleteMessage),
-    /// Add a reaction, or take it back.
-    React(React),
-}
-
-impl MessageCommand {
-    /// The room of the message.
-    pub fn room(&self) -> &str {
-        match self {
-            Self::Edit(edit) => &edit.room,
-            Self::Delete(delete) => &delete.room,
-            Self::React(react) => &react.room,
-        }
-    }
-
-    /// The message.
-    pub fn target(&self) -> &MessageRef {
-        match self {
-            Self::Edit(edit) => &edit.target,
-            Self::Delete(delete) => &delete.target,
-            Self::React(react) => &react.target,
-        }
-    }
-}
-
-impl From<MessageCommand> for Command {
-    fn from(command: MessageCommand) -> Self {
-        match command {
-            MessageCommand::Edit(edit) => Self::EditMessage(edit),
-            MessageCommand::Delete(delete) => Self::DeleteMessage(delete),
-            MessageCommand::React(react) => Self::React(react),
-        }
-    }
 }
 
 /// A signaling message between the peers of a call.
@@ -295,6 +260,13 @@ pub enum Update {
         before: Option<u64>,
         /// The refusal is `None` if the request could not be sent, or was lost with the connection.
         result: Result<SearchAck, Option<Refusal>>,
+    },
+    /// The answer to [`Intent::Pins`].
+    Pins {
+        /// As requested.
+        room: String,
+        /// The refusal is `None` if the request could not be sent, or was lost with the connection.
+        result: Result<PinsAck, Option<Refusal>>,
     },
     /// The other users who are typing in a room have changed.
     Typing {

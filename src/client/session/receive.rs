@@ -91,6 +91,11 @@ impl Session {
                     self.emit(Update::Found { room, text, before, result: Ok(found) });
                 }
             }
+            PendingRequest::Pins { room } => {
+                if let Ack::Pins(pins) = ack {
+                    self.emit(Update::Pins { room, result: Ok(pins) });
+                }
+            }
             PendingRequest::Members { room, after } => {
                 if let Ack::Members(page) = ack {
                     self.emit(Update::Members { room, after, page: Some(page) });
@@ -136,6 +141,7 @@ impl Session {
             | PendingRequest::Rename
             | PendingRequest::Older { .. }
             | PendingRequest::Search { .. }
+            | PendingRequest::Pins { .. }
             | PendingRequest::Members { .. }
             | PendingRequest::WatchRooms
             | PendingRequest::WatchMyRooms
@@ -163,6 +169,7 @@ impl Session {
             PendingRequest::Search { room, text, before } => {
                 self.emit(Update::Found { room, text, before, result: Err(Some(refusal)) });
             }
+            PendingRequest::Pins { room } => self.emit(Update::Pins { room, result: Err(Some(refusal)) }),
             PendingRequest::Members { room, after } => self.emit(Update::Members { room, after, page: None }),
             PendingRequest::JoinCall { room } => self.call_refused(now, room, refusal),
             PendingRequest::Outgoing => self.outgoing_refused(now, id, &refusal),

@@ -66,6 +66,7 @@ pub(super) fn recovery(refusal: &Refusal) -> Recovery {
         | ErrorCode::TooManyUploads
         | ErrorCode::CookieNeeded
         | ErrorCode::ReactionsFull
+        | ErrorCode::PinsFull
         | ErrorCode::EpochChanged
         | ErrorCode::NickEmpty
         | ErrorCode::NickTooLong

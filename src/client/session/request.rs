@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::event::MessageCommand;
+use super::message_command::MessageCommand;
 use crate::protocol::frame::Post;
 use crate::protocol::{AckKind, ClientFrame, Command};
 
@@ -27,6 +27,9 @@ pub(super) enum PendingRequest {
         room: String,
         text: String,
         before: Option<u64>,
+    },
+    Pins {
+        room: String,
     },
     Members {
         room: String,

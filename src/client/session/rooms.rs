@@ -10,7 +10,7 @@ use super::room::Room;
 use super::typing::TypingUsers;
 use crate::client::backoff::full_jitter;
 use crate::protocol::frame::{EnterRoom, History, InRoom, Members, Search, Typing};
-use crate::protocol::{Command, EnterRoomAck, Feature, MAX_MEMBERS, Message, Position, Refusal, UserId};
+use crate::protocol::{Command, EnterRoomAck, Feature, MAX_MEMBERS, Message, PinsAck, Position, Refusal, UserId};
 
 /// The messages on a page of search results.
 const SEARCH_PAGE: u64 = 20;
@@ -178,6 +178,17 @@ impl Session {
             self.send(Command::Search(command), PendingRequest::Search { room, text, before });
         } else {
             self.emit(Update::Found { room, text, before, result: Err(None) });
+        }
+    }
+
+    pub(super) fn load_pins(&mut self, room: String) {
+        if !self.rooms.get(&room).is_some_and(|room| room.entered) {
+            self.emit(Update::Pins { room, result: Err(None) });
+        } else if self.features.has(Feature::Pins) {
+            self.send(Command::Pins(InRoom { room: room.clone() }), PendingRequest::Pins { room });
+        } else {
+            // A server of an earlier build, which has none.
+            self.emit(Update::Pins { room, result: Ok(PinsAck::default()) });
         }
     }
 

@@ -26,8 +26,12 @@ pub struct Room {
     late_changes: StoredValue<Vec<MessageChange>>,
     /// The changes of this user that have ended. The page takes them.
     pub changes_ended: RwSignal<Vec<ChangeEnded>>,
-    /// The latest answer to a search in the room.
+    /// The latest answer to a search in the room, or to a request for its pinned messages.
     pub search_answer: RwSignal<Option<SearchAnswer>>,
+    /// The pinned messages that were loaded last, by their positions; `None` if they were not.
+    pub(super) pinned: StoredValue<Option<BTreeSet<u64>>>,
+    /// The pinned messages are others than those that were loaded, or have other texts.
+    pub pins_changed: Trigger,
     /// The members that are loaded, in the order in which they entered.
     pub members: RwSignal<Vec<User>>,
     /// The number of members.
@@ -82,7 +86,7 @@ pub struct ChangeEnded {
     pub result: Result<(), Option<Refusal>>,
 }
 
-/// The answer to a search.
+/// The answer to a search, or, without words, the pinned messages.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SearchAnswer {
     /// The words that were searched.
@@ -152,6 +156,8 @@ impl Room {
             late_changes: StoredValue::new(Vec::new()),
             changes_ended: RwSignal::new(Vec::new()),
             search_answer: RwSignal::new(None),
+            pinned: StoredValue::new(None),
+            pins_changed: Trigger::new(),
             members: RwSignal::new(ack.members),
             count: RwSignal::new(ack.count),
             more_members: RwSignal::new(MoreMembers::after(ack.members_after, ack.crowded)),
@@ -238,6 +244,7 @@ impl Room {
 
     pub(super) fn changed(self, change: MessageChange) {
         self.timeline.apply(&change);
+        self.pin_changed(&change);
         self.rev.set_value(Some(change.state.rev));
         if untrack(|| self.loads_history()) {
             self.late_changes.update_value(|changes| changes.push(change));
@@ -295,6 +302,7 @@ impl Room {
             self.show_latest(ack.messages, ack.more);
         } else {
             ack.changes.iter().flatten().for_each(|change| self.timeline.apply(change));
+            ack.changes.iter().flatten().for_each(|change| self.pin_changed(change));
             if newest == 0 {
                 self.older.set(Older::when(ack.more));
             } else if self.older.get_untracked() == Older::Failed {
@@ -310,6 +318,7 @@ impl Room {
 
     /// Shows the latest messages and nothing else. `more`: there are older ones.
     fn show_latest(self, messages: Vec<Message>, more: bool) {
+        self.pins_changed.notify();
         self.older.set(Older::when(more));
         self.reading.set_value(None);
         self.in_view.set_value(None);

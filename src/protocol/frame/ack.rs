@@ -6,7 +6,7 @@ use super::envelope::Empty;
 use crate::protocol::call::JoinCallAck;
 use crate::protocol::change::ChangeAck;
 use crate::protocol::chat::{
-    EnterRoomAck, HelloAck, HistoryAck, MembersAck, NicknameAck, PostAck, RoomList, SearchAck,
+    EnterRoomAck, HelloAck, HistoryAck, MembersAck, NicknameAck, PinsAck, PostAck, RoomList, SearchAck,
 };
 use crate::protocol::codec::{DecodeError, FromJson, Json, Reading};
 use crate::protocol::my_rooms::MyRooms;
@@ -54,8 +54,10 @@ acks! {
     Members(MembersAck),
     /// To `new_message`.
     NewMessage(PostAck),
-    /// To `edit_message`, `delete_message` and `react`.
+    /// To `edit_message`, `delete_message`, `react` and `pin_message`.
     Change(ChangeAck),
+    /// To `pins`.
+    Pins(PinsAck),
     /// To `history`.
     History(HistoryAck),
     /// To `search`.

@@ -3,7 +3,7 @@
 use super::ack::AckKind;
 use super::envelope::{Empty, Envelope, frames};
 use crate::protocol::call::{Describe, JoinCall, SetMedia, Trickle};
-use crate::protocol::change::{DeleteMessage, EditMessage, MessageRef, React};
+use crate::protocol::change::{DeleteMessage, EditMessage, MessageRef, PinMessage, React};
 use crate::protocol::chat::Position;
 use crate::protocol::codec::{DecodeError, Reading, wire};
 use crate::protocol::error::ErrorCode;
@@ -83,6 +83,10 @@ commands! {
     "delete_message" => DeleteMessage(DeleteMessage) -> Change,
     /// Adds a reaction to a message, or takes it back.
     "react" => React(React) -> Change,
+    /// Pins a message, or unpins it.
+    "pin_message" => PinMessage(PinMessage) -> Change,
+    /// Asks for the pinned messages of a room.
+    "pins" => Pins(InRoom) -> Pins,
     /// Asks for older messages.
     "history" => History(History) -> History,
     /// Searches the messages of a room.

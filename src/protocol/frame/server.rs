@@ -94,7 +94,7 @@ server_frames! {
     "nickname" => Nickname(Renamed),
     /// A message was stored.
     "new_message" => NewMessage(Message),
-    /// A message was edited, deleted or reacted to, for connections that asked for `changes`.
+    /// A message was edited, deleted, reacted to or pinned, for connections that asked for `changes`.
     "message_changed" => MessageChanged(MessageChange),
     /// A user in a shared room is typing.
     "typing" => Typing(Typing),

@@ -104,12 +104,17 @@ fn put_files(message: &Message, out: &mut String) {
     }
 }
 
-/// The time of the last edit, and the reactions.
+/// The time of the last edit, who pinned it, and the reactions.
 fn put_state(locale: Locale, state: &MessageState, out: &mut String) {
     if let Some(at) = state.edited_at {
         let time = Parts::of(at, Clock::Utc).full();
         put(out, &["<p class=\"note\">", td_string!(locale, edited), " <time datetime=\"", &rfc3339(at), "\">"]);
         put(out, &[&time, "</time></p>"]);
+    }
+    if let Some(pin) = &state.pinned {
+        put(out, &["<p class=\"note\">", td_string!(locale, pinned_by), " <bdi>"]);
+        escape(&pin.user.nickname, out);
+        put(out, &["</bdi></p>"]);
     }
     if !state.reactions.is_empty() {
         put(out, &["<p class=\"note\">"]);
@@ -177,7 +182,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::protocol::{MessageKey, User, UserId};
+    use crate::protocol::{MessageKey, Pin, User, UserId};
 
     const DAY: u64 = 86_400_000;
 
@@ -233,7 +238,9 @@ mod tests {
 
     #[test]
     fn changed_messages_are_written_as_they_are_now() {
-        let state = MessageState { rev: 1, edits: 1, edited_at: Some(0), deleted_at: None, reactions: Vec::new() };
+        let ann = User { id: UserId(1), nickname: "<Ann>".into() };
+        let pinned = Some(Pin { user: ann, at: 0 });
+        let state = MessageState { rev: 1, edits: 1, edited_at: Some(0), pinned, ..MessageState::default() };
         let mut edited = of(1, "Ann", "mended", 0);
         edited.state = Some(Box::new(state.clone()));
         let mut deleted = of(2, "Ann", "", 0);
@@ -241,6 +248,7 @@ mod tests {
         deleted.reply_to = Some(1);
         let html = written(&[edited, deleted]);
         assert!(html.contains("mended</p><p class=\"note\">(edited) <time"), "{html}");
+        assert_eq!(html.matches("Pinned by <bdi>&lt;Ann&gt;</bdi>").count(), 1, "{html}");
         assert!(
             html.contains("<a href=\"#m1\">In reply to #1</a></p><p class=\"note\">This message was deleted.</p></li>")
         );

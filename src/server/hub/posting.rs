@@ -113,7 +113,7 @@ impl Hub {
         let bytes = match &change {
             Change::Edit { text, .. } => text.len() + STATE_BYTES,
             // The state of a message goes to the whole room.
-            Change::Delete | Change::React(_) | Change::Unreact(_) => STATE_BYTES,
+            Change::Delete | Change::React(_) | Change::Unreact(_) | Change::Pin | Change::Unpin => STATE_BYTES,
         };
         let reserved = self.fan_out.reserve(bytes).await?;
         let user = self.shards.of(room.id).member(SeatId { conn: conn.id, room: room.id })?;

@@ -80,6 +80,8 @@ impl Price {
     pub const PAGE: Self = Self::REQUEST.and(Budget::Reads, 2);
     /// A search. It examines more messages than a page of the history has.
     pub const SEARCH: Self = Self::of(Budget::Reads, 4);
+    /// The pinned messages of a room: as many as a short page of the history, each looked up on its own.
+    pub const PINS: Self = Self::of(Budget::Reads, 2);
     /// The beginning of an export: it looks for the room and its last message. The messages are paid as they are read.
     pub const EXPORT: Self = Self::PAGE;
     /// A page of at most 100 messages of an export. It has a budget of its own, so that a person who exports a large room
@@ -130,11 +132,12 @@ impl Price {
             }
             Command::EditMessage(edit) => Self::message(edit.text.len()),
             // A small write, and a frame to the room with all reactions to the message.
-            Command::DeleteMessage(_) | Command::React(_) => Self::message(STATE_BYTES),
+            Command::DeleteMessage(_) | Command::React(_) | Command::PinMessage(_) => Self::message(STATE_BYTES),
             Command::History(wanted) => {
                 Self::of(Budget::Reads, 1 + whole(wanted.limit.div_ceil(READ_MESSAGES).min(2) as usize))
             }
             Command::Search(_) => Self::SEARCH,
+            Command::Pins(_) => Self::PINS,
             Command::Members(_) => Self::of(Budget::Reads, 1),
             Command::WatchRooms(_) | Command::WatchMyRooms(_) => Self::of(Budget::Reads, 2),
             // Marks are stored later, many at once.

@@ -9,8 +9,8 @@ use super::naming::RENUMBERINGS;
 use super::payer::Payer;
 use super::{ConnectionHandle, Hub};
 use crate::protocol::{
-    CloseCode, ErrorCode, HistoryAck, MAX_HISTORY, MAX_MEMBERS, MAX_SEARCH, MembersAck, Message, Peer, Position,
-    RECENT_MESSAGES, Refusal, SearchAck,
+    CloseCode, ErrorCode, HistoryAck, MAX_HISTORY, MAX_MEMBERS, MAX_SEARCH, MembersAck, Message, Peer, PinsAck,
+    Position, RECENT_MESSAGES, Refusal, SearchAck,
 };
 use crate::server::history::{History, owned};
 use crate::server::id::{ConnId, RoomRow};
@@ -183,6 +183,23 @@ impl Hub {
     ) -> Result<SearchAck, Refusal> {
         let Some(room) = self.find(name).await? else { return Ok(SearchAck::default()) };
         self.search(room, query, before, limit).await
+    }
+
+    /// The pinned messages of a room.
+    ///
+    /// # Errors
+    /// `STORE_UNAVAILABLE`.
+    pub async fn pins(&self, room: RoomRow) -> Result<PinsAck, Refusal> {
+        Ok(PinsAck { messages: self.storage.pins(room).await? })
+    }
+
+    /// The same for a page, by the room's name. A room that does not exist has none.
+    ///
+    /// # Errors
+    /// As [`Hub::pins`].
+    pub async fn pins_by_name(&self, name: &RoomName) -> Result<PinsAck, Refusal> {
+        let Some(room) = self.find(name).await? else { return Ok(PinsAck::default()) };
+        self.pins(room).await
     }
 
     /// A room as a page shows it, if it exists: its latest messages, or those before a `seq`.

@@ -111,6 +111,10 @@ impl Storage for FakeStore {
         self.read(SearchAck::default())
     }
 
+    fn pins(&self, _: RoomRow) -> Reply<'_, Vec<Message>> {
+        self.read(Vec::new())
+    }
+
     fn head(&self, _: RoomRow) -> Reply<'_, u64> {
         self.read(0)
     }

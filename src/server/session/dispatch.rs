@@ -50,6 +50,14 @@ impl Session {
                 let change = if react.on { Change::React(react.emoji) } else { Change::Unreact(react.emoji) };
                 self.change(id, &react.room, &react.target, change).await
             }
+            Command::PinMessage(pin) => {
+                let change = if pin.on { Change::Pin } else { Change::Unpin };
+                self.change(id, &pin.room, &pin.target, change).await
+            }
+            Command::Pins(wanted) => {
+                let room = self.room(&wanted.room)?.clone();
+                Ok(Some(Ack::Pins(hub.pins(room).await?)))
+            }
             Command::History(wanted) => {
                 let room = self.room(&wanted.room)?.clone();
                 Ok(Some(Ack::History(hub.history(room, wanted.before, wanted.limit).await?)))

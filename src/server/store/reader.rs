@@ -272,6 +272,25 @@ pub(super) fn before(
     Ok((messages, more))
 }
 
+/// The pinned messages of a room, the last pinned first, as many as one answer may carry.
+pub(super) fn pins(connection: &Connection, room: &RoomRow) -> rusqlite::Result<Vec<Message>> {
+    let mut pins = connection.prepare_cached("SELECT seq FROM pins WHERE room = ?1 ORDER BY at DESC, seq DESC")?;
+    let mut select = connection.prepare_cached(select_messages!("WHERE room = ?1 AND seq = ?2"))?;
+    let mut rows = pins.query([room.id.0])?;
+    let (mut messages, mut bytes) = (Vec::new(), 0);
+    while let Some(row) = rows.next()? {
+        let pinned =
+            select.query_row(params![room.id.0, row.get::<_, i64>(0)?], |row| message(connection, room, row))?;
+        bytes += encoded_bytes(&pinned);
+        // One message always fits, because its text is bounded.
+        if bytes > MAX_HISTORY_BYTES {
+            break;
+        }
+        messages.push(pinned);
+    }
+    Ok(messages)
+}
+
 /// Messages with a `seq` above `after` and at most `up_to`, oldest first: a page, which has at least one if there is one.
 pub(super) fn between(
     connection: &Connection,

@@ -1,8 +1,8 @@
 //! Rows of the database as values.
 
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use crate::protocol::{Attachment, AttachmentId, Message, MessageKey, MessageState, Reaction, User, UserId};
+use crate::protocol::{Attachment, AttachmentId, Message, MessageKey, MessageState, Pin, Reaction, User, UserId};
 use crate::server::change::group_reactions;
 use crate::server::id::RoomRow;
 
@@ -19,7 +19,7 @@ macro_rules! select_messages {
 
 pub(super) use select_messages;
 
-/// A row of [`select_messages`], with the reactions and files if there may be some.
+/// A row of [`select_messages`], with the reactions, the pin and the files if there may be some.
 pub(super) fn message(connection: &Connection, room: &RoomRow, row: &Row<'_>) -> rusqlite::Result<Message> {
     let number = |index| row.get::<_, i64>(index).map(|number| number as u64);
     let optional = |index| row.get::<_, Option<i64>>(index).map(|number| number.map(|number| number as u64));
@@ -29,7 +29,8 @@ pub(super) fn message(connection: &Connection, room: &RoomRow, row: &Row<'_>) ->
     } else {
         let reactions = reactions(connection, room, seq)?;
         let (edited_at, deleted_at) = (optional(9)?, optional(10)?);
-        Some(Box::new(MessageState { rev, edits: number(8)?, edited_at, deleted_at, reactions }))
+        let pinned = pin(connection, room, seq)?;
+        Some(Box::new(MessageState { rev, edits: number(8)?, edited_at, deleted_at, reactions, pinned }))
     };
     let attachments = if number(11)? == 0 { None } else { Some(attachments(connection, room, seq)?) };
     Ok(Message {
@@ -76,4 +77,15 @@ pub(super) fn reactions(connection: &Connection, room: &RoomRow, seq: u64) -> ru
     };
     let made = statement.query_map(params![room.id.0, seq as i64], reaction)?.collect::<rusqlite::Result<Vec<_>>>()?;
     Ok(group_reactions(made.into_iter()))
+}
+
+/// The pin of a message, if it is pinned.
+pub(super) fn pin(connection: &Connection, room: &RoomRow, seq: u64) -> rusqlite::Result<Option<Pin>> {
+    let mut statement =
+        connection.prepare_cached("SELECT user, nickname, at FROM pins WHERE room = ?1 AND seq = ?2")?;
+    let pin = |row: &Row<'_>| {
+        let user = User { id: UserId(row.get::<_, i64>(0)? as u64), nickname: row.get(1)? };
+        Ok(Pin { user, at: row.get::<_, i64>(2)? as u64 })
+    };
+    statement.query_row(params![room.id.0, seq as i64], pin).optional()
 }

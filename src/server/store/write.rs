@@ -31,7 +31,7 @@ impl Write {
             Self::Change(request) => match &request.change {
                 Change::Edit { text, .. } => text.len(),
                 Change::React(emoji) | Change::Unreact(emoji) => emoji.len(),
-                Change::Delete => 0,
+                Change::Delete | Change::Pin | Change::Unpin => 0,
             },
             Self::File { .. } | Self::CreateRoom { .. } | Self::Nickname { .. } => 0,
             Self::Marks { marks, .. } => marks.len() * size_of::<Mark>(),

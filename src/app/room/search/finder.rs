@@ -9,7 +9,7 @@ use wasm_bindgen::JsCast;
 use web_sys::Element;
 
 use super::super::quote::show;
-use super::results::{row, summary};
+use super::results::{pins_heading, row, summary};
 use super::state::{Search, Status};
 use crate::app::erase::Erase;
 use crate::app::locale::{Language, t};
@@ -41,9 +41,16 @@ pub(super) fn FoundMessages(room: RoomContext, search: Search) -> impl IntoView 
         search.text.track();
         if previous.is_some() {
             finder.ask_after(TYPED, None);
-        } else if search.found.with_untracked(Vec::is_empty) {
-            // The words of the address, or those of the page before, whose answer it did not receive.
+        } else if search.found.with_untracked(Vec::is_empty) || finder.has_no_words() {
+            // The words of the address, or those of the page before, whose answer it did not receive; or the pinned
+            // messages, which may be others by now.
             finder.ask(None);
+        }
+    });
+    Effect::new(move |previous: Option<()>| {
+        room.state.pins_changed.track();
+        if previous.is_some() && finder.has_no_words() {
+            finder.ask_after(TYPED, None);
         }
     });
     Effect::new(move |previous: Option<()>| {
@@ -53,7 +60,7 @@ pub(super) fn FoundMessages(room: RoomContext, search: Search) -> impl IntoView 
         }
     });
     let status = move || match search.status.get() {
-        Status::Idle => td_string!(i18n.get(), search_hint).to_owned(),
+        Status::Idle | Status::Pins => td_string!(i18n.get(), search_hint).to_owned(),
         Status::Searching => td_string!(i18n.get(), searching).to_owned(),
         Status::Done => summary(i18n, search.found.with(Vec::len), search.older.get().is_some()),
         Status::Offline => td_string!(i18n.get(), search_offline).to_owned(),
@@ -61,6 +68,9 @@ pub(super) fn FoundMessages(room: RoomContext, search: Search) -> impl IntoView 
     };
     view! {
         <p class="hint" role="status">{status}</p>
+        <Show when=move || search.status.get() == Status::Pins>
+            {move || pins_heading(i18n, search.found.with(Vec::is_empty))}
+        </Show>
         <ol class="results" on:click=move |event| finder.clicked(&event)>
             <For each=move || search.found.get() key=|found| (found.message.seq, found.message.rev(), found.marks.clone()) let:found>
                 {row(room, &found)}
@@ -86,6 +96,10 @@ struct Finder {
 }
 
 impl Finder {
+    fn has_no_words(self) -> bool {
+        self.search.text.with_untracked(|text| text.trim().is_empty())
+    }
+
     fn stop(self) {
         if let Some(timer) = self.timer.try_update_value(Option::take).flatten() {
             timer.clear();
@@ -101,10 +115,13 @@ impl Finder {
     fn ask(self, before: Option<u64>) {
         self.stop();
         let Self { room, search, .. } = self;
-        let text = search.text.get_untracked();
-        if text.trim().is_empty() {
-            return search.clear();
+        if self.has_no_words() {
+            if search.status.get_untracked() != Status::Pins {
+                search.clear();
+            }
+            return room.client.load_pins(room.state);
         }
+        let text = search.text.get_untracked();
         if search.status.get_untracked() != Status::Offline {
             search.status.set(Status::Searching);
         }
@@ -113,7 +130,8 @@ impl Finder {
 
     fn answered(self, SearchAnswer { text, before, result }: SearchAnswer) {
         let search = self.search;
-        if text != search.text.get_untracked() {
+        let is_pins = text.is_empty();
+        if if is_pins { !self.has_no_words() } else { text != search.text.get_untracked() } {
             // The user has typed on.
             return;
         }
@@ -132,7 +150,7 @@ impl Finder {
                     all.extend(found);
                 });
                 search.older.set(older);
-                search.status.set(Status::Done);
+                search.status.set(if is_pins { Status::Pins } else { Status::Done });
                 // A search examines a limited number of messages.
                 if older.is_some() && search.found.with_untracked(Vec::is_empty) && empty < MOST_EMPTY {
                     self.ask(older);

@@ -12,7 +12,7 @@ use crate::app::time::{Parts, rfc3339};
 use crate::app::{path, refusal};
 use crate::protocol::{Found, MAX_SEARCH_CHARS};
 
-/// The form at `?search=`, with the results that the server has found.
+/// The form at `?search=`, with the results that the server has found. Without words they are the pinned messages.
 #[component]
 pub(in crate::app::room) fn SearchForm(
     room: RoomContext,
@@ -33,6 +33,7 @@ pub(in crate::app::room) fn SearchForm(
         None if is_asked => summary(i18n, count, is_more),
         None => td_string!(i18n.get(), search_hint).to_owned(),
     };
+    let pins = (!is_asked && error.is_none()).then_some(move || pins_heading(i18n, count == 0));
     let older = older.map(|before| format!("?search={}&found_before={before}", path::query(&text)));
     view! {
         <section class="search" aria-label=t!(i18n, search_messages)>
@@ -45,11 +46,18 @@ pub(in crate::app::room) fn SearchForm(
                 <a class="button" href=back>{t!(i18n, search_close)}</a>
             </form>
             <p class="hint" role="status">{status}</p>
+            {pins}
             <ol class="results">{found.iter().map(|found| row(room, found)).collect_view()}</ol>
             {older.map(|href| view! { <a class="button" href=href>{t!(i18n, search_older)}</a> })}
         </section>
     }
     .erase()
+}
+
+/// The heading of the pinned messages, and what to say if there are none.
+pub(super) fn pins_heading(i18n: Language, is_empty: bool) -> AnyView {
+    let none = is_empty.then(|| view! { <p class="empty">{t!(i18n, pins_none)}</p> });
+    view! { <h2>{t!(i18n, pins)}</h2> {none} }.erase()
 }
 
 /// The number of results.

@@ -29,6 +29,8 @@ pub(in crate::app::room) struct Search {
 pub(super) enum Status {
     /// There is nothing to find.
     Idle,
+    /// There is nothing to find, and the pinned messages are shown meanwhile.
+    Pins,
     Searching,
     Done,
     /// The client is offline. It searches when it is connected again.
@@ -83,6 +85,12 @@ impl Search {
         self.takes_focus.set_value(true);
         // Also notifies a panel that is open, which takes the focus.
         self.is_open.set(true);
+    }
+
+    /// Opens the panel with the pinned messages, which it shows while there is nothing to find.
+    pub(in crate::app::room) fn open_pins(self) {
+        self.text.set(String::new());
+        self.open();
     }
 
     /// Closes the panel, and returns the focus.

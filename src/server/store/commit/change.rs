@@ -5,12 +5,13 @@ use std::sync::Arc;
 use rusqlite::{OptionalExtension, params};
 
 use super::super::index;
-use super::super::row::{message, reactions, select_messages};
+use super::super::row::{message, pin, reactions, select_messages};
 use super::super::usage::{ROW, StoredInRoom};
 use super::super::{AppendError, ChangeOutcome, ChangeRequest};
 use super::Work;
 use crate::protocol::{Message, MessageChange, MessageState};
 use crate::server::change::{Change, ChangeError, Changed, Decision, decide};
+use crate::server::id::RoomId;
 
 impl Work<'_> {
     pub(super) fn change(&mut self, request: &ChangeRequest) -> rusqlite::Result<ChangeOutcome> {
@@ -18,7 +19,8 @@ impl Work<'_> {
         let mut find = transaction.prepare_cached(select_messages!("WHERE room = ?1 AND seq = ?2"))?;
         let find = find.query_row(params![id, request.seq as i64], |row| message(transaction, &request.room, row));
         let Some(mut target) = find.optional()? else { return Ok(Err(ChangeError::NotFound)) };
-        match decide(&request.change, request.user.id, &target) {
+        let pins = if request.change == Change::Pin { self.pins(request.room.id)? } else { 0 };
+        match decide(&request.change, request.user.id, &target, pins) {
             Err(error) => return Ok(Err(error)),
             Ok(Decision::Unchanged) => return Ok(Ok(Changed { rev: target.rev(), change: None })),
             Ok(Decision::Changed) => {}
@@ -38,10 +40,11 @@ impl Work<'_> {
                 text = Some(new.clone());
             }
             Change::Delete => state.deleted_at = Some(at),
-            Change::React(_) | Change::Unreact(_) => {}
+            Change::React(_) | Change::Unreact(_) | Change::Pin | Change::Unpin => {}
         }
         self.write_change(request, &target.text, &state)?;
         state.reactions = reactions(transaction, &request.room, request.seq)?;
+        state.pinned = pin(transaction, &request.room, request.seq)?;
         self.rooms.insert(id, room);
         let change = MessageChange { room: request.room.name.to_string(), seq: request.seq, text, state };
         Ok(Ok(Changed { rev, change: Some(Arc::new(change)) }))
@@ -54,15 +57,20 @@ impl Work<'_> {
         request: &ChangeRequest,
         target: &Message,
     ) -> rusqlite::Result<Result<(), ChangeError>> {
+        let nickname = &request.user.nickname;
         let reaction = |emoji: &str, nickname: &str| (ROW as usize + emoji.len() + nickname.len()) as u64;
+        let pin = |nickname: &str| ROW + nickname.len() as u64;
+        let pinned = target.pinned().map_or(0, |by| pin(&by.user.nickname));
         let (old, new) = match &request.change {
             Change::Edit { text, .. } => (target.text.len() as u64, text.len() as u64),
-            Change::React(emoji) => (0, reaction(emoji, &request.user.nickname)),
+            Change::React(emoji) => (0, reaction(emoji, nickname)),
             Change::Unreact(emoji) => (self.bytes_of_reactions(request, Some(emoji))?, 0),
             Change::Delete => {
                 let files = self.bytes_of_attachments(request.room.id, request.seq)?;
-                (target.text.len() as u64 + self.bytes_of_reactions(request, None)? + files, 0)
+                (target.text.len() as u64 + self.bytes_of_reactions(request, None)? + files + pinned, 0)
             }
+            Change::Pin => (0, pin(nickname)),
+            Change::Unpin => (pinned, 0),
         };
         Ok(self.stored.change_message(room, old, new, self.at, self.quotas).map_err(|full| match full {
             AppendError::ServerFull { retry_after_ms } => ChangeError::ServerFull { retry_after_ms },
@@ -84,8 +92,15 @@ impl Work<'_> {
         sum.query_row(params, |row| row.get::<_, i64>(0)).map(|bytes| bytes as u64)
     }
 
+    /// The number of pinned messages in a room.
+    fn pins(&self, room: RoomId) -> rusqlite::Result<u64> {
+        let mut count = self.transaction.prepare_cached("SELECT COUNT(*) FROM pins WHERE room = ?1")?;
+        count.query_row([room.0], |row| row.get::<_, i64>(0)).map(|count| count as u64)
+    }
+
     /// Writes a change. `before` is the text of the message, `state` its state afterwards.
     fn write_change(&self, request: &ChangeRequest, before: &str, state: &MessageState) -> rusqlite::Result<()> {
+        const UNPIN: &str = "DELETE FROM pins WHERE room = ?1 AND seq = ?2";
         let (transaction, room, seq) = (self.transaction, request.room.id.0, request.seq as i64);
         let (user, rev) = (request.user.id.0 as i64, state.rev as i64);
         let text = match &request.change {
@@ -93,6 +108,7 @@ impl Work<'_> {
             Change::Delete => {
                 let delete = "DELETE FROM reactions WHERE room = ?1 AND seq = ?2";
                 transaction.prepare_cached(delete)?.execute(params![room, seq])?;
+                transaction.prepare_cached(UNPIN)?.execute(params![room, seq])?;
                 self.remove_attachments(request.room.id, request.seq)?;
                 Some("")
             }
@@ -106,6 +122,16 @@ impl Work<'_> {
             Change::Unreact(emoji) => {
                 let delete = "DELETE FROM reactions WHERE room = ?1 AND seq = ?2 AND emoji = ?3 AND user = ?4";
                 transaction.prepare_cached(delete)?.execute(params![room, seq, emoji, user])?;
+                None
+            }
+            Change::Pin => {
+                let insert = "INSERT INTO pins (room, seq, user, nickname, at) VALUES (?1, ?2, ?3, ?4, ?5)";
+                let values = params![room, seq, user, request.user.nickname, self.at];
+                transaction.prepare_cached(insert)?.execute(values)?;
+                None
+            }
+            Change::Unpin => {
+                transaction.prepare_cached(UNPIN)?.execute(params![room, seq])?;
                 None
             }
         };
