@@ -471,6 +471,23 @@ async fn content_without_attachment_is_collected_after_a_crash() {
 }
 
 #[tokio::test]
+async fn content_that_a_killed_server_was_writing_is_removed_at_the_next_start() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::generous(data.path());
+    let mut ann = Visitor::enter(&server, "garden").await;
+    let file = ann.upload("a.txt", b"kept");
+    ann.send("", &[&file]).await;
+    drop(ann);
+    server.kill();
+    let folder = data.path().join("files/ab");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join(format!("{}#1", "ab".repeat(32))), "half").unwrap();
+    let server = Server::generous(data.path());
+    assert_eq!(files_in(&data.path().join("files")).len(), 1, "the complete one");
+    assert_eq!(Visitor::enter(&server, "garden").await.read(&file).body, b"kept");
+}
+
+#[tokio::test]
 async fn missing_file_is_reported_as_missing() {
     let data = tempfile::tempdir().unwrap();
     let server = Server::generous(data.path());

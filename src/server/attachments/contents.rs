@@ -57,6 +57,9 @@ impl Contents {
                 let path = data.join(FILES_FOLDER);
                 std::fs::create_dir_all(&path)
                     .map_err(|source| StartError::CreateDataFolder { path: path.clone(), source })?;
+                remove_staged(&path).unwrap_or_else(
+                    |error| tracing::warn!(%error, "cannot remove unfinished files from the file store"),
+                );
                 // A message must not name a file that a power loss removes.
                 Arc::new(LocalFileSystem::new_with_prefix(&path).map_err(failed)?.with_fsync(true))
             }
@@ -123,6 +126,24 @@ impl Contents {
         }
         Ok(())
     }
+}
+
+/// Removes the files that a process was writing when it was killed. `object_store` writes a content under its name with
+/// `#` and a number, and renames it when it is complete.
+fn remove_staged(files: &Path) -> io::Result<()> {
+    for folder in std::fs::read_dir(files)? {
+        let folder = folder?;
+        if !folder.file_type()?.is_dir() {
+            continue;
+        }
+        for file in std::fs::read_dir(folder.path())? {
+            let file = file?;
+            if file.file_name().as_encoded_bytes().contains(&b'#') {
+                std::fs::remove_file(file.path())?;
+            }
+        }
+    }
+    Ok(())
 }
 
 fn found<T>(result: object_store::Result<T>) -> object_store::Result<Option<T>> {
