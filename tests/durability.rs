@@ -4,6 +4,8 @@
 
 #[path = "durability/backup.rs"]
 mod backup;
+#[path = "durability/changing.rs"]
+mod changing;
 #[path = "durability/disk.rs"]
 mod disk;
 #[path = "durability/epoch.rs"]

@@ -50,6 +50,28 @@ impl Setup {
         Self { data: data.to_owned(), config: project().join("Leptos.toml"), variables: Vec::new() }
     }
 
+    /// A server with this data folder, and with limits so high that a test does not meet them.
+    pub fn generous(data: &Path) -> Self {
+        Self::in_folder(data)
+            .limit("messages_per_second", 100_000)
+            .limit("message_burst", 100_000)
+            .limit("signals_per_second", 100_000)
+            .limit("signal_burst", 100_000)
+            .limit("announcements_per_second", 100_000)
+            .limit("announcement_burst", 100_000)
+            .limit("reads_per_second", 100_000)
+            .limit("read_burst", 100_000)
+            .limit("requests_per_second", 100_000)
+            .limit("request_burst", 100_000)
+            .limit("connections_per_address", 10_000)
+            .limit("guests_per_minute", 10_000)
+            .limit("joins_per_minute", 10_000)
+            .limit("rooms_per_minute", 1_000)
+            .limit("rooms_per_hour", 10_000)
+            .limit("rooms_per_connection", 10_000)
+            .limit("requests_per_address", 10_000)
+    }
+
     /// Serves the files of this folder as its site.
     pub fn site(mut self, site: &Path) -> Self {
         let config = std::fs::read_to_string(&self.config).unwrap();
@@ -102,27 +124,9 @@ impl Server {
         Self { address: address.parse().unwrap(), child }
     }
 
-    /// A server with this data folder, and with limits so high that a test does not meet them.
+    /// [`Setup::generous`], started.
     pub fn generous(data: &Path) -> Self {
-        Setup::in_folder(data)
-            .limit("messages_per_second", 100_000)
-            .limit("message_burst", 100_000)
-            .limit("signals_per_second", 100_000)
-            .limit("signal_burst", 100_000)
-            .limit("announcements_per_second", 100_000)
-            .limit("announcement_burst", 100_000)
-            .limit("reads_per_second", 100_000)
-            .limit("read_burst", 100_000)
-            .limit("requests_per_second", 100_000)
-            .limit("request_burst", 100_000)
-            .limit("connections_per_address", 10_000)
-            .limit("guests_per_minute", 10_000)
-            .limit("joins_per_minute", 10_000)
-            .limit("rooms_per_minute", 1_000)
-            .limit("rooms_per_hour", 10_000)
-            .limit("rooms_per_connection", 10_000)
-            .limit("requests_per_address", 10_000)
-            .start()
+        Setup::generous(data).start()
     }
 
     /// The origin of its pages.
