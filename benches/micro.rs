@@ -36,6 +36,7 @@ fn message(seq: u64) -> Message {
         reply_to: None,
         state: None,
         attachments: None,
+        mentions: None,
     }
 }
 
@@ -129,8 +130,16 @@ fn read_a_cold_room(bencher: Bencher) {
         let Message { key, user, text, .. } = message(seq);
         let (sender, stored) = futures::channel::oneshot::channel();
         let done = Box::new(move |outcome| drop(sender.send(outcome)));
-        let queued =
-            store.append(Append { room: room.clone(), user, key, text, reply_to: None, attachments: Vec::new(), done });
+        let queued = store.append(Append {
+            room: room.clone(),
+            user,
+            key,
+            text,
+            reply_to: None,
+            attachments: Vec::new(),
+            mentions: Vec::new(),
+            done,
+        });
         assert!(queued.is_ok() && runtime.block_on(stored).is_ok());
     }
     bencher.bench_local(|| runtime.block_on(store.history_for(room.clone(), None)).map(|history| history.head));

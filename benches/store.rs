@@ -155,6 +155,7 @@ pub(crate) fn fill_room_with(
             text: text(number),
             reply_to: None,
             attachments: Vec::new(),
+            mentions: Vec::new(),
             done: Box::new(move |outcome| drop(done.send(outcome.map(|stored| stored.message)))),
         };
         store.append(append).map_err(|error| format!("{error:?}"))?;
@@ -196,6 +197,7 @@ impl BenchStore {
             text: "the quick brown fox jumps over the lazy dog ".repeat(3)[..128].to_owned(),
             reply_to: None,
             attachments: Vec::new(),
+            mentions: Vec::new(),
             // The receiver is gone when the block is over; later answers are not needed.
             done: Box::new(move |_| {
                 let _ = done.send(Instant::now());

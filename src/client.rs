@@ -26,7 +26,7 @@ use leptos::task::spawn_local;
 
 use crate::protocol::change::{DeleteMessage, EditMessage, PinMessage, React};
 use crate::protocol::frame::Post;
-use crate::protocol::{AttachmentId, MessageKey, MessageRef};
+use crate::protocol::{AttachmentId, MessageKey, MessageRef, UserId};
 use session::{Event, Intent, MessageCommand};
 use state::{Older, Room, State};
 
@@ -107,16 +107,19 @@ impl Client {
         }
     }
 
-    /// Posts a message: now, or when there is a connection. `reply_to`: the message that it replies to; `files`: finished
-    /// uploads.
-    pub fn post(&self, room: Room, text: String, reply_to: Option<MessageRef>, files: Vec<AttachmentId>) {
+    /// Posts a message: now, or when there is a connection.
+    pub fn post(&self, room: Room, message: NewMessage) {
+        let NewMessage { text, reply_to, files, mentions } = message;
         let (room, attachments) = (room.name.get_value(), (!files.is_empty()).then_some(files));
-        self.dispatch(Intent::Post(Post { room, key: new_key(), text, reply_to, attachments }));
+        let mentions = (!mentions.is_empty()).then_some(mentions);
+        self.dispatch(Intent::Post(Post { room, key: new_key(), text, reply_to, attachments, mentions }));
     }
 
-    /// Replaces the text of a message of this user. `edits`: the number of edits of the one that was changed.
-    pub fn edit(&self, room: Room, target: MessageRef, edits: u64, text: String) {
-        self.change(MessageCommand::Edit(EditMessage { room: room.name.get_value(), target, edits, text }));
+    /// Replaces the text of a message of this user. `edits`: the number of edits of the one that was changed; `mentions`: as
+    /// in [`NewMessage`].
+    pub fn edit(&self, room: Room, target: MessageRef, edits: u64, text: String, mentions: Vec<UserId>) {
+        let (room, mentions) = (room.name.get_value(), (!mentions.is_empty()).then_some(mentions));
+        self.change(MessageCommand::Edit(EditMessage { room, target, edits, text, mentions }));
     }
 
     /// Deletes a message of this user.
@@ -211,6 +214,19 @@ impl Client {
         // Fails after the page is gone, when nothing is left to do.
         let _ = self.events.try_with_value(|events| events.unbounded_send(event).is_ok());
     }
+}
+
+/// A message to post.
+#[derive(Clone, Debug, Default)]
+pub struct NewMessage {
+    /// The text, checked.
+    pub text: String,
+    /// The message that it replies to.
+    pub reply_to: Option<MessageRef>,
+    /// Its files: finished uploads.
+    pub files: Vec<AttachmentId>,
+    /// The users whose nicknames follow an `@` in the text.
+    pub mentions: Vec<UserId>,
 }
 
 impl Default for Client {

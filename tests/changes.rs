@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use noom::protocol::{Message, MessageChange, MessageKey, Position, User, UserId};
 use noom::server::StartError;
-use noom::server::change::{Change, ChangeError, Changed};
+use noom::server::change::{Candidate, Change, ChangeError, Changed};
 use noom::server::id::RoomRow;
 use noom::server::name_key::RoomName;
 use noom::server::store::{Append, ChangeRequest, Store};
@@ -331,7 +331,11 @@ fn step() -> impl Strategy<Value = Step> {
     let user = || 1..=3_u64;
     let emoji = || prop::sample::select(vec!["👍", "🎉", "❤️"]).prop_map(str::to_owned);
     let change = prop_oneof![
-        3 => (0..3_u64, 0..100_u32).prop_map(|(edits, n)| Change::Edit { edits, text: format!("edit {n}") }),
+        3 => (0..3_u64, 0..100_u32).prop_map(|(edits, n)| {
+            let text = format!("edit {n} @n{}", n % 3);
+            let mentions = vec![Candidate { id: UserId(2), nickname: Some("n2".into()) }];
+            Change::Edit { edits, text, mentions }
+        }),
         1 => Just(Change::Delete),
         4 => emoji().prop_map(Change::React),
         2 => emoji().prop_map(Change::Unreact),
@@ -387,7 +391,16 @@ async fn post(store: &Store, room: &RoomRow, user: u64, key: u128) -> Arc<Messag
     let (key, text) = (MessageKey(key), format!("message {key}"));
     let done = Box::new(move |outcome| drop(done.send(outcome)));
     store
-        .append(Append { room: room.clone(), user, key, text, reply_to: None, attachments: Vec::new(), done })
+        .append(Append {
+            room: room.clone(),
+            user,
+            key,
+            text,
+            reply_to: None,
+            attachments: Vec::new(),
+            mentions: Vec::new(),
+            done,
+        })
         .unwrap();
     answer.await.unwrap().unwrap().message
 }

@@ -28,7 +28,14 @@ fn me() -> User {
 }
 
 fn post(key: u128, text: &str) -> Post {
-    Post { room: ROOM.into(), key: MessageKey(key), text: text.into(), reply_to: None, attachments: None }
+    Post {
+        room: ROOM.into(),
+        key: MessageKey(key),
+        text: text.into(),
+        reply_to: None,
+        attachments: None,
+        mentions: None,
+    }
 }
 
 /// A session, the frames it sent, and the updates it emitted.
@@ -238,6 +245,7 @@ fn message(seq: u64) -> Message {
         reply_to: None,
         state: None,
         attachments: None,
+        mentions: None,
     }
 }
 
@@ -280,7 +288,13 @@ fn enter_at(page: &mut Page, rev: u64) -> EnterRoom {
 
 fn change(seq: u64, rev: u64) -> ServerFrame {
     let state = MessageState { rev, edits: 1, edited_at: Some(1), ..MessageState::default() };
-    ServerFrame::MessageChanged(MessageChange { room: ROOM.into(), seq, text: Some("new".into()), state })
+    ServerFrame::MessageChanged(MessageChange {
+        room: ROOM.into(),
+        seq,
+        text: Some("new".into()),
+        mentions: None,
+        state,
+    })
 }
 
 fn changed_revs(page: &Page) -> Vec<u64> {
@@ -479,7 +493,7 @@ fn refused_list_of_rooms_is_asked_for_again_while_it_is_shown() {
 }
 
 fn own_room(name: &str, head: u64, read: u64) -> MyRoom {
-    MyRoom { name: name.into(), head, read }
+    MyRoom { name: name.into(), head, read, mentions: None }
 }
 
 /// A page in the room that has read up to `read`, and shows the list of the user's rooms.

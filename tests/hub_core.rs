@@ -166,6 +166,7 @@ impl World {
                 reply_to: None,
                 state: None,
                 attachments: None,
+                mentions: None,
             },
         ));
         Ok(())
@@ -186,7 +187,8 @@ impl World {
         let rev = self.revs.entry(RoomId(room)).or_default();
         *rev += 1;
         let state = MessageState { rev: *rev, edits: 1, edited_at: Some(1), ..MessageState::default() };
-        let change = MessageChange { room: format!("room {room}"), seq, text: Some(text.into()), state };
+        let change =
+            MessageChange { room: format!("room {room}"), seq, text: Some(text.into()), mentions: None, state };
         Arc::make_mut(&mut self.log.get_mut(&RoomId(room)).unwrap()[seq as usize - 1]).apply(&change);
         self.undelivered_changes.push((RoomId(room), Arc::new(change)));
     }
@@ -965,6 +967,7 @@ async fn compare_with_reader(sizes: &[usize], afters: &[Option<u64>]) -> Result<
             text: "\"글".repeat(size / 4 + 1),
             reply_to: None,
             attachments: Vec::new(),
+            mentions: Vec::new(),
         };
         hub.post(&ann, &room, None, post).await.unwrap();
         ann.outbox.take();

@@ -144,3 +144,64 @@ async fn authors_in_an_earlier_database_have_their_rooms_and_nothing_unread() {
     let found = database.query_row("SELECT user, room, read FROM memberships", [], row).unwrap();
     assert_eq!(found, (7, 1, 2));
 }
+
+#[tokio::test]
+async fn mentions_are_counted_until_they_are_read_edited_away_or_deleted() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = Server::generous(folder.path());
+    let cookie = new_visitor(&server);
+    let (mut ann, _) = watching(&server, &cookie).await;
+    ann.ask("nickname", json!({"nickname": "Ann"})).await;
+    let entered = ann.ask("enter_room", json!({"room": "a"})).await;
+    let id = entered["members"][0]["id"].clone();
+    ann.ask("keep_room", json!({"room": "a", "on": true})).await;
+    ann.ask("leave_room", json!({"room": "a"})).await;
+    let mut ben = Client::connected(&server).await;
+    ben.ask("hello", json!({"protocol": 1, "features": ["changes", "mentions"]})).await;
+    ben.ask("enter_room", json!({"room": "a"})).await;
+    let target = |seq: u64| json!({"epoch": entered["epoch"], "seq": seq});
+    let edit = |seq: u64, edits: u64, text: &str| json!({"room": "a", "target": target(seq), "edits": edits, "text": text, "mentions": [id]});
+    let post = |text: &str, ids: &[&Value]| json!({"room": "a", "key": fresh_key(), "text": text, "mentions": ids});
+    let state = |head: u64, read: u64, mentions: u64| {
+        let mut room = json!({"name": "a", "head": head, "read": read});
+        if mentions > 0 {
+            room["mentions"] = json!(mentions);
+        }
+        room
+    };
+    let told = async |ann: &mut Client, room: Value| {
+        let has_it = |frame: &Value| frame["payload"]["rooms"].as_array().is_some_and(|rooms| rooms.contains(&room));
+        ann.until(has_it).await;
+    };
+
+    ben.ask("new_message", post("@Ann, one", &[&id])).await;
+    told(&mut ann, state(1, 0, 1)).await;
+    let received = ben.until_type("new_message").await["payload"].clone();
+    assert_eq!(received["mentions"], json!([{"id": id, "nickname": "Ann"}]));
+    ben.ask("new_message", post("two", &[])).await;
+    ben.ask("edit_message", edit(2, 0, "@Annie and @Ann, two")).await;
+    told(&mut ann, state(2, 0, 2)).await;
+    ben.ask("delete_message", json!({"room": "a", "target": target(1)})).await;
+    told(&mut ann, state(2, 0, 1)).await;
+    ben.ask("edit_message", edit(2, 1, "two")).await;
+    told(&mut ann, state(2, 0, 0)).await;
+    let stranger = json!("0123456789abcdef");
+    for (text, ids) in [("@nobody", [&stranger]), ("Ann", [&id])] {
+        ben.ask("new_message", post(text, &ids)).await;
+    }
+    ben.ask("new_message", post("@Ann, five", &[&id, &id, &stranger])).await;
+    told(&mut ann, state(5, 0, 1)).await;
+    let history = ben.ask("history", json!({"room": "a", "before": 99, "limit": 9})).await;
+    let mentions: Vec<_> =
+        history["messages"].as_array().unwrap().iter().map(|message| message.get("mentions").is_some()).collect();
+    assert_eq!(mentions, [false, false, false, false, true]);
+
+    server.terminate();
+    server.wait();
+    let server = Server::generous(folder.path());
+    let (mut ann, list) = watching(&server, &cookie).await;
+    assert_eq!(list, json!([state(5, 0, 1)]));
+    ann.ask("enter_room", json!({"room": "a"})).await;
+    ann.ask("mark_read", json!({"room": "a", "target": target(5)})).await;
+    told(&mut ann, state(5, 5, 0)).await;
+}

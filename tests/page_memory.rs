@@ -44,6 +44,7 @@ fn open_page_stays_small_and_quick_after_100_000_messages() {
                 reply_to: None,
                 state: None,
                 attachments: None,
+                mentions: None,
             }));
         };
         // The cost of some messages at the end of the first and of the last ten thousand, in allocations and bytes.

@@ -47,6 +47,7 @@ fn failed_message_is_retried_under_the_canonical_room_name() {
         text: "hello".into(),
         reply_to: None,
         attachments: None,
+        mentions: None,
     }));
     state.apply(Update::Named { requested: "Garden".into(), room: "garden".into() });
     let status = SendStatus::Refused(ErrorCode::StoreUnavailable.into());
@@ -66,6 +67,7 @@ fn unsent_message_is_shown_once_and_not_beside_its_stored_copy() {
             text: "hello".into(),
             reply_to: None,
             attachments: None,
+            mentions: None,
         })
     };
     let stored = |seq| Update::Message(message(seq, "hello"));
@@ -83,12 +85,23 @@ fn unsent_message_is_shown_once_and_not_beside_its_stored_copy() {
 
 fn message(seq: u64, text: &str) -> Message {
     let (room, key, text) = ("garden".into(), MessageKey(seq.into()), text.into());
-    Message { room, seq, key, user: user(1), text, at: 0, reply_to: None, state: None, attachments: None }
+    Message {
+        room,
+        seq,
+        key,
+        user: user(1),
+        text,
+        at: 0,
+        reply_to: None,
+        state: None,
+        attachments: None,
+        mentions: None,
+    }
 }
 
 fn edit(seq: u64, rev: u64, text: &str) -> MessageChange {
     let state = MessageState { rev, edits: rev, edited_at: Some(1), ..MessageState::default() };
-    MessageChange { room: "garden".into(), seq, text: Some(text.into()), state }
+    MessageChange { room: "garden".into(), seq, text: Some(text.into()), mentions: None, state }
 }
 
 fn entered_at(rev: u64, messages: Vec<Message>, changes: Option<Vec<MessageChange>>) -> EnterRoomAck {
@@ -141,7 +154,14 @@ fn reply_to_a_message_that_is_gone_is_sent_again_without_it() {
     let (_owner, state, room) = page("garden");
     let reply_to = Some(MessageRef { epoch: "former".into(), seq: 1 });
     let key = MessageKey(1);
-    state.apply(Update::Unsent(Post { room: "garden".into(), key, text: "hello".into(), reply_to, attachments: None }));
+    state.apply(Update::Unsent(Post {
+        room: "garden".into(),
+        key,
+        text: "hello".into(),
+        reply_to,
+        attachments: None,
+        mentions: None,
+    }));
     for (code, is_kept) in [(ErrorCode::StoreUnavailable, true), (ErrorCode::EpochChanged, false)] {
         let status = SendStatus::Refused(code.into());
         state.apply(Update::Posted { room: "garden".into(), key, status });

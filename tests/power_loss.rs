@@ -91,7 +91,16 @@ async fn work(folder: &Path, random: &mut Rng) -> Vec<(Acked, u64)> {
                 sender.send((Acked { room: name, seq, key }, watermark(&folder))).unwrap();
             };
             store
-                .append(Append { room, user, key, text, reply_to: None, attachments: Vec::new(), done: Box::new(done) })
+                .append(Append {
+                    room,
+                    user,
+                    key,
+                    text,
+                    reply_to: None,
+                    attachments: Vec::new(),
+                    mentions: Vec::new(),
+                    done: Box::new(done),
+                })
                 .unwrap();
         }
         acked.extend(answers.iter().take(burst as usize));
@@ -243,6 +252,7 @@ fn work_with_failing_syncs(ending: &str) {
                 text: "x".repeat(4_000),
                 reply_to: None,
                 attachments: Vec::new(),
+                mentions: Vec::new(),
                 done: Box::new(move |outcome| drop(done.send(outcome))),
             };
             store.append(append).unwrap();
@@ -268,6 +278,7 @@ async fn slow_checkpoint_does_not_delay_commits() {
             text: "x".repeat(4_000),
             reply_to: None,
             attachments: Vec::new(),
+            mentions: Vec::new(),
             done: Box::new(move |outcome| drop(done.send(outcome))),
         };
         store.append(append).unwrap();

@@ -165,7 +165,16 @@ async fn post_all(store: &Store, room: &RoomRow, texts: impl IntoIterator<Item =
         let done = Box::new(move |outcome| drop(done.send(outcome)));
         let key = MessageKey(u128::from(store.head(room.clone()).await.unwrap()) << 64 | key as u128);
         store
-            .append(Append { room: room.clone(), user, key, text, reply_to: None, attachments: Vec::new(), done })
+            .append(Append {
+                room: room.clone(),
+                user,
+                key,
+                text,
+                reply_to: None,
+                attachments: Vec::new(),
+                mentions: Vec::new(),
+                done,
+            })
             .unwrap();
         answers.push(answer);
     }
@@ -203,7 +212,13 @@ async fn indexed_message_is_found_by_its_new_words_only_after_a_change() {
     wait_for_index(folder.path());
     // The first is indexed, the last need not be.
     for seq in [7, 300] {
-        change(&store, &room, seq, Change::Edit { edits: 0, text: "entirely different 다른 내용".into() }).await;
+        change(
+            &store,
+            &room,
+            seq,
+            Change::Edit { edits: 0, text: "entirely different 다른 내용".into(), mentions: Vec::new() },
+        )
+        .await;
         assert_eq!(found(&store, &room, &format!("number{seq} ")).await, [] as [u64; 0]);
     }
     assert_eq!(found(&store, &room, "different").await, [300, 7]);
@@ -237,7 +252,7 @@ async fn words_of_replaced_and_deleted_texts_leave_the_data_folder() {
     }
     assert_eq!(found(&store, &room, "zqxjw0007").await.len(), 3);
     for seq in 1..=1_200 {
-        let harmless = || Change::Edit { edits: 0, text: format!("harmless {seq}") };
+        let harmless = || Change::Edit { edits: 0, text: format!("harmless {seq}"), mentions: Vec::new() };
         change(&store, &room, seq, if seq % 2 == 0 { Change::Delete } else { harmless() }).await;
     }
     assert_eq!(found(&store, &room, "숨긴말쌍").await, [] as [u64; 0]);
@@ -276,7 +291,7 @@ async fn index_is_completed_after_a_restart_and_after_a_kill() {
 fn without_search(folder: &Path) {
     database(folder)
         .execute_batch(
-            "DROP TABLE pins; DROP TABLE attachments; DROP TABLE unclaimed_files; ALTER TABLE messages DROP COLUMN attachments;
+            "DROP TABLE mentions; ALTER TABLE messages DROP COLUMN mentions; DROP TABLE pins; DROP TABLE attachments; DROP TABLE unclaimed_files; ALTER TABLE messages DROP COLUMN attachments;
              DROP TABLE search; DROP TABLE search_version; ALTER TABLE rooms DROP COLUMN indexed; PRAGMA user_version = 5",
         )
         .unwrap();
@@ -362,7 +377,7 @@ proptest! {
                 }
                 let edits = store.history_between(one.clone(), seq - 1, seq).await.unwrap()[0].edits();
                 *text = new.clone().unwrap_or_default();
-                change(&store, &one, seq, new.map_or(Change::Delete, |text| Change::Edit { edits, text })).await;
+                change(&store, &one, seq, new.map_or(Change::Delete, |text| Change::Edit { edits, text, mentions: Vec::new() })).await;
             }
             for query in queries {
                 let parsed = Query::parse(&query).unwrap();

@@ -81,6 +81,7 @@ impl World {
                         reply_to: None,
                         state: None,
                         attachments: None,
+                        mentions: None,
                     },
                 ));
             }

@@ -74,6 +74,7 @@ impl Page {
                     text: rest.into(),
                     reply_to: None,
                     attachments: None,
+                    mentions: None,
                 }))
             }
             "delete" => {

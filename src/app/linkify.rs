@@ -7,7 +7,6 @@
 mod cjk;
 pub(super) mod scan;
 
-use leptos::either::Either;
 use leptos::prelude::*;
 
 pub(crate) use scan::Piece;
@@ -15,15 +14,6 @@ use scan::scan;
 
 /// The most links in one text. A message of nothing but addresses costs as much as others.
 pub(super) const MAX_LINKS: usize = 40;
-
-/// A text whose URLs and mail addresses are links.
-pub(super) fn linkified(text: &str) -> impl IntoView + use<> {
-    let view = |piece| match piece {
-        Piece::Plain(text) => Either::Left(text),
-        Piece::Link { text, href } => Either::Right(link(text, href)),
-    };
-    split(text).into_iter().map(view).collect_view()
-}
 
 /// Splits a text into links and what is between them.
 pub(crate) fn split(text: &str) -> Vec<Piece> {

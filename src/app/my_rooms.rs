@@ -42,11 +42,19 @@ fn Item(rooms: Signal<Vec<MyRoom>>, name: String, is_current: bool) -> impl Into
             if is_current { 0 } else { rooms.with(find) }
         }
     });
+    let mentions = Memo::new({
+        let name = name.clone();
+        move |_| {
+            let find = |rooms: &Vec<MyRoom>| rooms.iter().find(|room| room.name == name)?.mentions;
+            if is_current { 0 } else { rooms.with(find).unwrap_or(0) }
+        }
+    });
     let href = path::room(&name);
     view! {
         <li>
             <a href=href class:unread=move || unread.get() != 0 aria-current=is_current.then_some("page")>
                 <bdi>{name}</bdi>
+                <MentionBadge count=mentions/>
                 <Badge count=unread/>
             </a>
         </li>
@@ -66,6 +74,18 @@ pub(super) fn Badge(count: Memo<u64>) -> impl IntoView {
     view! {
         <Show when=move || count.get() != 0>
             <span class="badge" role="img" aria-label=move || td_string!(i18n.get(), unread, count = text())>{text}</span>
+        </Show>
+    }
+}
+
+/// A number of unread messages that mention the user; nothing for 0.
+#[component]
+fn MentionBadge(count: Memo<u64>) -> impl IntoView {
+    let i18n = Language::current();
+    let text = move || shown(count.get());
+    view! {
+        <Show when=move || count.get() != 0>
+            <span class="badge mention" role="img" aria-label=move || td_string!(i18n.get(), mentions, count = text())>"@"{text}</span>
         </Show>
     }
 }

@@ -21,7 +21,7 @@ use crate::client::service_worker::{self, Request, Sight};
 use crate::client::session::Intent;
 use crate::client::state::Room;
 use crate::client::storage::Storage;
-use crate::protocol::Message;
+use crate::protocol::{Message, MyRoom};
 
 /// The prefix of the storage keys of rooms whose switch is on.
 const ON_KEY: &str = "noom.notify.";
@@ -31,18 +31,30 @@ const MAX_CHARS: usize = 200;
 /// Shows the notifications of the user's own rooms, but for the room that this page shows, and closes those that were
 /// read.
 pub(super) fn notify_of_rooms(client: Client, i18n: Language) {
-    Effect::new(move |before: Option<BTreeMap<String, (u64, u64)>>| {
+    Effect::new(move |before: Option<BTreeMap<String, (u64, u64, u64)>>| {
         let rooms = client.state.my_rooms.get().unwrap_or_default();
         for room in &rooms {
-            let Some(&(head, unread)) = before.as_ref().and_then(|before| before.get(&room.name)) else { continue };
+            let Some(&(head, unread, mentions)) = before.as_ref().and_then(|before| before.get(&room.name)) else {
+                continue;
+            };
             if unread > 0 && room.unread() == 0 {
                 // It was read, here or on another device.
                 Request::CloseNotification { room: &room.name }.send();
             } else if room.head > head && room.unread() > 0 && !is_shown(client, &room.name) {
-                show(&room.name, td_string!(untrack(|| i18n.get()), unread, count = shown(room.unread())), false);
+                let (locale, mentioned) = (untrack(|| i18n.get()), room.mentions.unwrap_or(0));
+                let body = if mentioned > mentions {
+                    td_string!(locale, mentions, count = shown(mentioned))
+                } else {
+                    td_string!(locale, unread, count = shown(room.unread()))
+                };
+                show(&room.name, body, false);
             }
         }
-        rooms.into_iter().map(|room| (room.name.clone(), (room.head, room.unread()))).collect()
+        let numbers = |room: MyRoom| {
+            let (unread, mentions) = (room.unread(), room.mentions.unwrap_or(0));
+            (room.name, (room.head, unread, mentions))
+        };
+        rooms.into_iter().map(numbers).collect()
     });
     Effect::new(move |_| {
         service_worker::answer(move |room| {

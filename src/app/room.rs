@@ -16,6 +16,8 @@ mod live;
 mod log;
 mod markup;
 mod members;
+mod mention;
+mod mention_choice;
 mod message;
 mod my_rooms;
 mod name_prompt;

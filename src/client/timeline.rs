@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use leptos::prelude::*;
 
-use crate::protocol::{Message, MessageChange, MessageKey};
+use crate::protocol::{Message, MessageChange, MessageKey, User};
 use grouping::Previous;
 use row::entries;
 
@@ -143,6 +143,19 @@ impl Timeline {
         self.find_newest(|row| row.entry.message().filter(|message| condition(message)).cloned())
     }
 
+    /// The authors of the messages, each with the nickname of the newest one.
+    pub fn authors(self) -> Vec<User> {
+        let mut authors = BTreeMap::new();
+        for chunk in self.chunks().rev() {
+            chunk.rows.with_untracked(|rows| {
+                for message in rows.iter().rev().filter_map(|row| row.entry.message()) {
+                    authors.entry(message.user.id).or_insert_with(|| message.user.clone());
+                }
+            });
+        }
+        authors.into_values().collect()
+    }
+
     /// The chunk that has this position, if it is loaded.
     fn chunk_of(self, seq: u64) -> Option<Chunk> {
         let last = |chunk: &Chunk| chunk.rows.try_with_untracked(|rows| rows.iter().rev().find_map(Row::seq)).flatten();
@@ -207,7 +220,7 @@ mod fixture {
     use std::ops::Range;
 
     use super::*;
-    use crate::protocol::{User, UserId};
+    use crate::protocol::UserId;
 
     pub(super) fn user(id: u64) -> User {
         User { id: UserId(id), nickname: format!("n{id}") }
@@ -230,6 +243,7 @@ mod fixture {
             reply_to: None,
             state: None,
             attachments: None,
+            mentions: None,
         }
     }
 

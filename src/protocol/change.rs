@@ -61,6 +61,9 @@ wire! {
         /// The text, if the message was edited. Absent if the last change has not touched it.
         #[serde(skip_serializing_if = "Option::is_none")]
         pub text: Option<String>,
+        /// See [`Message::mentions`](super::Message::mentions), for this text.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub mentions: Option<Vec<User>>,
         /// The state.
         pub state: MessageState,
     }
@@ -85,6 +88,9 @@ wire! {
         pub edits: u64,
         /// The new text ([`check_text`](super::check_text)).
         pub text: String,
+        /// As in `new_message`.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub mentions: Option<Vec<UserId>>,
     }
 
     /// Payload of `delete_message`.

@@ -33,6 +33,10 @@ wire! {
         /// Its files, at most [`MAX_ATTACHMENTS`](super::MAX_ATTACHMENTS). A deleted message has none.
         #[serde(skip_serializing_if = "Option::is_none")]
         pub attachments: Option<Vec<Attachment>>,
+        /// The users whom its text mentions, at most [`MAX_MENTIONS`](super::MAX_MENTIONS): `@` and the nickname that is
+        /// given here are in the text. A deleted message mentions nobody.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub mentions: Option<Vec<User>>,
     }
 
     /// A position in a room's history, to resume from.
@@ -260,6 +264,11 @@ impl Message {
         self.attachments.as_deref().unwrap_or_default()
     }
 
+    /// The users whom it mentions.
+    pub fn mentions(&self) -> &[User] {
+        self.mentions.as_deref().unwrap_or_default()
+    }
+
     /// The reactions, by emoji.
     pub fn reactions(&self) -> &[Reaction] {
         self.state.as_ref().map_or(&[], |state| &state.reactions)
@@ -289,10 +298,12 @@ impl Message {
         }
         if let Some(text) = &change.text {
             self.text.clone_from(text);
+            self.mentions.clone_from(&change.mentions);
         }
         if change.state.deleted_at.is_some() {
             self.text.clear();
             self.attachments = None;
+            self.mentions = None;
         }
         self.state = Some(Box::new(change.state.clone()));
         true

@@ -31,6 +31,8 @@ features! {
     Files = "files",
     /// The `ack` of `join_call` tells how long its credentials are valid.
     IceLifetime = "ice_lifetime",
+    /// Messages mention users: `mentions` in `new_message` and `edit_message`.
+    Mentions = "mentions",
     /// The user's own rooms, and what they have read in them: `watch_my_rooms`.
     MyRooms = "my_rooms",
     /// Messages can be pinned: `pin_message`, and `pins`.

@@ -51,6 +51,8 @@ pub const MAX_EMOJI_PER_USER: usize = 5;
 pub const MAX_REACTIONS: u64 = 500;
 /// The most users that are named for each emoji.
 pub const MAX_REACTION_USERS: usize = 3;
+/// The most users that a message mentions.
+pub const MAX_MENTIONS: usize = 20;
 /// The most pinned messages in a room.
 pub const MAX_PINS: u64 = 50;
 /// The most files in a message.

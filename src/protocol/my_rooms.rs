@@ -15,6 +15,10 @@ wire! {
         /// The `seq` up to which the user has read. A message that the user posts counts as read, and so does everything
         /// before it.
         pub read: u64,
+        /// The number of unread messages that mention the user, if there are some. At most
+        /// [`MAX_UNREAD`](super::MAX_UNREAD).
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub mentions: Option<u64>,
     }
 
     /// Answer to `watch_my_rooms`: the user's rooms, at most [`MAX_MY_ROOMS`](super::MAX_MY_ROOMS), by name.

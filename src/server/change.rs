@@ -7,6 +7,20 @@ use crate::protocol::{
     Reaction, Refusal, User, UserId,
 };
 
+/// A user whom a message mentions, if its text has the nickname.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// The user.
+    pub id: UserId,
+    /// The nickname, if the user is in the room. Otherwise the store looks for it.
+    pub nickname: Option<String>,
+}
+
+/// Returns whether a text mentions a nickname. Letters may follow it: in many languages words have endings.
+pub fn mentions(text: &str, nickname: &str) -> bool {
+    text.match_indices('@').any(|(at, _)| text[at + 1..].starts_with(nickname))
+}
+
 /// A change of a message that a user asks for. Texts and emoji have been checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
@@ -16,6 +30,8 @@ pub enum Change {
         edits: u64,
         /// The new text.
         text: String,
+        /// The users whom it may mention.
+        mentions: Vec<Candidate>,
     },
     /// Delete the message.
     Delete,
@@ -73,12 +89,23 @@ pub enum ChangeError {
 }
 
 /// The outcome of a change.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Changed {
     /// The revision of the message.
     pub rev: u64,
     /// Its state, for the room. `None` if the change had no effect.
     pub change: Option<Arc<MessageChange>>,
+    /// The users whom the message did not mention before, and those whom it does not mention any more.
+    pub mentions: MentionsChanged,
+}
+
+/// A change of the users whom a message mentions.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MentionsChanged {
+    /// New ones.
+    pub added: Vec<UserId>,
+    /// Those who are no longer mentioned.
+    pub removed: Vec<UserId>,
 }
 
 /// Decides about a change by a user. Every change can be sent again: the second one has no effect. `pins`: the number of
@@ -187,13 +214,14 @@ mod tests {
             reply_to: None,
             state,
             attachments: None,
+            mentions: None,
         }
     }
 
     fn deleted() -> Message {
         let mut message = message([]);
         let state = MessageState { rev: 2, deleted_at: Some(2), ..*message.state.clone().unwrap() };
-        message.apply(&MessageChange { room: "r".into(), seq: 1, text: None, state });
+        message.apply(&MessageChange { room: "r".into(), seq: 1, text: None, mentions: None, state });
         message
     }
 
@@ -202,7 +230,7 @@ mod tests {
     }
 
     fn edit(edits: u64, text: &str) -> Change {
-        Change::Edit { edits, text: text.into() }
+        Change::Edit { edits, text: text.into(), mentions: Vec::new() }
     }
 
     #[test]

@@ -59,19 +59,24 @@ pub fn encoded_bytes(message: &Message) -> usize {
     let state = message.state.as_ref().map_or(0, |state| state_bytes(state));
     let file = |file: &Attachment| 100 + escaped(&file.name) + file.media_type.len();
     let files = message.attachments().iter().map(file).sum::<usize>();
-    160 + escaped(&message.room) + escaped(&message.user.nickname) + escaped(&message.text) + state + files
+    let mentions = users_bytes(message.mentions());
+    160 + escaped(&message.room) + escaped(&message.user.nickname) + escaped(&message.text) + state + files + mentions
 }
 
 /// The same for a change.
 pub fn encoded_change_bytes(change: &MessageChange) -> usize {
     let text = change.text.as_ref().map_or(0, |text| escaped(text));
-    80 + escaped(&change.room) + text + state_bytes(&change.state)
+    let mentions = users_bytes(change.mentions.as_deref().unwrap_or_default());
+    80 + escaped(&change.room) + text + mentions + state_bytes(&change.state)
+}
+
+fn users_bytes(users: &[User]) -> usize {
+    users.iter().map(|user| 48 + escaped(&user.nickname)).sum()
 }
 
 fn state_bytes(state: &MessageState) -> usize {
-    let users = |users: &[User]| users.iter().map(|user| 48 + escaped(&user.nickname)).sum::<usize>();
     let ids = |ids: &Option<Vec<UserId>>| ids.as_ref().map_or(0, |ids| 12 + ids.len() * 19);
-    let reaction = |it: &Reaction| 48 + it.emoji.len() + users(&it.users) + ids(&it.others);
+    let reaction = |it: &Reaction| 48 + it.emoji.len() + users_bytes(&it.users) + ids(&it.others);
     let reactions = state.reactions.iter().map(reaction);
     let pin = state.pinned.as_ref().map_or(0, |pin| 88 + escaped(&pin.user.nickname));
     120 + reactions.sum::<usize>() + pin

@@ -1,6 +1,8 @@
 //! The rooms of a user as the store keeps them. Pure.
 
-use crate::protocol::{MyRoom, UserId};
+use std::collections::BTreeSet;
+
+use crate::protocol::{MAX_UNREAD, MyRoom, UserId};
 use crate::server::id::{RoomId, RoomRow};
 
 /// A room in the list of a user.
@@ -12,13 +14,20 @@ pub struct Membership {
     pub head: u64,
     /// The `seq` up to which the user has read.
     pub read: u64,
+    /// The messages after that which mention the user, the first [`MAX_UNREAD`] of them.
+    pub mentions: BTreeSet<u64>,
 }
 
 impl From<Membership> for MyRoom {
     fn from(membership: Membership) -> Self {
-        let Membership { room, head, read } = membership;
-        Self { name: room.name.to_string(), head, read: read.min(head) }
+        let Membership { room, head, read, mentions } = membership;
+        Self { name: room.name.to_string(), head, read: read.min(head), mentions: count(&mentions) }
     }
+}
+
+/// The number of messages that mention a user, as it is sent.
+pub fn count(mentions: &BTreeSet<u64>) -> Option<u64> {
+    (!mentions.is_empty()).then_some((mentions.len() as u64).min(MAX_UNREAD))
 }
 
 /// A change of a membership to store.

@@ -174,7 +174,11 @@ pub(crate) async fn post_message(room: &str, key: &str, text: &str) -> Result<()
         check_text(text)?;
         server
             .hub
-            .post_form(&payer, name, NewPost { key, text: text.to_owned(), reply_to: None, attachments: Vec::new() })
+            .post_form(
+                &payer,
+                name,
+                NewPost { key, text: text.to_owned(), reply_to: None, attachments: Vec::new(), mentions: Vec::new() },
+            )
             .await
     };
     match result.await {

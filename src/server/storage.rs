@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 
-use super::change::{Change, ChangeError, Changed};
+use super::change::{Candidate, Change, ChangeError, Changed};
 use super::history::{History, Stored};
 pub use super::id::RoomRow;
 use super::membership::{Mark, Membership};
@@ -28,6 +28,8 @@ pub struct Append {
     pub reply_to: Option<u64>,
     /// Its files: finished uploads of the author for this room.
     pub attachments: Vec<AttachmentId>,
+    /// The users whom it may mention.
+    pub mentions: Vec<Candidate>,
     /// Called once, after the commit or its failure. Must not block: it runs on the thread that commits.
     pub done: Box<dyn FnOnce(Outcome) + Send>,
 }

@@ -13,6 +13,7 @@ mod epoch;
 mod failure;
 mod files;
 mod index;
+mod memberships;
 mod migration;
 mod reader;
 mod room_reader;
@@ -217,7 +218,7 @@ impl Store {
     /// # Errors
     /// As all reads.
     pub async fn memberships(&self, user: UserId) -> Result<Vec<Membership>, StoreError> {
-        self.readers.run(move |connection| reader::memberships(connection, user)).await
+        self.readers.run(move |connection| memberships::memberships(connection, user)).await
     }
 
     /// Stores changes of memberships, in one transaction.

@@ -151,6 +151,7 @@ async fn fill(store: &Store, folder: &Path, room: &RoomRow, count: u64) -> u64 {
                 text: "x".repeat(4_000),
                 reply_to: None,
                 attachments: Vec::new(),
+                mentions: Vec::new(),
                 done,
             })
             .unwrap();

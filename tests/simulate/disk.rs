@@ -6,7 +6,7 @@
 //! whether they were answered or not. Commits and reads take simulated time, and can fail.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -480,6 +480,7 @@ impl Image {
                     reply_to: None,
                     state: None,
                     attachments: None,
+                    mentions: None,
                 });
                 log.push(message.clone());
                 Ok(Stored { message, dup: false })
@@ -497,7 +498,7 @@ impl Image {
         let message = log.get_mut(index).ok_or(ChangeError::NotFound)?;
         let edits = message.edits();
         if decide(change, user.id, message, pins)? == Decision::Unchanged {
-            return Ok(Changed { rev: message.rev(), change: None });
+            return Ok(Changed { rev: message.rev(), ..Changed::default() });
         }
         *rev += 1;
         let mut state = MessageState { rev: *rev, ..message.state.as_deref().cloned().unwrap_or_default() };
@@ -517,9 +518,9 @@ impl Image {
             Change::Unpin => state.pinned = None,
         }
         state.reactions = group_reactions(made.iter().cloned());
-        let change = MessageChange { room: message.room.clone(), seq, text, state };
+        let change = MessageChange { room: message.room.clone(), seq, text, mentions: None, state };
         Arc::make_mut(message).apply(&change);
-        Ok(Changed { rev: *rev, change: Some(Arc::new(change)) })
+        Ok(Changed { rev: *rev, change: Some(Arc::new(change)), ..Changed::default() })
     }
 
     fn create_room(&mut self, name: &RoomName) -> RoomRow {
@@ -558,7 +559,7 @@ fn changes_since(log: &[Arc<Message>], after: &Position, rev: u64) -> Vec<Arc<Me
     let change = |message: &Arc<Message>| {
         let state = message.state.as_deref()?.clone();
         let text = (state.edits > 0 && state.deleted_at.is_none()).then(|| message.text.clone());
-        Some(Arc::new(MessageChange { room: message.room.clone(), seq: message.seq, text, state }))
+        Some(Arc::new(MessageChange { room: message.room.clone(), seq: message.seq, text, mentions: None, state }))
     };
     let mut changes: Vec<_> = changed.filter_map(change).collect();
     changes.sort_by_key(|change| change.state.rev);
@@ -711,7 +712,7 @@ impl Storage for SimulatedStorage {
             let rooms = state.image.rooms.iter().filter_map(|room| {
                 let read = *state.image.memberships.get(&(user, room.row.id))?;
                 let head = state.image.log(room.row.id, u64::MAX).len() as u64;
-                Some(Membership { room: room.row.clone(), head, read })
+                Some(Membership { room: room.row.clone(), head, read, mentions: BTreeSet::new() })
             });
             rooms.collect()
         })
@@ -729,7 +730,10 @@ impl Storage for SimulatedStorage {
         self.disk.write(Write::Change { room, user, seq, change, done: Some(done) })
     }
 
-    fn append(&self, Append { room, user, key, text, reply_to: _, attachments: _, done }: Append) -> Result<()> {
+    fn append(
+        &self,
+        Append { room, user, key, text, reply_to: _, attachments: _, mentions: _, done }: Append,
+    ) -> Result<()> {
         self.disk.write(Write::Append { room, user, key, text, done: Some(done) })
     }
 

@@ -122,7 +122,7 @@ impl Page {
             let filling = *rng.pick(&["x", "가", "\"", "🤔"]);
             text.push_str(&filling.repeat(rng.mostly_short(1_500) as usize));
         }
-        let post = Post { room, key, text, reply_to: None, attachments: None };
+        let post = Post { room, key, text, reply_to: None, attachments: None, mentions: None };
         self.posts.push(post.clone());
         self.unanswered.insert(key);
         Some(post)
@@ -138,7 +138,7 @@ impl Page {
             0 => MessageCommand::Delete(DeleteMessage { room, target }),
             1..=3 => {
                 let text = format!("{} edited {}", self.id.0, rng.below(1_000_000));
-                MessageCommand::Edit(EditMessage { room, target, edits: rng.below(3), text })
+                MessageCommand::Edit(EditMessage { room, target, edits: rng.below(3), text, mentions: None })
             }
             4 => MessageCommand::Pin(PinMessage { room, target, on: !rng.one_in(3) }),
             _ => {

@@ -13,6 +13,8 @@ use super::draft::Draft;
 use super::enter_key::{EnterKey, Key, Reaction};
 use super::files::list::Ready;
 use super::files::{AttachButton, Tray};
+use super::mention::mentioned;
+use super::mention_choice::{MentionChoice, MentionList};
 use super::name_prompt::NamePrompt;
 use super::quote::excerpt;
 use crate::app::api::{FormKind, PostMessage};
@@ -20,6 +22,7 @@ use crate::app::erase::Erase;
 use crate::app::locale::{Language, t};
 use crate::app::room_context::{Compose, RoomContext};
 use crate::app::{focus, path, refusal};
+use crate::client::NewMessage;
 use crate::client::session::MessageCommand;
 use crate::client::state::ChangeEnded;
 use crate::protocol::change::EditMessage;
@@ -57,12 +60,13 @@ pub(super) fn Composer(room: RoomContext, name: String, key: MessageKey) -> impl
             // The field keeps the text until the server has answered.
             (Ok(()), Compose::Edit { target, edits }) => {
                 notice.set(None);
-                room.client.edit(room.state, target, edits, text.to_owned());
+                room.client.edit(room.state, target, edits, text.to_owned(), mentioned(room, text));
             }
             (Ok(()), purpose @ (Compose::New | Compose::Reply(_))) => {
                 notice.set(None);
                 let reply_to = if let Compose::Reply(target) = purpose { Some(target) } else { None };
-                room.client.post(room.state, text.to_owned(), reply_to, files);
+                let mentions = mentioned(room, text);
+                room.client.post(room.state, NewMessage { text: text.to_owned(), reply_to, files, mentions });
                 room.files.clear();
                 room.compose.set(Compose::New);
                 field.set_value("");
@@ -90,7 +94,7 @@ pub(super) fn Composer(room: RoomContext, name: String, key: MessageKey) -> impl
         event.prevent_default();
         post();
     };
-    let changed = move |_| {
+    let changed = move |()| {
         if let Some(field) = input.get_untracked() {
             let text = field.value();
             // The draft of a new message is kept while another message is edited.
@@ -105,6 +109,13 @@ pub(super) fn Composer(room: RoomContext, name: String, key: MessageKey) -> impl
         }
     };
 
+    let choice = MentionChoice::new(room, input);
+    Effect::new(move |previous: Option<()>| {
+        choice.chosen.track();
+        if previous.is_some() {
+            changed(());
+        }
+    });
     let enter = StoredValue::new(EnterKey::default());
     let react = move |event: &web_sys::Event, reaction| match reaction {
         Reaction::None => {}
@@ -117,6 +128,10 @@ pub(super) fn Composer(room: RoomContext, name: String, key: MessageKey) -> impl
     let keydown = move |event: leptos::ev::KeyboardEvent| {
         // With Alt, arrow keys lead to other rooms.
         if !event.is_composing() && !event.alt_key() {
+            let has_modifier = event.shift_key() || event.ctrl_key() || event.meta_key();
+            if !has_modifier && choice.key(&event.key()) {
+                return event.prevent_default();
+            }
             if event.key() == "Escape" && room.compose.get_untracked() != Compose::New {
                 event.prevent_default();
                 return room.compose.set(Compose::New);
@@ -153,13 +168,16 @@ pub(super) fn Composer(room: RoomContext, name: String, key: MessageKey) -> impl
         <div class="composer">
             <NamePrompt room back/>
             {view! { <Purpose room/> }.erase()}
+            <MentionList choice/>
             <Tray room/>
             <form action=PostMessage::PATH method="post" on:submit=submit>
                 <AttachButton room/>
                 <input type="hidden" name="room" value=name/>
                 <input type="hidden" name="key" value=key.to_string()/>
                 <textarea
-                    id="text" name="text" node_ref=input rows="1" required=move || room.files.is_empty() dir="auto" on:input=changed
+                    id="text" name="text" node_ref=input rows="1" required=move || room.files.is_empty() dir="auto" on:input=move |_| { changed(()); choice.update(); }
+                    on:blur=move |_| choice.close() on:click=move |_| choice.update()
+                    aria-autocomplete="list" aria-controls=move || choice.list_id() aria-activedescendant=move || choice.active_id()
                     on:keydown=keydown on:keyup=move |_| enter.update_value(EnterKey::up)
                     on:beforeinput=before_input on:compositionend=composed
                     aria-label=t!(i18n, message) placeholder=t!(i18n, message_placeholder)
@@ -280,7 +298,7 @@ fn follow_changes(room: RoomContext, input: NodeRef<Textarea>, notice: RwSignal<
                     if refusal.code == ErrorCode::EditConflict && has_newer_edit(room, &edit) =>
                 {
                     let edits = edit.edits + 1;
-                    room.client.edit(room.state, edit.target, edits, edit.text);
+                    room.client.edit(room.state, edit.target, edits, edit.text, edit.mentions.unwrap_or_default());
                 }
                 (Err(Some(refusal)), _) => notice.set(Some(Notice::Refused(refusal))),
                 (Err(None), _) => notice.set(Some(Notice::NotSent)),

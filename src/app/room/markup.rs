@@ -3,19 +3,21 @@
 use leptos::prelude::*;
 
 use super::code_block::CodeBlock;
+use super::mention::Mentions;
 use crate::app::erase::Erase;
 use crate::app::linkify::link;
 use crate::app::markdown::{Element, Event};
 
 /// The views of the blocks of a text.
-pub(super) fn markup(text: &str, events: Vec<Event>) -> impl IntoView + use<> {
-    Tree { text, events: events.into_iter() }.children()
+pub(super) fn markup(text: &str, events: Vec<Event>, mentions: &Mentions) -> impl IntoView + use<> {
+    Tree { text, events: events.into_iter(), mentions }.children()
 }
 
 /// The rest of the tree of a text.
 struct Tree<'a> {
     text: &'a str,
     events: std::vec::IntoIter<Event>,
+    mentions: &'a Mentions,
 }
 
 impl Tree<'_> {
@@ -38,12 +40,12 @@ impl Tree<'_> {
                 // `code_block` takes it.
                 Some(Event::Language(_)) => None,
                 Some(Event::End) | None => {
-                    push_text(&mut views, plain);
+                    views.extend(self.mentions.views(plain));
                     return views;
                 }
             };
             if let Some(view) = view {
-                push_text(&mut views, std::mem::take(&mut plain));
+                views.extend(self.mentions.views(std::mem::take(&mut plain)));
                 views.push(view);
             }
         }
@@ -74,13 +76,6 @@ impl Tree<'_> {
                 Some(Event::End) | None => return view! { <CodeBlock language code/> }.erase(),
             }
         }
-    }
-}
-
-/// An empty text is not a node in the document.
-fn push_text(views: &mut Vec<AnyView>, text: String) {
-    if !text.is_empty() {
-        views.push(text.erase());
     }
 }
 

@@ -8,6 +8,7 @@ use leptos_i18n::td;
 
 use super::actions::Actions;
 use super::attachments::attachments;
+use super::mention::Mentions;
 use super::quote::Quote;
 use super::reactions::Reactions;
 use super::reading::line_above;
@@ -101,6 +102,13 @@ fn MessageView(
         message.with_untracked(|message| (message.seq, message.at, message.user.clone(), message.reply_to));
     let (author, nickname) = (user.id, user.nickname.clone());
     let own = move || room.me.with(|me| me.id == author);
+    let mentions_me = {
+        let message = message.clone();
+        move || {
+            let me = room.me.with(|me| me.id);
+            message.with(|message| message.mentions().iter().any(|user| user.id == me))
+        }
+    };
     let full = move || Parts::of(at, timeline.clock()).full();
     let day = starts_day.then(|| {
         let date = move || match timeline.clock() {
@@ -127,7 +135,7 @@ fn MessageView(
     let reactions = view! { <Reactions room message=message.clone()/> }.erase();
     let actions = view! { <Actions room message/> }.erase();
     view! {
-        <li id=format!("m{seq}") data-row=id class="message" class:own=own class:starts-group=starts_group>
+        <li id=format!("m{seq}") data-row=id class="message" class:own=own class:mentions-me=mentions_me class:starts-group=starts_group>
             {line_above(room, seq)}
             {day}
             {byline}
@@ -185,11 +193,12 @@ fn Body(
                 let time = move || Parts::of(at, room.state.timeline.clock()).full();
                 view! { <span class="edited" title=time>{t!(i18n, edited)}</span> }
             });
-            let (text, files) = message.with_untracked(|message| {
+            let (text, mentions, files) = message.with_untracked(|message| {
                 let files = message.attachments();
-                (message.text.clone(), (!files.is_empty()).then(|| attachments(&message.room, files)))
+                let files = (!files.is_empty()).then(|| attachments(&message.room, files));
+                (message.text.clone(), Mentions::of(room, message), files)
             });
-            let text = (!text.is_empty()).then(|| view! { <Text text title=title.clone()/> }.erase());
+            let text = (!text.is_empty()).then(|| view! { <Text text mentions title=title.clone()/> }.erase());
             view! { {text} {files} {edited} }.erase()
         }
     }
@@ -203,7 +212,8 @@ pub(super) fn PendingView(room: RoomContext, pending: Pending) -> impl IntoView 
     let key = post.key;
     let count = post.attachments.as_ref().map_or(0, Vec::len);
     let files = (count > 0).then(|| view! { <p class="hint">{td!(i18n.get(), files, count)}</p> }.erase());
-    let text = (!post.text.is_empty()).then(|| view! { <Text text=post.text title=String::new/> }.erase());
+    let text = (!post.text.is_empty())
+        .then(|| view! { <Text text=post.text mentions=Mentions::none() title=String::new/> }.erase());
     let status = match failed {
         None => Either::Left(view! { <span class="send-status">{t!(i18n, sending)}</span> }),
         Some(refusal) => Either::Right(view! {

@@ -5,7 +5,9 @@ use leptos::prelude::*;
 use leptos_i18n::td_string;
 
 use super::markup::markup;
-use crate::app::linkify::linkified;
+use super::mention::Mentions;
+use crate::app::erase::Erase;
+use crate::app::linkify::{Piece, link, split};
 use crate::app::locale::Language;
 use crate::app::markdown::{self, Element, Event};
 
@@ -18,6 +20,7 @@ const ROW_CHARS: usize = 60;
 #[component]
 pub(super) fn Text(
     text: String,
+    mentions: Mentions,
     /// The tooltip.
     title: impl Fn() -> String + Send + Sync + Clone + 'static,
 ) -> impl IntoView {
@@ -27,25 +30,34 @@ pub(super) fn Text(
             Either::Right(view! {
                 // A link that takes the focus has to be visible.
                 <p class="text long" class:open=move || open.get() dir="auto" title=title on:focusin=move |_| open.set(true)>
-                    {linkified(&text)}
+                    {inline(&text, &mentions)}
                 </p>
                 <ShowAll open/>
             })
         } else {
-            Either::Left(view! { <p class="text" dir="auto" title=title>{linkified(&text)}</p> })
+            Either::Left(view! { <p class="text" dir="auto" title=title>{inline(&text, &mentions)}</p> })
         });
     };
     Either::Right(if is_long(&text, &events) {
         let open = RwSignal::new(false);
         Either::Right(view! {
             <div class="text long" class:open=move || open.get() dir="auto" title=title on:focusin=move |_| open.set(true)>
-                {markup(&text, events)}
+                {markup(&text, events, &mentions)}
             </div>
             <ShowAll open/>
         })
     } else {
-        Either::Left(view! { <div class="text" dir="auto" title=title>{markup(&text, events)}</div> })
+        Either::Left(view! { <div class="text" dir="auto" title=title>{markup(&text, events, &mentions)}</div> })
     })
+}
+
+/// A text without markup: links, mentions, and what is between them.
+fn inline(text: &str, mentions: &Mentions) -> Vec<AnyView> {
+    let views = |piece| match piece {
+        Piece::Plain(text) => mentions.views(text),
+        Piece::Link { text, href } => vec![link(text, href).erase()],
+    };
+    split(text).into_iter().flat_map(views).collect()
 }
 
 /// The button that expands and collapses a long text.

@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     fn names(typed: &str) -> Vec<(String, bool)> {
-        let room = |name: &str, head| MyRoom { name: name.into(), head, read: 1 };
+        let room = |name: &str, head| MyRoom { name: name.into(), head, read: 1, mentions: None };
         let own = [room("Alpha", 1), room("beta", 5), room("한국어", 1)];
         let choices = offered(&own, ["Alpha", "gamma"].into_iter(), typed);
         choices.into_iter().map(|choice| (choice.name, choice.is_typed)).collect()

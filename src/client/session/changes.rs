@@ -7,14 +7,18 @@ use super::Session;
 use super::event::Update;
 use super::message_command::MessageCommand;
 use super::request::PendingRequest;
-use crate::protocol::{MessageChange, Refusal};
+use crate::protocol::{Feature, MessageChange, Refusal};
 
 impl Session {
     /// Sends a change of this user.
     pub(super) fn change_message(&mut self, command: MessageCommand) {
         let is_entered = self.rooms.get(command.room()).is_some_and(|room| room.entered);
         if is_entered && self.features.has(command.feature()) {
-            self.send(command.clone().into(), PendingRequest::Change(command));
+            let mut sent = command.clone();
+            if let MessageCommand::Edit(edit) = &mut sent {
+                edit.mentions.take_if(|_| !self.features.has(Feature::Mentions));
+            }
+            self.send(sent.into(), PendingRequest::Change(command));
         } else {
             self.change_ended(command, Err(None));
         }

@@ -5,7 +5,7 @@ use super::event::{Action, SendStatus, Update};
 use super::refusal::{DEFAULT_RETRY_MS, Recovery, recovery};
 use super::request::PendingRequest;
 use crate::protocol::frame::Post;
-use crate::protocol::{Command, MessageKey, PostAck, Refusal};
+use crate::protocol::{Command, Feature, MessageKey, PostAck, Refusal};
 
 impl Session {
     pub(super) fn post(&mut self, post: Post) {
@@ -32,7 +32,10 @@ impl Session {
         }
         let is_entered = |room: &str| self.rooms.get(room).is_some_and(|room| room.entered);
         if let Some(post) = self.queue.start_next(now, self.requests.next_id(), is_entered) {
-            self.send(Command::NewMessage(post.clone()), PendingRequest::Post(post));
+            let mut sent = post.clone();
+            // A server that does not know of mentions would refuse the field.
+            sent.mentions.take_if(|_| !self.features.has(Feature::Mentions));
+            self.send(Command::NewMessage(sent), PendingRequest::Post(post));
         }
     }
 

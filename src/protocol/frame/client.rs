@@ -7,7 +7,7 @@ use crate::protocol::change::{DeleteMessage, EditMessage, MessageRef, PinMessage
 use crate::protocol::chat::Position;
 use crate::protocol::codec::{DecodeError, Reading, wire};
 use crate::protocol::error::ErrorCode;
-use crate::protocol::id::{AttachmentId, MessageKey};
+use crate::protocol::id::{AttachmentId, MessageKey, UserId};
 use crate::protocol::my_rooms::{KeepRoom, MarkRead};
 
 /// One frame from a client: a command, and the `id` that its answer will carry.
@@ -177,6 +177,11 @@ wire! {
         /// [`MAX_ATTACHMENTS`](crate::protocol::MAX_ATTACHMENTS). The text may then be empty.
         #[serde(skip_serializing_if = "Option::is_none")]
         pub attachments: Option<Vec<AttachmentId>>,
+        /// The users whose nicknames follow an `@` in the text. The server takes the first
+        /// [`MAX_MENTIONS`](crate::protocol::MAX_MENTIONS), and of these the ones who are in the room or have it in their
+        /// list.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub mentions: Option<Vec<UserId>>,
     }
 
     /// Payload of `history`.

@@ -198,6 +198,7 @@ mod tests {
             reply_to: None,
             state: None,
             attachments: None,
+            mentions: None,
         }
     }
 

@@ -267,6 +267,11 @@ impl<O: Clone> Core<O> {
         room.user(user).ok_or(ErrorCode::NotInRoom)
     }
 
+    /// A user in a room.
+    pub fn user(&self, room: RoomId, user: UserId) -> Option<User> {
+        self.rooms.get(&room)?.user(user)
+    }
+
     /// The numbers of rooms in memory and of connections in them.
     pub fn sizes(&self) -> (usize, usize) {
         (self.rooms.len(), self.conns.len())

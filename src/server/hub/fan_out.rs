@@ -19,7 +19,7 @@ use super::core::Input;
 use super::outbox::Outbox;
 use super::{Hub, Shards};
 use crate::protocol::{Ack, ChangeAck, ErrorCode, Position, PostAck, Refusal, ServerFrame, UserId};
-use crate::server::change::{ChangeError, Changed};
+use crate::server::change::{ChangeError, Changed, MentionsChanged};
 use crate::server::history::Stored;
 use crate::server::id::RoomRow;
 use crate::server::lock::lock;
@@ -147,6 +147,8 @@ struct Delivery {
     input: Option<Input<Arc<Outbox>>>,
     /// The room may be one of a user's own now.
     participation: Option<Participation>,
+    /// The message, and whom it mentions now.
+    mentions: (u64, MentionsChanged),
     _reserved: OwnedSemaphorePermit,
 }
 
@@ -162,7 +164,7 @@ impl Outcome {
     /// Divides the outcome. Also returns its room.
     fn split(self) -> (RoomRow, Delivery) {
         let Self { room, result, _reserved } = self;
-        let (answered, input, participation) = match result {
+        let (answered, input, participation, mentions) = match result {
             Written::Post { author, result } => {
                 let answer = result.as_ref().map_err(|error| Refusal::from(*error)).map(|stored| PostAck {
                     room: stored.message.room.clone(),
@@ -175,8 +177,12 @@ impl Outcome {
                 let new = result.ok().filter(|stored| !stored.dup).map(|stored| stored.message);
                 let participation =
                     new.as_ref().map(|message| Participation::Message { author: message.user.id, seq: message.seq });
+                let mentions = new.as_ref().map(|message| {
+                    let added = message.mentions().iter().map(|user| user.id).collect();
+                    (message.seq, MentionsChanged { added, removed: Vec::new() })
+                });
                 let input = new.map(|message| Input::Committed(room.id, message));
-                (Answered::Post(author, answer), input, participation)
+                (Answered::Post(author, answer), input, participation, mentions.unwrap_or_default())
             }
             Written::Change { asker, result } => {
                 let answer = result.as_ref().map_err(|error| Refusal::from(*error)).map(|changed| ChangeAck {
@@ -185,12 +191,13 @@ impl Outcome {
                     rev: changed.rev,
                 });
                 let participation = asker.reacted.filter(|_| result.is_ok()).map(Participation::Reaction);
-                let change = result.ok().and_then(|changed| changed.change);
+                let Changed { change, mentions, .. } = result.unwrap_or_default();
                 let input = change.map(|change| Input::Changed(room.id, change));
-                (Answered::Change(asker, answer), input, participation)
+                let mentions = (asker.seq, mentions);
+                (Answered::Change(asker, answer), input, participation, mentions)
             }
         };
-        (room, Delivery { answered, input, participation, _reserved })
+        (room, Delivery { answered, input, participation, mentions, _reserved })
     }
 }
 
@@ -246,7 +253,7 @@ impl Hub {
         // The shard is locked before the outcome is taken, so that two drivers cannot change the order.
         let mut locked = self.shards.get(shard);
         let Some(outcome) = lock(&self.fan_out.queues[shard].outcomes).pop_front() else { return false };
-        let (room, Delivery { answered, input, participation, _reserved }) = outcome.split();
+        let (room, Delivery { answered, input, participation, mentions, _reserved }) = outcome.split();
         let delivered = catch_unwind(AssertUnwindSafe(|| {
             let answered = catch_unwind(AssertUnwindSafe(|| answered.deliver()));
             if let Some(input) = input {
@@ -262,6 +269,8 @@ impl Hub {
                 }
                 None => {}
             }
+            // After the message itself is known to be there.
+            self.reading.mentioned(room.id, mentions.0, &mentions.1);
             answered
         }));
         if !matches!(delivered, Ok(Ok(()))) {

@@ -3,6 +3,8 @@
 //! In memory are the lists of the users who watch theirs, and the marks of all users that are not stored yet. Watchers are
 //! told at intervals, and each time only a bounded number of them: in a crowd the lists are late, and nothing else is.
 
+mod marks;
+mod mentions;
 #[cfg(test)]
 mod tests;
 
@@ -13,14 +15,14 @@ use std::sync::Arc;
 
 use crate::protocol::{MAX_MY_ROOMS, MAX_UNREAD, MyRoom, MyRoomsUpdate, UserId};
 use crate::server::id::{ConnId, RoomId, RoomRow};
-use crate::server::membership::{Mark, MarkChange, Membership};
+use crate::server::membership::{self, MarkChange, Membership};
+use mentions::Mention;
 
 /// The users that one [`MyRooms::take_updates`] looks at because of new messages, unless a room has more.
 const VISITS: usize = 2_000;
 /// The users that it tells something.
 const UPDATES: usize = 100;
-/// The marks that are kept while they cannot be stored.
-const MOST_UNSAVED: usize = 100_000;
+
 /// The lists of all users who watch theirs.
 #[derive(Debug)]
 pub struct MyRooms<O> {
@@ -35,6 +37,8 @@ pub struct MyRooms<O> {
     loading: usize,
     /// The rooms that have grown meanwhile.
     grown_while_loading: BTreeMap<RoomId, u64>,
+    /// The mentions that were added or removed meanwhile.
+    mentioned_while_loading: Vec<Mention>,
     unsaved: BTreeMap<(UserId, RoomId), Unsaved>,
     /// The marks that are being stored, oldest first in each room.
     saving: Vec<(UserId, RoomId, Unsaved)>,
@@ -60,9 +64,11 @@ struct Owner<O> {
     is_waiting: bool,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Progress {
     read: u64,
+    /// The messages after that which mention the user, the first ones.
+    mentions: BTreeSet<u64>,
     /// The last message that the watchers were told of.
     told: u64,
 }
@@ -103,6 +109,7 @@ impl<O> Default for MyRooms<O> {
             waiting: VecDeque::new(),
             loading: 0,
             grown_while_loading: BTreeMap::new(),
+            mentioned_while_loading: Vec::new(),
             unsaved: BTreeMap::new(),
             saving: Vec::new(),
         }
@@ -125,7 +132,7 @@ impl<O: Clone> MyRooms<O> {
     /// The list of a user, if it is in memory.
     pub fn list(&self, user: UserId) -> Option<Vec<MyRoom>> {
         let owner = self.users.get(&user)?;
-        let shown = |(id, entry): (&RoomId, &Progress)| Some(self.rooms.get(id)?.shown(entry.read));
+        let shown = |(id, entry): (&RoomId, &Progress)| Some(self.rooms.get(id)?.shown(entry));
         let mut rooms: Vec<_> = owner.rooms.iter().filter_map(shown).collect();
         rooms.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         Some(rooms)
@@ -140,8 +147,8 @@ impl<O: Clone> MyRooms<O> {
     pub fn loaded(&mut self, user: UserId, memberships: Vec<Membership>) {
         if let Entry::Vacant(vacant) = self.users.entry(user) {
             vacant.insert(Owner::default());
-            for Membership { room, head, read } in self.with_unsaved(user, memberships) {
-                self.list_room(user, &room, head, read);
+            for Membership { room, head, read, mentions } in self.with_unsaved(user, memberships) {
+                self.list_room(user, &room, head, read, mentions);
             }
         }
     }
@@ -154,13 +161,15 @@ impl<O: Clone> MyRooms<O> {
                 (MarkChange::Read(read) | MarkChange::Join(read), Some(known)) => known.read = known.read.max(read),
                 (MarkChange::Join(read), None) => {
                     let room = RoomRow { id, name: name.clone() };
-                    memberships.push(Membership { room, head: read, read });
+                    memberships.push(Membership { room, head: read, read, mentions: BTreeSet::new() });
                 }
                 (MarkChange::Read(_), None) => {}
                 (MarkChange::Leave, _) => memberships.retain(|membership| membership.room.id != id),
             }
         }
-        for Membership { room, head, .. } in &mut memberships {
+        for Membership { room, head, read, mentions } in &mut memberships {
+            self.add_mentions_while_loading(user, room.id, mentions);
+            mentions.retain(|seq| *seq > *read);
             let grown = self.grown_while_loading.get(&room.id).copied().unwrap_or_default();
             let listed = self.rooms.get(&room.id).map_or(0, |listed| listed.head);
             *head = grown.max(listed).max(*head);
@@ -174,10 +183,11 @@ impl<O: Clone> MyRooms<O> {
         self.loading -= 1;
         if self.loading == 0 {
             self.grown_while_loading.clear();
+            self.mentioned_while_loading.clear();
         }
     }
 
-    fn list_room(&mut self, user: UserId, room: &RoomRow, head: u64, read: u64) {
+    fn list_room(&mut self, user: UserId, room: &RoomRow, head: u64, read: u64, mentions: BTreeSet<u64>) {
         let Some(owner) = self.users.get_mut(&user) else { return };
         let listed = self.rooms.entry(room.id).or_insert_with(|| Listed {
             name: room.name.clone(),
@@ -188,7 +198,7 @@ impl<O: Clone> MyRooms<O> {
         listed.head = listed.head.max(head);
         listed.users.insert(user);
         owner.removed.remove(&room.name);
-        owner.rooms.insert(room.id, Progress { read, told: listed.head });
+        owner.rooms.insert(room.id, Progress { read, mentions, told: listed.head });
     }
 
     /// Adds a watcher of a list in memory. `seats`: the rooms that it is in. Returns false if the list is not in memory.
@@ -279,7 +289,7 @@ impl<O: Clone> MyRooms<O> {
             self.rooms.entry(room.id).and_modify(|listed| listed.head = listed.head.max(head));
             self.read(user, room, head);
         } else if owner.rooms.len() < MAX_MY_ROOMS {
-            self.list_room(user, room, head, head);
+            self.list_room(user, room, head, head, BTreeSet::new());
             self.note(user, room, MarkChange::Join(head));
             self.changed(user, room.id);
         }
@@ -291,6 +301,7 @@ impl<O: Clone> MyRooms<O> {
         let head = self.rooms.get(&room.id).map_or(0, |listed| listed.head);
         if let Some(entry) = owner.rooms.get_mut(&room.id).filter(|entry| entry.read < seq.min(head)) {
             entry.read = seq.min(head);
+            entry.mentions.retain(|mention| *mention > entry.read);
             self.note(user, room, MarkChange::Read(seq.min(head)));
             self.changed(user, room.id);
         }
@@ -342,52 +353,19 @@ impl<O: Clone> MyRooms<O> {
         for id in take(&mut owner.changed) {
             if let (Some(entry), Some(listed)) = (owner.rooms.get_mut(&id), self.rooms.get(&id)) {
                 entry.told = listed.head;
-                rooms.push(listed.shown(entry.read));
+                rooms.push(listed.shown(entry));
             }
         }
         let to = owner.watchers.iter().map(|watcher| watcher.outbox.clone()).collect();
         Some(Update { to, update: MyRoomsUpdate { rooms, removed } })
     }
-
-    fn note(&mut self, user: UserId, room: &RoomRow, change: MarkChange) {
-        let unsaved =
-            self.unsaved.entry((user, room.id)).or_insert_with(|| Unsaved { change, name: room.name.clone() });
-        unsaved.change = unsaved.change.then(change);
-    }
-
-    /// The marks to store, at most `limit`. [`MyRooms::saved`] must follow before the next call.
-    pub fn take_marks(&mut self, limit: usize) -> Vec<Mark> {
-        while self.saving.len() < limit
-            && let Some(((user, room), unsaved)) = self.unsaved.pop_first()
-        {
-            self.saving.push((user, room, unsaved));
-        }
-        self.saving
-            .iter()
-            .map(|(user, room, unsaved)| Mark { user: *user, room: *room, change: unsaved.change })
-            .collect()
-    }
-
-    /// The marks were stored, or could not be.
-    pub fn saved(&mut self, is_saved: bool) {
-        let marks = take(&mut self.saving);
-        let users: BTreeSet<_> = marks.iter().map(|(user, ..)| *user).collect();
-        if !is_saved && self.unsaved.len() < MOST_UNSAVED {
-            for (user, room, mut earlier) in marks {
-                if let Some(later) = self.unsaved.remove(&(user, room)) {
-                    earlier.change = earlier.change.then(later.change);
-                }
-                self.unsaved.insert((user, room), earlier);
-            }
-        }
-        users.into_iter().for_each(|user| self.forget_unless_needed(user));
-    }
 }
 
 impl Listed {
-    /// The room in the list of a user who has read up to `read`.
-    fn shown(&self, read: u64) -> MyRoom {
-        MyRoom { name: self.name.to_string(), head: self.head, read: read.min(self.head) }
+    /// The room in the list of a user.
+    fn shown(&self, Progress { read, mentions, .. }: &Progress) -> MyRoom {
+        let (read, mentions) = ((*read).min(self.head), membership::count(mentions));
+        MyRoom { name: self.name.to_string(), head: self.head, read, mentions }
     }
 }
 

@@ -6,8 +6,9 @@ use super::core::SeatId;
 use super::fan_out::{Asker, Author, Outcome, Written};
 use super::payer::Payer;
 use super::{ConnectionHandle, Hub};
-use crate::protocol::{AttachmentId, ErrorCode, MessageKey, MessageRef, PostAck, Refusal, User};
-use crate::server::change::Change;
+use crate::protocol::change::EditMessage;
+use crate::protocol::{AttachmentId, ErrorCode, MAX_MENTIONS, MessageKey, MessageRef, PostAck, Refusal, User, UserId};
+use crate::server::change::{Candidate, Change};
 use crate::server::id::RoomRow;
 use crate::server::name_key::RoomName;
 use crate::server::storage::{Append, ChangeRequest};
@@ -17,6 +18,9 @@ const STATE_BYTES: usize = 4 * 1024;
 
 /// The size of a file in a message, without its content, in bytes.
 const ATTACHMENT_BYTES: usize = 512;
+
+/// The size of a mention in a message, in bytes.
+const MENTION_BYTES: usize = 576;
 
 /// A message to post. The text has been checked.
 #[derive(Clone, Debug)]
@@ -29,13 +33,19 @@ pub struct NewPost {
     pub reply_to: Option<MessageRef>,
     /// Its files: finished uploads of the author for this room.
     pub attachments: Vec<AttachmentId>,
+    /// The users whom the text may mention.
+    pub mentions: Vec<UserId>,
 }
 
 impl NewPost {
     /// Its size until it is delivered, in bytes.
     fn bytes(&self) -> usize {
-        self.text.len() + self.attachments.len() * ATTACHMENT_BYTES
+        self.text.len() + self.attachments.len() * ATTACHMENT_BYTES + mention_bytes(self.mentions.len())
     }
+}
+
+fn mention_bytes(count: usize) -> usize {
+    count.min(MAX_MENTIONS) * MENTION_BYTES
 }
 
 impl Hub {
@@ -52,9 +62,13 @@ impl Hub {
         post: NewPost,
     ) -> Result<(), Refusal> {
         let reserved = self.fan_out.reserve(post.bytes()).await?;
-        let user = self.shards.of(room.id).begin_post(SeatId { conn: conn.id, room: room.id })?;
+        let (user, mentions) = {
+            let mut shard = self.shards.of(room.id);
+            let user = shard.begin_post(SeatId { conn: conn.id, room: room.id })?;
+            (user, shard.candidates(room.id, &post.mentions))
+        };
         let author = Author::Connection { outbox: conn.outbox.clone(), id };
-        self.append(room, user, post, author, reserved)
+        self.append(room, user, (post, mentions), author, reserved)
     }
 
     /// Posts a message from a form, which has been paid: its user need not be in the room.
@@ -67,7 +81,7 @@ impl Hub {
         let reserved = self.fan_out.reserve(post.bytes()).await?;
         let user = self.hold_name(&payer.account, &room)?;
         let (sender, answer) = oneshot::channel();
-        self.append(&room, user, post, Author::Form(sender), reserved)?;
+        self.append(&room, user, (post, Vec::new()), Author::Form(sender), reserved)?;
         answer.await.unwrap_or(Err(ErrorCode::StoreUnavailable.into()))
     }
 
@@ -75,7 +89,7 @@ impl Hub {
         &self,
         room: &RoomRow,
         user: User,
-        post: NewPost,
+        (post, mentions): (NewPost, Vec<Candidate>),
         author: Author,
         reserved: OwnedSemaphorePermit,
     ) -> Result<(), Refusal> {
@@ -91,13 +105,31 @@ impl Hub {
             text: post.text,
             reply_to,
             attachments: post.attachments,
+            mentions,
             done: Box::new(done),
         };
         Ok(self.storage.append(append)?)
     }
 
-    /// Changes a message on behalf of a connection that is in the room. The answer to the frame with this `id` goes to the
+    /// Edits a message on behalf of a connection that is in the room. The answer to the frame with this `id` goes to the
     /// connection's outbox, after the commit.
+    ///
+    /// # Errors
+    /// As [`Hub::post`].
+    pub async fn edit(
+        &self,
+        conn: &ConnectionHandle,
+        room: &RoomRow,
+        id: Option<u64>,
+        edit: EditMessage,
+    ) -> Result<(), Refusal> {
+        let mentioned = edit.mentions.unwrap_or_default();
+        let mentions = self.shards.of(room.id).candidates(room.id, &mentioned);
+        let change = Change::Edit { edits: edit.edits, text: edit.text, mentions };
+        self.change(conn, room, id, &edit.target, change).await
+    }
+
+    /// Changes a message in another way.
     ///
     /// # Errors
     /// As [`Hub::post`].
@@ -111,7 +143,7 @@ impl Hub {
     ) -> Result<(), Refusal> {
         let seq = self.seq_of(target)?;
         let bytes = match &change {
-            Change::Edit { text, .. } => text.len() + STATE_BYTES,
+            Change::Edit { text, mentions, .. } => text.len() + mention_bytes(mentions.len()) + STATE_BYTES,
             // The state of a message goes to the whole room.
             Change::Delete | Change::React(_) | Change::Unreact(_) | Change::Pin | Change::Unpin => STATE_BYTES,
         };

@@ -3,7 +3,7 @@
 //! A price is an upper bound of what the command costs the server and the other clients. It is paid before the command
 //! is carried out, so that a command that is refused costs as much as one that is accepted.
 
-use crate::protocol::{Command, ErrorCode};
+use crate::protocol::{Command, ErrorCode, MAX_MENTIONS, UserId};
 
 /// A frame costs one more signal for each of these.
 const SIGNAL_BYTES: usize = 4 * 1024;
@@ -127,10 +127,13 @@ impl Price {
             Command::Nickname(_) => Self::RENAME,
             Command::EnterRoom(_) => Self::of(Budget::Joins, 1).and(Budget::Reads, 2).and(Budget::Announcements, 1),
             Command::NewMessage(post) => {
-                // Each file is a small read and write.
-                Self::message(post.text.len() + post.attachments.as_ref().map_or(0, Vec::len) * TEXT_BYTES)
+                // Each file is a small read and write, and so is each mention.
+                let files = post.attachments.as_ref().map_or(0, Vec::len);
+                Self::message(post.text.len() + (files + mentions(post.mentions.as_ref())) * TEXT_BYTES)
             }
-            Command::EditMessage(edit) => Self::message(edit.text.len()),
+            Command::EditMessage(edit) => {
+                Self::message(edit.text.len() + mentions(edit.mentions.as_ref()) * TEXT_BYTES)
+            }
             // A small write, and a frame to the room with all reactions to the message.
             Command::DeleteMessage(_) | Command::React(_) | Command::PinMessage(_) => Self::message(STATE_BYTES),
             Command::History(wanted) => {
@@ -174,6 +177,11 @@ impl Price {
     pub fn amounts(self) -> impl Iterator<Item = (Budget, u32)> {
         Budget::ALL.into_iter().zip(self.0).filter(|(_, amount)| *amount > 0)
     }
+}
+
+/// The number of users that a message may mention.
+fn mentions(ids: Option<&Vec<UserId>>) -> usize {
+    ids.map_or(0, |ids| ids.len().min(MAX_MENTIONS))
 }
 
 fn whole(amount: usize) -> u32 {

@@ -13,6 +13,7 @@ use crate::protocol::{
     Ack, ErrorCode, MAX_MY_ROOMS, MessageRef, MyRoom, MyRooms as MyRoomsAck, MyRoomsUpdate, Refusal, ServerFrame,
     UserId,
 };
+use crate::server::change::MentionsChanged;
 use crate::server::id::{ConnId, RoomId, RoomRow};
 use crate::server::lock::lock;
 use crate::server::membership::{Mark, MarkChange, Membership};
@@ -51,6 +52,16 @@ impl Reading {
         let mut lists = lock(&self.lists);
         lists.committed(room.id, seq);
         lists.took_part(author, room, seq);
+    }
+
+    /// A message mentions users, and others not any more.
+    pub(super) fn mentioned(&self, room: RoomId, seq: u64, MentionsChanged { added, removed }: &MentionsChanged) {
+        if added.is_empty() && removed.is_empty() {
+            return;
+        }
+        let mut lists = lock(&self.lists);
+        added.iter().for_each(|user| lists.mentioned(*user, room, seq, true));
+        removed.iter().for_each(|user| lists.mentioned(*user, room, seq, false));
     }
 
     /// A user takes part in a room, whose last message is `head`, without a message.

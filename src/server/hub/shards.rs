@@ -9,8 +9,9 @@ use std::time::Instant;
 
 use super::core::{self, Core, Effect, Output, SeatId};
 use super::outbox::{Delivery, Outbox};
-use crate::protocol::{ErrorCode, MembersAck, Peer, ServerFrame, User, UserId};
+use crate::protocol::{ErrorCode, MAX_MENTIONS, MembersAck, Peer, ServerFrame, User, UserId};
 use crate::server::call::signal::{self, Calls};
+use crate::server::change::Candidate;
 use crate::server::history::History;
 use crate::server::id::{ConnId, RoomId};
 use crate::server::lock::lock;
@@ -172,6 +173,12 @@ impl Shard {
     /// The author of a message that a connection is about to post.
     pub(super) fn begin_post(&mut self, seat: SeatId) -> Result<User, ErrorCode> {
         self.core.begin_post(seat)
+    }
+
+    /// The users whom a message in a room may mention: the first of these ids, with the names of those in the room.
+    pub(super) fn candidates(&self, room: RoomId, ids: &[UserId]) -> Vec<Candidate> {
+        let nickname = |id| self.core.user(room, id).map(|user| user.nickname);
+        ids.iter().take(MAX_MENTIONS).map(|id| Candidate { id: *id, nickname: nickname(*id) }).collect()
     }
 
     /// The user behind a connection in a room.

@@ -39,7 +39,7 @@ impl FakeStore {
         for append in std::mem::take(&mut *lock(&self.queue)) {
             let mut log = lock(&self.log);
             let seq = log.len() as u64 + 1;
-            let Append { room, user, key, text, reply_to: _, attachments: _, done } = append;
+            let Append { room, user, key, text, reply_to: _, attachments: _, mentions: _, done } = append;
             log.push(Arc::new(Message {
                 room: room.name.to_string(),
                 seq,
@@ -50,6 +50,7 @@ impl FakeStore {
                 reply_to: None,
                 state: None,
                 attachments: None,
+                mentions: None,
             }));
             done(Ok(Stored { message: log[seq as usize - 1].clone(), dup: false }));
         }
@@ -181,7 +182,12 @@ impl Fixture {
     fn post(&self, conn: &ConnectionHandle, text: &str) -> Option<Result<(), crate::protocol::Refusal>> {
         let key = MessageKey(self.hub.environment().random_bits().into());
         self.hub
-            .post(conn, &room(), Some(7), NewPost { key, text: text.into(), reply_to: None, attachments: Vec::new() })
+            .post(
+                conn,
+                &room(),
+                Some(7),
+                NewPost { key, text: text.into(), reply_to: None, attachments: Vec::new(), mentions: Vec::new() },
+            )
             .now_or_never()
     }
 

@@ -42,7 +42,9 @@ impl Session {
             Command::NewMessage(post) => self.new_message(id, post).await,
             Command::EditMessage(edit) => {
                 check_text(&edit.text)?;
-                self.change(id, &edit.room, &edit.target, Change::Edit { edits: edit.edits, text: edit.text }).await
+                let room = self.room(&edit.room)?;
+                hub.edit(&self.conn, room, id, edit).await?;
+                Ok(None)
             }
             Command::DeleteMessage(delete) => self.change(id, &delete.room, &delete.target, Change::Delete).await,
             Command::React(react) => {
@@ -132,7 +134,7 @@ impl Session {
 
     async fn new_message(&self, id: Option<u64>, post: Post) -> Answer {
         let room = self.room(&post.room)?;
-        let Post { room: _, key, text, reply_to, attachments } = post;
+        let Post { room: _, key, text, reply_to, attachments, mentions } = post;
         let attachments = attachments.unwrap_or_default();
         let is_repeated = |(place, file)| attachments[..place].contains(file);
         if attachments.len() > MAX_ATTACHMENTS || attachments.iter().enumerate().any(is_repeated) {
@@ -141,7 +143,14 @@ impl Session {
         if attachments.is_empty() || !text.is_empty() {
             check_text(&text)?;
         }
-        self.hub.post(&self.conn, room, id, NewPost { key, text, reply_to, attachments }).await?;
+        self.hub
+            .post(
+                &self.conn,
+                room,
+                id,
+                NewPost { key, text, reply_to, attachments, mentions: mentions.unwrap_or_default() },
+            )
+            .await?;
         Ok(None)
     }
 

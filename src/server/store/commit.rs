@@ -3,12 +3,15 @@
 mod attachment;
 mod change;
 mod membership;
+mod mention;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rusqlite::{Connection, ErrorCode as SqliteCode, OptionalExtension, Transaction, TransactionBehavior, params};
+
+use mention::bytes_of_mentions;
 
 use super::failure::report;
 use super::row::{message, select_messages};
@@ -174,15 +177,16 @@ impl Work<'_> {
             return Ok(Err(AppendError::NotFound));
         }
         let Some(attachments) = self.find_attachments(new)? else { return Ok(Err(AppendError::AttachmentNotFound)) };
-        let texts = (new.user.nickname.as_str(), new.text.as_str());
-        if let Err(full) = self.stored.add_message(&mut stored_room.stored, texts, at, self.quotas) {
+        let mentions = self.mentioned(&new.room, new.user.id, &new.text, &new.mentions)?;
+        let bytes = (new.user.nickname.len() + new.text.len()) as u64 + bytes_of_mentions(&mentions);
+        if let Err(full) = self.stored.add_message(&mut stored_room.stored, bytes, at, self.quotas) {
             return Ok(Err(full));
         }
         stored_room.head += 1;
         let seq = stored_room.head;
         let mut insert = transaction.prepare_cached(
-            "INSERT INTO messages (room, seq, user, key, nickname, text, at, reply_to, attachments) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            "INSERT INTO messages (room, seq, user, key, nickname, text, at, reply_to, attachments, mentions) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
         )?;
         let reply_to = new.reply_to.map(|target| target as i64);
         insert.execute(params![
@@ -194,9 +198,11 @@ impl Work<'_> {
             new.text,
             at,
             reply_to,
-            new.attachments.len() as i64
+            new.attachments.len() as i64,
+            mentions.len() as i64
         ])?;
         self.take_attachments(new, seq)?;
+        self.add_mentions(&new.room, seq as u64, &mentions)?;
         self.rooms.insert(room, stored_room);
         let message = Message {
             room: new.room.name.to_string(),
@@ -208,6 +214,7 @@ impl Work<'_> {
             reply_to: new.reply_to,
             state: None,
             attachments,
+            mentions: (!mentions.is_empty()).then_some(mentions),
         };
         Ok(Ok(Stored { message: Arc::new(message), dup: false }))
     }
@@ -309,6 +316,7 @@ mod tests {
             text: "x".into(),
             reply_to: None,
             attachments: Vec::new(),
+            mentions: Vec::new(),
             done: Box::new(|_| ()),
         })
     }

@@ -17,6 +17,7 @@ pub(super) const MIGRATIONS: &[M<'_>] = &[
     M::up(include_str!("../../../migrations/6-search.sql")),
     M::up(include_str!("../../../migrations/7-files.sql")),
     M::up(include_str!("../../../migrations/8-pins.sql")),
+    M::up(include_str!("../../../migrations/9-mentions.sql")),
 ];
 
 /// Migrates the database at `path` to the latest version. Before that it is copied, unless it is new: an earlier version

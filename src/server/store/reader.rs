@@ -14,13 +14,12 @@ use super::connection::open_connection;
 use super::row::{message, select_messages};
 use super::{RoomRow, StoreError};
 use crate::protocol::{
-    MAX_CHANGES, MAX_CHANGES_BYTES, MAX_HISTORY_BYTES, MAX_MY_ROOMS, MAX_REPLAY, MAX_REPLAY_BYTES, Message,
-    MessageChange, Position, RECENT_MESSAGES, Unrecovered, UserId,
+    MAX_CHANGES, MAX_CHANGES_BYTES, MAX_HISTORY_BYTES, MAX_REPLAY, MAX_REPLAY_BYTES, Message, MessageChange, Position,
+    RECENT_MESSAGES, Unrecovered, UserId,
 };
 use crate::server::history::{History, check_position, encoded_bytes, encoded_change_bytes};
 use crate::server::id::RoomId;
 use crate::server::lock::lock;
-use crate::server::membership::Membership;
 
 const CONNECTIONS: usize = 4;
 /// The most messages, and bytes of them, in a page of [`between`].
@@ -123,17 +122,6 @@ pub(super) fn room(connection: &Connection, folded: &str) -> rusqlite::Result<Op
     let mut statement = connection.prepare_cached("SELECT id, name FROM rooms WHERE folded = ?1")?;
     let row = |row: &rusqlite::Row<'_>| Ok(RoomRow { id: RoomId(row.get(0)?), name: row.get::<_, String>(1)?.into() });
     statement.query_row([folded], row).optional()
-}
-
-pub(super) fn memberships(connection: &Connection, user: UserId) -> rusqlite::Result<Vec<Membership>> {
-    let mut statement = connection.prepare_cached(
-        "SELECT id, name, head, read FROM memberships JOIN rooms ON id = room WHERE user = ?1 ORDER BY name LIMIT ?2",
-    )?;
-    let row = |row: &rusqlite::Row<'_>| {
-        let room = RoomRow { id: RoomId(row.get(0)?), name: row.get::<_, String>(1)?.into() };
-        Ok(Membership { room, head: row.get::<_, i64>(2)? as u64, read: row.get::<_, i64>(3)? as u64 })
-    };
-    statement.query_map([user.0 as i64, MAX_MY_ROOMS as i64], row)?.collect()
 }
 
 pub(super) fn head(connection: &Connection, room: &RoomRow) -> rusqlite::Result<u64> {
@@ -241,11 +229,12 @@ fn changes_since(
 
 /// The state of a message that was changed, as it is sent to clients that have an earlier one.
 fn change_of(message: Message) -> Option<MessageChange> {
-    let Message { room, seq, text, state, .. } = message;
+    let Message { room, seq, text, mentions, state, .. } = message;
     let state = *state?;
     // A deleted message needs no text, and one that was not edited has the one that it was posted with.
     let text = (state.edits > 0 && state.deleted_at.is_none()).then_some(text);
-    Some(MessageChange { room, seq, text, state })
+    let mentions = mentions.filter(|_| text.is_some());
+    Some(MessageChange { room, seq, text, mentions, state })
 }
 
 pub(super) fn before(

@@ -10,7 +10,8 @@ use crate::server::id::RoomRow;
 macro_rules! select_messages {
     ($rest:literal) => {
         concat!(
-            "SELECT seq, user, key, nickname, text, at, reply_to, rev, edits, edited_at, deleted_at, attachments ",
+            "SELECT seq, user, key, nickname, text, at, reply_to, rev, edits, edited_at, deleted_at, attachments, ",
+            "mentions ",
             "FROM messages ",
             $rest
         )
@@ -19,7 +20,7 @@ macro_rules! select_messages {
 
 pub(super) use select_messages;
 
-/// A row of [`select_messages`], with the reactions, the pin and the files if there may be some.
+/// A row of [`select_messages`], with the reactions, the pin, the files and the mentions if there may be some.
 pub(super) fn message(connection: &Connection, room: &RoomRow, row: &Row<'_>) -> rusqlite::Result<Message> {
     let number = |index| row.get::<_, i64>(index).map(|number| number as u64);
     let optional = |index| row.get::<_, Option<i64>>(index).map(|number| number.map(|number| number as u64));
@@ -33,6 +34,7 @@ pub(super) fn message(connection: &Connection, room: &RoomRow, row: &Row<'_>) ->
         Some(Box::new(MessageState { rev, edits: number(8)?, edited_at, deleted_at, reactions, pinned }))
     };
     let attachments = if number(11)? == 0 { None } else { Some(attachments(connection, room, seq)?) };
+    let mentions = if number(12)? == 0 { None } else { Some(mentions(connection, room, seq)?) };
     Ok(Message {
         room: room.name.to_string(),
         seq,
@@ -43,7 +45,16 @@ pub(super) fn message(connection: &Connection, room: &RoomRow, row: &Row<'_>) ->
         reply_to: optional(6)?,
         state,
         attachments,
+        mentions,
     })
+}
+
+/// The users whom a message mentions.
+pub(super) fn mentions(connection: &Connection, room: &RoomRow, seq: u64) -> rusqlite::Result<Vec<User>> {
+    let mut statement =
+        connection.prepare_cached("SELECT user, nickname FROM mentions WHERE room = ?1 AND seq = ?2 ORDER BY user")?;
+    let user = |row: &Row<'_>| Ok(User { id: UserId(row.get::<_, i64>(0)? as u64), nickname: row.get(1)? });
+    statement.query_map(params![room.id.0, seq as i64], user)?.collect()
 }
 
 /// The files of a message.

@@ -1,4 +1,5 @@
 use super::*;
+use crate::server::membership::Mark;
 
 const ANN: UserId = UserId(1);
 
@@ -10,7 +11,7 @@ fn room(id: i64) -> RoomRow {
 fn watched(head: u64, read: u64) -> MyRooms<u8> {
     let mut lists = MyRooms::default();
     lists.begin_loading();
-    lists.loaded(ANN, vec![Membership { room: room(1), head, read }]);
+    lists.loaded(ANN, vec![Membership { room: room(1), head, read, mentions: BTreeSet::new() }]);
     lists.end_loading();
     assert!(lists.watch(ANN, ConnId(1), 7, [].into_iter()));
     lists
@@ -84,7 +85,7 @@ fn message_that_is_stored_while_the_list_is_read_is_counted() {
     let mut lists = MyRooms::<u8>::default();
     lists.begin_loading();
     lists.committed(RoomId(1), 6);
-    lists.loaded(ANN, vec![Membership { room: room(1), head: 5, read: 5 }]);
+    lists.loaded(ANN, vec![Membership { room: room(1), head: 5, read: 5, mentions: BTreeSet::new() }]);
     lists.end_loading();
     assert_eq!(lists.list(ANN).unwrap()[0].unread(), 1);
 }
@@ -98,7 +99,7 @@ fn what_a_user_does_while_the_list_is_read_is_in_it() {
     lists.take_marks(1);
     lists.read(ANN, &room(3), 2);
     lists.removed(ANN, &room(4));
-    let membership = |id, read| Membership { room: room(id), head: 9, read };
+    let membership = |id, read| Membership { room: room(id), head: 9, read, mentions: BTreeSet::new() };
     lists.loaded(ANN, vec![membership(1, 1), membership(3, 1), membership(4, 1)]);
     lists.end_loading();
     let read: Vec<_> = lists.list(ANN).unwrap().into_iter().map(|room| (room.name, room.read)).collect();
@@ -159,7 +160,7 @@ fn each_of_many_users_is_told_in_turn() {
     let users = UPDATES as u64 * 5 / 2;
     for user in 0..users {
         lists.begin_loading();
-        lists.loaded(UserId(user), vec![Membership { room: room(1), head: 0, read: 0 }]);
+        lists.loaded(UserId(user), vec![Membership { room: room(1), head: 0, read: 0, mentions: BTreeSet::new() }]);
         lists.end_loading();
         lists.watch(UserId(user), ConnId(user), user, [].into_iter());
     }
@@ -171,4 +172,22 @@ fn each_of_many_users_is_told_in_turn() {
         told.extend(updates.into_iter().flat_map(|update| update.to));
     }
     assert_eq!(told.len() as u64, users);
+}
+
+#[test]
+fn mention_while_the_list_is_read_is_counted_and_one_that_was_read_is_not() {
+    let mut lists = MyRooms::<u8>::default();
+    lists.begin_loading();
+    lists.committed(RoomId(1), 7);
+    for (seq, is_added) in [(5, true), (6, true), (7, true), (6, false)] {
+        lists.mentioned(ANN, RoomId(1), seq, is_added);
+    }
+    lists.loaded(ANN, vec![Membership { room: room(1), head: 5, read: 5, mentions: BTreeSet::new() }]);
+    lists.end_loading();
+    assert_eq!(lists.list(ANN).unwrap()[0].mentions, Some(1));
+    lists.mentioned(ANN, RoomId(1), 4, true);
+    lists.mentioned(ANN, RoomId(2), 9, true);
+    assert_eq!(lists.list(ANN).unwrap()[0].mentions, Some(1), "read before, or not in the list");
+    lists.read(ANN, &room(1), 7);
+    assert_eq!(lists.list(ANN).unwrap()[0].mentions, None);
 }

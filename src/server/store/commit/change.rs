@@ -9,8 +9,9 @@ use super::super::row::{message, pin, reactions, select_messages};
 use super::super::usage::{ROW, StoredInRoom};
 use super::super::{AppendError, ChangeOutcome, ChangeRequest};
 use super::Work;
-use crate::protocol::{Message, MessageChange, MessageState};
-use crate::server::change::{Change, ChangeError, Changed, Decision, decide};
+use super::mention::bytes_of_mentions;
+use crate::protocol::{Message, MessageChange, MessageState, User};
+use crate::server::change::{Change, ChangeError, Changed, Decision, MentionsChanged, decide};
 use crate::server::id::RoomId;
 
 impl Work<'_> {
@@ -22,11 +23,17 @@ impl Work<'_> {
         let pins = if request.change == Change::Pin { self.pins(request.room.id)? } else { 0 };
         match decide(&request.change, request.user.id, &target, pins) {
             Err(error) => return Ok(Err(error)),
-            Ok(Decision::Unchanged) => return Ok(Ok(Changed { rev: target.rev(), change: None })),
+            Ok(Decision::Unchanged) => {
+                return Ok(Ok(Changed { rev: target.rev(), ..Changed::default() }));
+            }
             Ok(Decision::Changed) => {}
         }
         let mut room = self.room(id)?;
-        if let Err(error) = self.account(&mut room.stored, request, &target)? {
+        let mentions = match &request.change {
+            Change::Edit { text, mentions, .. } => self.mentioned(&request.room, request.user.id, text, mentions)?,
+            Change::Delete | Change::React(_) | Change::Unreact(_) | Change::Pin | Change::Unpin => Vec::new(),
+        };
+        if let Err(error) = self.account(&mut room.stored, request, &target, &mentions)? {
             return Ok(Err(error));
         }
         room.rev += 1;
@@ -42,12 +49,39 @@ impl Work<'_> {
             Change::Delete => state.deleted_at = Some(at),
             Change::React(_) | Change::Unreact(_) | Change::Pin | Change::Unpin => {}
         }
+        let mentions_changed = self.change_mentions(request, &target, &mentions)?;
         self.write_change(request, &target.text, &state)?;
         state.reactions = reactions(transaction, &request.room, request.seq)?;
         state.pinned = pin(transaction, &request.room, request.seq)?;
         self.rooms.insert(id, room);
-        let change = MessageChange { room: request.room.name.to_string(), seq: request.seq, text, state };
-        Ok(Ok(Changed { rev, change: Some(Arc::new(change)) }))
+        let mentions = (!mentions.is_empty()).then_some(mentions);
+        let change = MessageChange { room: request.room.name.to_string(), seq: request.seq, text, mentions, state };
+        Ok(Ok(Changed { rev, change: Some(Arc::new(change)), mentions: mentions_changed }))
+    }
+
+    /// Writes whom a message mentions after a change of its text.
+    fn change_mentions(
+        &self,
+        request: &ChangeRequest,
+        target: &Message,
+        mentions: &[User],
+    ) -> rusqlite::Result<MentionsChanged> {
+        if !request.change.replaces_text() || (target.mentions().is_empty() && mentions.is_empty()) {
+            return Ok(MentionsChanged::default());
+        }
+        self.remove_mentions(&request.room, request.seq)?;
+        self.add_mentions(&request.room, request.seq, mentions)?;
+        let update = "UPDATE messages SET mentions = ?3 WHERE room = ?1 AND seq = ?2";
+        let values = params![request.room.id.0, request.seq as i64, mentions.len() as i64];
+        self.transaction.prepare_cached(update)?.execute(values)?;
+        let without = |users: &[User], others: &[User]| {
+            let is_other = |user: &&User| others.iter().all(|other| other.id != user.id);
+            users.iter().filter(is_other).map(|user| user.id).collect()
+        };
+        Ok(MentionsChanged {
+            added: without(mentions, target.mentions()),
+            removed: without(target.mentions(), mentions),
+        })
     }
 
     /// Counts what a change adds and frees, unless a quota forbids it.
@@ -56,18 +90,23 @@ impl Work<'_> {
         room: &mut StoredInRoom,
         request: &ChangeRequest,
         target: &Message,
+        mentions: &[User],
     ) -> rusqlite::Result<Result<(), ChangeError>> {
         let nickname = &request.user.nickname;
         let reaction = |emoji: &str, nickname: &str| (ROW as usize + emoji.len() + nickname.len()) as u64;
         let pin = |nickname: &str| ROW + nickname.len() as u64;
         let pinned = target.pinned().map_or(0, |by| pin(&by.user.nickname));
         let (old, new) = match &request.change {
-            Change::Edit { text, .. } => (target.text.len() as u64, text.len() as u64),
+            Change::Edit { text, .. } => (
+                target.text.len() as u64 + bytes_of_mentions(target.mentions()),
+                text.len() as u64 + bytes_of_mentions(mentions),
+            ),
             Change::React(emoji) => (0, reaction(emoji, nickname)),
             Change::Unreact(emoji) => (self.bytes_of_reactions(request, Some(emoji))?, 0),
             Change::Delete => {
                 let files = self.bytes_of_attachments(request.room.id, request.seq)?;
-                (target.text.len() as u64 + self.bytes_of_reactions(request, None)? + files + pinned, 0)
+                let text = target.text.len() as u64 + bytes_of_mentions(target.mentions());
+                (text + self.bytes_of_reactions(request, None)? + files + pinned, 0)
             }
             Change::Pin => (0, pin(nickname)),
             Change::Unpin => (pinned, 0),
