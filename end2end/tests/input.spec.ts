@@ -86,6 +86,22 @@ test("one Enter sends a Korean syllable that is being composed, in every order o
   }
 });
 
+test("one Enter chooses the person to mention while a Korean syllable is composed", async ({ page, server }) => {
+  await ProtocolClient.inRoom(server, "garden", "요나");
+  await enter(page, "garden");
+  for (const [name, order] of orders) {
+    await composer(page).pressSequentially("hello @");
+    const ime = await inputMethod(page);
+    await ime.compose("요");
+    await expect(page.getByRole("listbox", { name: "People to mention" }).getByRole("option")).toHaveCount(1);
+    await order(ime);
+    await ime.keyUp();
+    await expect(composer(page), name).toHaveValue("hello @요나 ");
+    await composer(page).fill("");
+  }
+  await expect(texts(page)).toHaveCount(0);
+});
+
 test("Enter that confirms a Japanese candidate sends nothing", async ({ page }) => {
   await enter(page, "garden");
   await composer(page).focus();

@@ -117,15 +117,30 @@ pub(super) fn Composer(room: RoomContext, name: String, key: MessageKey) -> impl
         }
     });
     let enter = StoredValue::new(EnterKey::default());
+    // The list has used the Enter key that is down, of which more events may come.
+    let has_chosen = StoredValue::new(false);
     let react = move |event: &web_sys::Event, reaction| match reaction {
         Reaction::None => {}
         Reaction::Send => {
             event.prevent_default();
-            post();
+            if choice.is_open() {
+                has_chosen.set_value(true);
+                choice.choose_active();
+            } else if !has_chosen.get_value() {
+                post();
+            }
         }
         Reaction::SendLater => event.prevent_default(),
     };
     let keydown = move |event: leptos::ev::KeyboardEvent| {
+        let is_enter = event.key() == "Enter" || matches!(event.code().as_str(), "Enter" | "NumpadEnter");
+        if is_enter && has_chosen.get_value() {
+            return event.prevent_default();
+        }
+        has_chosen.set_value(false);
+        if event.ctrl_key() || event.meta_key() {
+            choice.close();
+        }
         // With Alt, arrow keys lead to other rooms.
         if !event.is_composing() && !event.alt_key() {
             let has_modifier = event.shift_key() || event.ctrl_key() || event.meta_key();
@@ -142,7 +157,7 @@ pub(super) fn Composer(room: RoomContext, name: String, key: MessageKey) -> impl
             }
         }
         let key = Key {
-            is_enter: event.key() == "Enter" || matches!(event.code().as_str(), "Enter" | "NumpadEnter"),
+            is_enter,
             is_hidden: event.key_code() == 229 || matches!(event.key().as_str(), "Process" | "Unidentified"),
             is_composing: event.is_composing(),
             shift: event.shift_key(),
@@ -159,8 +174,10 @@ pub(super) fn Composer(room: RoomContext, name: String, key: MessageKey) -> impl
     let composed = move |event: leptos::ev::CompositionEvent| {
         let text = event.data().unwrap_or_default();
         if enter.try_update_value(|enter| enter.composed(&text)) == Some(true) {
+            let chooses = choice.is_open();
+            has_chosen.set_value(chooses);
             // In some browsers the field has the text only after this event.
-            set_timeout(post, Duration::ZERO);
+            set_timeout(move || if chooses { choice.choose_active() } else { post() }, Duration::ZERO);
         }
     };
 
@@ -178,7 +195,10 @@ pub(super) fn Composer(room: RoomContext, name: String, key: MessageKey) -> impl
                     id="text" name="text" node_ref=input rows="1" required=move || room.files.is_empty() dir="auto" on:input=move |_| { changed(()); choice.update(); }
                     on:blur=move |_| choice.close() on:click=move |_| choice.update()
                     aria-autocomplete="list" aria-controls=move || choice.list_id() aria-activedescendant=move || choice.active_id()
-                    on:keydown=keydown on:keyup=move |_| enter.update_value(EnterKey::up)
+                    on:keydown=keydown on:keyup=move |_| {
+                        enter.update_value(EnterKey::up);
+                        has_chosen.set_value(false);
+                    }
                     on:beforeinput=before_input on:compositionend=composed
                     aria-label=t!(i18n, message) placeholder=t!(i18n, message_placeholder)
                     aria-describedby="text-hint" enterkeyhint=move || if enter_sends.get() { "send" } else { "enter" }

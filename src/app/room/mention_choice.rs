@@ -33,7 +33,7 @@ impl MentionChoice {
         Self { room, field, people: RwSignal::new(Vec::new()), active: RwSignal::new(0), chosen: Trigger::new() }
     }
 
-    fn is_open(self) -> bool {
+    pub(super) fn is_open(self) -> bool {
         self.people.with_untracked(|people| !people.is_empty())
     }
 
@@ -67,11 +67,16 @@ impl MentionChoice {
         match key {
             "ArrowDown" => self.active.update(|active| *active = (*active + 1) % count),
             "ArrowUp" => self.active.update(|active| *active = (*active + count - 1) % count),
-            "Enter" | "Tab" => self.choose(self.active.get_untracked()),
+            "Enter" | "Tab" => self.choose_active(),
             "Escape" => self.close(),
             _ => return false,
         }
         true
+    }
+
+    /// Puts the name of the person that is marked into the text.
+    pub(super) fn choose_active(self) {
+        self.choose(self.active.get_untracked());
     }
 
     fn choose(self, index: usize) {
