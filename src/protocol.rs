@@ -38,7 +38,7 @@ pub use frame::{Ack, AckKind, ClientFrame, Command, Refusal, ServerFrame};
 pub use id::{AttachmentId, MessageKey, PeerId, UserId};
 pub use limits::*;
 pub use my_rooms::{MyRoom, MyRooms, MyRoomsUpdate};
-pub use text::{check_text, clean_text};
+pub use text::{begins_mention, check_text, clean_text};
 pub use user::User;
 
 /// The protocol version that `hello` names.

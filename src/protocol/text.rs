@@ -23,6 +23,11 @@ pub fn check_text(text: &str) -> Result<(), ErrorCode> {
     }
 }
 
+/// Returns whether an `@` after this text can begin a mention. After a letter or digit it belongs to a mail address.
+pub fn begins_mention(before: &str) -> bool {
+    !before.ends_with(|c: char| c.is_ascii_alphanumeric())
+}
+
 /// A text as a message: every line break is a line feed, and other control characters except the tab are removed.
 /// Texts from other programs contain them, and [`check_text`] would refuse the text because of characters that its
 /// author cannot see.

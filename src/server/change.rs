@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::protocol::{
     ErrorCode, MAX_EMOJI, MAX_EMOJI_PER_USER, MAX_PINS, MAX_REACTION_USERS, MAX_REACTIONS, Message, MessageChange,
-    Reaction, Refusal, User, UserId,
+    Reaction, Refusal, User, UserId, begins_mention,
 };
 
 /// A user whom a message mentions, if its text has the nickname.
@@ -18,7 +18,7 @@ pub struct Candidate {
 
 /// Returns whether a text mentions a nickname. Letters may follow it: in many languages words have endings.
 pub fn mentions(text: &str, nickname: &str) -> bool {
-    text.match_indices('@').any(|(at, _)| text[at + 1..].starts_with(nickname))
+    text.match_indices('@').any(|(at, _)| begins_mention(&text[..at]) && text[at + 1..].starts_with(nickname))
 }
 
 /// A change of a message that a user asks for. Texts and emoji have been checked.

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use crate::support::random::Rng;
 use crate::support::{Client, Received, Setup, fresh_key};
@@ -20,7 +21,7 @@ use crate::{all_messages, integrity};
 const KILLS: u64 = 40;
 const USERS: u64 = 6;
 const ROOM: &str = "garden";
-/// The time that the test waits for the collector of files.
+/// The time that the test waits for the users, and for the collector of files.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// State shared by all users.
@@ -367,7 +368,9 @@ async fn kills_during_changes_and_uploads_lose_and_repeat_nothing_and_leave_no_f
     let mut random = Rng::new(1);
     for _ in 0..KILLS {
         let enough = shared.answers.load(Ordering::Relaxed) + random.below(60);
+        let until = Instant::now() + PATIENCE;
         while shared.answers.load(Ordering::Relaxed) < enough {
+            assert!(Instant::now() < until, "the users go on");
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         tokio::time::sleep(Duration::from_micros(random.below(5_000))).await;
@@ -378,7 +381,7 @@ async fn kills_during_changes_and_uploads_lose_and_repeat_nothing_and_leave_no_f
     shared.settling.store(true, Ordering::Relaxed);
     let mut settled = Vec::new();
     for user in users {
-        settled.push(user.await.unwrap());
+        settled.push(timeout(PATIENCE, user).await.expect("every command is answered").unwrap());
     }
 
     let mut reader = Client::connect(server.address, "").await.unwrap();

@@ -33,7 +33,11 @@ fn payload(kind: &str, n: usize, peer: &Value, target: &Value) -> Value {
         "hello" => json!({"protocol": 1}),
         "nickname" => json!({"nickname": format!("Stranger {:x} {n}", rand())}),
         "enter_room" if n.is_multiple_of(4) => json!({"room": format!("r{}", n % 40)}),
-        "new_message" => json!({"room": "r", "key": fresh_key(), "text": "x".repeat(4_000)}),
+        "new_message" => {
+            // The most that a message can do to the writer and to pages: it mentions as many as it may.
+            let mentions: Vec<_> = (0..20).map(|_| format!("{:016x}", rand())).collect();
+            json!({"room": "r", "key": fresh_key(), "text": "@ ".repeat(2_000), "mentions": mentions})
+        }
         "edit_message" => {
             json!({"room": "r", "target": target, "edits": n, "text": format!("{n} {}", "x".repeat(3_900))})
         }

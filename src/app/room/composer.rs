@@ -28,6 +28,9 @@ use crate::client::state::ChangeEnded;
 use crate::protocol::change::EditMessage;
 use crate::protocol::{ErrorCode, Message, MessageKey, Refusal, check_text, clean_text};
 
+/// The time in which the events of one key come.
+const KEY_PRESS: Duration = Duration::from_millis(500);
+
 /// Enter sends, Shift+Enter starts a new line. On a touch keyboard Enter starts a new line, and the button sends.
 #[component]
 pub(super) fn Composer(room: RoomContext, name: String, key: MessageKey) -> impl IntoView {
@@ -141,6 +144,10 @@ pub(super) fn Composer(room: RoomContext, name: String, key: MessageKey) -> impl
         if event.ctrl_key() || event.meta_key() {
             choice.close();
         }
+        // The list is used in the middle of a Korean word, too.
+        if event.is_composing() && matches!(event.key().as_str(), "ArrowDown" | "ArrowUp" | "Escape") {
+            choice.key(&event.key());
+        }
         // With Alt, arrow keys lead to other rooms.
         if !event.is_composing() && !event.alt_key() {
             let has_modifier = event.shift_key() || event.ctrl_key() || event.meta_key();
@@ -178,6 +185,8 @@ pub(super) fn Composer(room: RoomContext, name: String, key: MessageKey) -> impl
             has_chosen.set_value(chooses);
             // In some browsers the field has the text only after this event.
             set_timeout(move || if chooses { choice.choose_active() } else { post() }, Duration::ZERO);
+            // The key may have gone up before.
+            set_timeout(move || _ = has_chosen.try_set_value(false), KEY_PRESS);
         }
     };
 
@@ -195,9 +204,10 @@ pub(super) fn Composer(room: RoomContext, name: String, key: MessageKey) -> impl
                     id="text" name="text" node_ref=input rows="1" required=move || room.files.is_empty() dir="auto" on:input=move |_| { changed(()); choice.update(); }
                     on:blur=move |_| choice.close() on:click=move |_| choice.update()
                     aria-autocomplete="list" aria-controls=move || choice.list_id() aria-activedescendant=move || choice.active_id()
-                    on:keydown=keydown on:keyup=move |_| {
+                    on:keydown=keydown on:keyup=move |event| {
                         enter.update_value(EnterKey::up);
                         has_chosen.set_value(false);
+                        choice.cursor_moved(&event.key());
                     }
                     on:beforeinput=before_input on:compositionend=composed
                     aria-label=t!(i18n, message) placeholder=t!(i18n, message_placeholder)

@@ -3,14 +3,14 @@
 use leptos::prelude::*;
 
 use super::code_block::CodeBlock;
-use super::mention::Mentions;
+use super::mention::{MAX_MARKED, Mentions};
 use crate::app::erase::Erase;
 use crate::app::linkify::link;
 use crate::app::markdown::{Element, Event};
 
 /// The views of the blocks of a text.
 pub(super) fn markup(text: &str, events: Vec<Event>, mentions: &Mentions) -> impl IntoView + use<> {
-    Tree { text, events: events.into_iter(), mentions }.children()
+    Tree { text, events: events.into_iter(), mentions, budget: MAX_MARKED }.children()
 }
 
 /// The rest of the tree of a text.
@@ -18,6 +18,8 @@ struct Tree<'a> {
     text: &'a str,
     events: std::vec::IntoIter<Event>,
     mentions: &'a Mentions,
+    /// The mentions that may still be marked.
+    budget: usize,
 }
 
 impl Tree<'_> {
@@ -40,12 +42,12 @@ impl Tree<'_> {
                 // `code_block` takes it.
                 Some(Event::Language(_)) => None,
                 Some(Event::End) | None => {
-                    views.extend(self.mentions.views(plain));
+                    views.extend(self.mentions.views(plain, &mut self.budget));
                     return views;
                 }
             };
             if let Some(view) = view {
-                views.extend(self.mentions.views(std::mem::take(&mut plain)));
+                views.extend(self.mentions.views(std::mem::take(&mut plain), &mut self.budget));
                 views.push(view);
             }
         }

@@ -10,7 +10,7 @@ use crate::app::erase::Erase;
 use crate::app::locale::{Language, t};
 use crate::app::room_context::RoomContext;
 use crate::app::user::avatar;
-use crate::protocol::{MAX_NICKNAME_CHARS, User};
+use crate::protocol::{MAX_NICKNAME_CHARS, User, begins_mention};
 
 /// The most people in the list.
 const MOST: usize = 6;
@@ -56,6 +56,13 @@ impl MentionChoice {
         }
         self.active.set(0);
         self.people.set(offered);
+    }
+
+    /// A key went up that may have moved the cursor.
+    pub(super) fn cursor_moved(self, key: &str) {
+        if self.is_open() && matches!(key, "ArrowLeft" | "ArrowRight" | "Home" | "End" | "PageUp" | "PageDown") {
+            self.update();
+        }
     }
 
     /// Handles a key of the field. Returns whether the list has used it.
@@ -135,10 +142,8 @@ impl Typed {
         let (before, after) = (String::from_utf16_lossy(before), String::from_utf16_lossy(after));
         let at = before.rfind('@')?;
         let name = before[at + 1..].to_owned();
-        // In a mail address, a letter or digit comes before it.
-        let begins = !before[..at].ends_with(|c: char| c.is_ascii_alphanumeric());
         let is_name = !name.contains('\n') && !name.starts_with(' ') && name.chars().count() <= MAX_NICKNAME_CHARS;
-        (begins && is_name).then(|| Self { before: before[..at].to_owned(), name, after })
+        (begins_mention(&before[..at]) && is_name).then(|| Self { before: before[..at].to_owned(), name, after })
     }
 
     fn replace(self, field: &HtmlTextAreaElement, nickname: &str) {

@@ -5,7 +5,7 @@ use leptos::prelude::*;
 use leptos_i18n::td_string;
 
 use super::markup::markup;
-use super::mention::Mentions;
+use super::mention::{MAX_MARKED, Mentions};
 use crate::app::erase::Erase;
 use crate::app::linkify::{Piece, link, split};
 use crate::app::locale::Language;
@@ -53,8 +53,9 @@ pub(super) fn Text(
 
 /// A text without markup: links, mentions, and what is between them.
 fn inline(text: &str, mentions: &Mentions) -> Vec<AnyView> {
+    let mut budget = MAX_MARKED;
     let views = |piece| match piece {
-        Piece::Plain(text) => mentions.views(text),
+        Piece::Plain(text) => mentions.views(text, &mut budget),
         Piece::Link { text, href } => vec![link(text, href).erase()],
     };
     split(text).into_iter().flat_map(views).collect()

@@ -45,6 +45,7 @@ impl Session {
         for room in &mut self.own_rooms.rooms {
             let read = self.rooms.get(&room.name).map_or(0, |shown| shown.read.seq());
             room.read = room.read.max(read.min(room.head));
+            forget_read_mentions(room);
         }
         self.emit_my_rooms();
     }
@@ -72,6 +73,7 @@ impl Session {
             let unread = room.unread();
             room.head = room.head.max(seq);
             room.read = room.read.max(seq);
+            forget_read_mentions(room);
             if room.unread() != unread {
                 self.emit_my_rooms();
             }
@@ -114,4 +116,9 @@ impl Session {
         let waiting = self.rooms.iter().filter(|(name, room)| room.entered && is_own(name));
         waiting.filter_map(|(_, room)| room.read.due_at()).min()
     }
+}
+
+/// A room that was read to its end has no unread mentions, whatever the server has told.
+fn forget_read_mentions(room: &mut MyRoom) {
+    room.mentions.take_if(|_| room.read >= room.head);
 }

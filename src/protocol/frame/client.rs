@@ -178,8 +178,8 @@ wire! {
         #[serde(skip_serializing_if = "Option::is_none")]
         pub attachments: Option<Vec<AttachmentId>>,
         /// The users whose nicknames follow an `@` in the text. The server takes the first
-        /// [`MAX_MENTIONS`](crate::protocol::MAX_MENTIONS), and of these the ones who are in the room or have it in their
-        /// list.
+        /// [`MAX_MENTIONS`](crate::protocol::MAX_MENTIONS), and of these the ones who are in the room or have written in
+        /// it.
         #[serde(skip_serializing_if = "Option::is_none")]
         pub mentions: Option<Vec<UserId>>,
     }

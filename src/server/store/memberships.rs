@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, params};
 
 use crate::protocol::{MAX_MY_ROOMS, MAX_UNREAD, UserId};
 use crate::server::id::{RoomId, RoomRow};
@@ -20,17 +20,13 @@ pub(super) fn memberships(connection: &Connection, user: UserId) -> rusqlite::Re
     };
     let mut memberships: Vec<_> =
         statement.query_map([user.0 as i64, MAX_MY_ROOMS as i64], row)?.collect::<rusqlite::Result<_>>()?;
-    // One search in the index finds for most users that there are none.
-    let mut statement = connection.prepare_cached(
-        "SELECT room, seq FROM mentions JOIN memberships USING (user, room) \
-         WHERE user = ?1 AND seq > read ORDER BY room, seq LIMIT ?2",
-    )?;
-    let limit = MAX_MY_ROOMS as i64 * MAX_UNREAD as i64;
-    let mut rows = statement.query([user.0 as i64, limit])?;
-    while let Some(row) = rows.next()? {
-        let room = RoomId(row.get(0)?);
-        if let Some(membership) = memberships.iter_mut().find(|membership| membership.room.id == room) {
-            membership.mentions.insert(row.get::<_, i64>(1)? as u64);
+    // A search in the index for each room, so that those that were read cost nothing.
+    let mut statement = connection
+        .prepare_cached("SELECT seq FROM mentions WHERE user = ?1 AND room = ?2 AND seq > ?3 ORDER BY seq LIMIT ?4")?;
+    for Membership { room, read, mentions, .. } in &mut memberships {
+        let mut rows = statement.query(params![user.0 as i64, room.id.0, *read as i64, MAX_UNREAD as i64])?;
+        while let Some(row) = rows.next()? {
+            mentions.insert(row.get::<_, i64>(0)? as u64);
         }
     }
     Ok(memberships)

@@ -29,7 +29,13 @@ const RETRY: Duration = Duration::from_secs(1);
 #[component]
 pub(super) fn FoundMessages(room: RoomContext, search: Search) -> impl IntoView {
     let i18n = Language::current();
-    let finder = Finder { room, search, timer: StoredValue::new_local(None), empty: StoredValue::new(0) };
+    let finder = Finder {
+        room,
+        search,
+        timer: StoredValue::new_local(None),
+        empty: StoredValue::new(0),
+        is_due: StoredValue::new(false),
+    };
     on_cleanup(move || finder.stop());
     Effect::new(move |_| {
         room.state.search_answer.track();
@@ -49,8 +55,10 @@ pub(super) fn FoundMessages(room: RoomContext, search: Search) -> impl IntoView 
     });
     Effect::new(move |previous: Option<()>| {
         room.state.pins_changed.track();
-        if previous.is_some() && finder.has_no_words() {
-            finder.ask_after(TYPED, None);
+        // One request for many changes, and not of all pages at the same time.
+        if previous.is_some() && finder.has_no_words() && !finder.is_due.get_value() {
+            finder.is_due.set_value(true);
+            finder.ask_after(Duration::from_millis(500 + (js_sys::Math::random() * 2_500.0) as u64), None);
         }
     });
     Effect::new(move |previous: Option<()>| {
@@ -93,6 +101,8 @@ struct Finder {
     timer: StoredValue<Option<TimeoutHandle>, LocalStorage>,
     /// The answers without a result to this search.
     empty: StoredValue<u32>,
+    /// The pinned messages are going to be loaded again.
+    is_due: StoredValue<bool>,
 }
 
 impl Finder {
@@ -114,9 +124,11 @@ impl Finder {
 
     fn ask(self, before: Option<u64>) {
         self.stop();
+        self.is_due.set_value(false);
         let Self { room, search, .. } = self;
         if self.has_no_words() {
-            if search.status.get_untracked() != Status::Pins {
+            // Pinned messages have no marks. They stay while they are loaded again.
+            if search.found.with_untracked(|found| found.iter().any(|found| !found.marks.is_empty())) {
                 search.clear();
             }
             return room.client.load_pins(room.state);

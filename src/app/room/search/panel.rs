@@ -46,7 +46,7 @@ fn panel(room: RoomContext, search: Search) -> AnyView {
         >
             <form role="search" on:submit=move |event| { event.prevent_default(); typed(); search.submitted.notify(); }>
                 <input
-                    type="search" node_ref=input prop:value=search.text.get_untracked() dir="auto" autocomplete="off"
+                    type="search" node_ref=input prop:value=move || search.text.get() dir="auto" autocomplete="off"
                     maxlength=MAX_SEARCH_CHARS.to_string() aria-label=t!(i18n, search_messages)
                     // A syllable that is being composed is not what the user looks for.
                     on:input=move |event| if !is_composing(&event) { typed() }

@@ -19,18 +19,21 @@ pub(super) struct Mention {
 }
 
 impl<O: Clone> MyRooms<O> {
-    /// A message of a room mentions a user (`is_added`), or does not any more.
+    /// A message of a room mentions a user (`is_added`), or does not any more. Of a room with [`MAX_UNREAD`] of them, further
+    /// ones are known when the list is read again.
     pub fn mentioned(&mut self, user: UserId, room: RoomId, seq: u64, is_added: bool) {
         if self.loading > 0 && self.mentioned_while_loading.len() < MOST_MENTIONS {
             self.mentioned_while_loading.push(Mention { user, room, seq, is_added });
         }
-        let entry = self.users.get_mut(&user).and_then(|owner| owner.rooms.get_mut(&room));
-        let Some(entry) = entry.filter(|entry| seq > entry.read) else { return };
+        let Some(owner) = self.users.get_mut(&user) else { return };
+        let is_elsewhere = owner.watchers.iter().any(|watcher| !watcher.seats.contains(&room));
+        let Some(entry) = owner.rooms.get_mut(&room).filter(|entry| seq > entry.read) else { return };
         let has_changed = match is_added {
             true => (entry.mentions.len() as u64) < MAX_UNREAD && entry.mentions.insert(seq),
             false => entry.mentions.remove(&seq),
         };
-        if has_changed {
+        // A watcher that is in the room has the message, and is told when it leaves.
+        if has_changed && is_elsewhere {
             self.changed(user, room);
         }
     }

@@ -11,7 +11,7 @@ use super::super::{AppendError, ChangeOutcome, ChangeRequest};
 use super::Work;
 use super::mention::bytes_of_mentions;
 use crate::protocol::{Message, MessageChange, MessageState, User};
-use crate::server::change::{Change, ChangeError, Changed, Decision, MentionsChanged, decide};
+use crate::server::change::{Candidate, Change, ChangeError, Changed, Decision, MentionsChanged, decide};
 use crate::server::id::RoomId;
 
 impl Work<'_> {
@@ -30,7 +30,13 @@ impl Work<'_> {
         }
         let mut room = self.room(id)?;
         let mentions = match &request.change {
-            Change::Edit { text, mentions, .. } => self.mentioned(&request.room, request.user.id, text, mentions)?,
+            Change::Edit { text, mentions, .. } => {
+                // Those who are mentioned already stay, wherever they are now.
+                let known = target.mentions().iter();
+                let known = known.map(|user| Candidate { id: user.id, nickname: Some(user.nickname.clone()) });
+                let candidates: Vec<_> = known.chain(mentions.iter().cloned()).collect();
+                self.mentioned(&request.room, request.user.id, text, &candidates)?
+            }
             Change::Delete | Change::React(_) | Change::Unreact(_) | Change::Pin | Change::Unpin => Vec::new(),
         };
         if let Err(error) = self.account(&mut room.stored, request, &target, &mentions)? {

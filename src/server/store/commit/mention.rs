@@ -4,7 +4,7 @@ use rusqlite::{OptionalExtension, params};
 
 use super::super::usage::ROW;
 use super::Work;
-use crate::protocol::{User, UserId};
+use crate::protocol::{MAX_MENTIONS, User, UserId};
 use crate::server::change::{Candidate, mentions};
 use crate::server::id::RoomRow;
 
@@ -21,7 +21,7 @@ impl Work<'_> {
         for Candidate { id, nickname } in candidates.iter().filter(|candidate| candidate.id != author) {
             let nickname = match nickname {
                 Some(nickname) => Some(nickname.clone()),
-                None => self.nickname_of_owner(room, *id)?,
+                None => self.nickname_of_author(room, *id)?,
             };
             users.extend(
                 nickname.filter(|nickname| mentions(text, nickname)).map(|nickname| User { id: *id, nickname }),
@@ -29,14 +29,15 @@ impl Work<'_> {
         }
         users.sort_unstable_by_key(|user| user.id.0 as i64);
         users.dedup_by_key(|user| user.id);
+        users.truncate(MAX_MENTIONS);
         Ok(users)
     }
 
-    /// The nickname of a user who has the room in their list.
-    fn nickname_of_owner(&self, room: &RoomRow, id: UserId) -> rusqlite::Result<Option<String>> {
-        let mut find = self
-            .transaction
-            .prepare_cached("SELECT nickname FROM memberships JOIN users ON id = user WHERE user = ?1 AND room = ?2")?;
+    /// The nickname that a user who has written in the room has chosen.
+    fn nickname_of_author(&self, room: &RoomRow, id: UserId) -> rusqlite::Result<Option<String>> {
+        let mut find = self.transaction.prepare_cached(
+            "SELECT nickname FROM users WHERE id = ?1 AND EXISTS (SELECT 1 FROM messages WHERE room = ?2 AND user = ?1)",
+        )?;
         find.query_row(params![id.0 as i64, room.id.0], |row| row.get(0)).optional()
     }
 
