@@ -26,18 +26,7 @@ fn main() {
 
 fn message(seq: u64) -> Message {
     let user = User { id: UserId(1), nickname: "Ann".into() };
-    Message {
-        room: "book club".into(),
-        seq,
-        key: MessageKey(seq.into()),
-        user,
-        text: TEXT.into(),
-        at: 1_795_442_709_123,
-        reply_to: None,
-        state: None,
-        attachments: None,
-        mentions: None,
-    }
+    Message::of_text("book club".into(), seq, MessageKey(seq.into()), user, TEXT.into(), 1_795_442_709_123)
 }
 
 #[divan::bench]
@@ -129,17 +118,8 @@ fn read_a_cold_room(bencher: Bencher) {
     for seq in 1..=60 {
         let Message { key, user, text, .. } = message(seq);
         let (sender, stored) = futures::channel::oneshot::channel();
-        let done = Box::new(move |outcome| drop(sender.send(outcome)));
-        let queued = store.append(Append {
-            room: room.clone(),
-            user,
-            key,
-            text,
-            reply_to: None,
-            attachments: Vec::new(),
-            mentions: Vec::new(),
-            done,
-        });
+        let done = move |outcome| drop(sender.send(outcome));
+        let queued = store.append(Append::of_text(room.clone(), user, key, text, done));
         assert!(queued.is_ok() && runtime.block_on(stored).is_ok());
     }
     bencher.bench_local(|| runtime.block_on(store.history_for(room.clone(), None)).map(|history| history.head));

@@ -148,16 +148,13 @@ pub(crate) fn fill_room_with(
         // Three messages in a row by each author, so that the page also shows grouped rows.
         let author = (number / 3 % PEOPLE.len() as u64) as usize;
         let done = done.clone();
-        let append = Append {
-            room: room.clone(),
-            user: User { id: UserId(author as u64 + 1), nickname: PEOPLE[author].into() },
-            key: MessageKey(number.into()),
-            text: text(number),
-            reply_to: None,
-            attachments: Vec::new(),
-            mentions: Vec::new(),
-            done: Box::new(move |outcome| drop(done.send(outcome.map(|stored| stored.message)))),
-        };
+        let append = Append::of_text(
+            room.clone(),
+            User { id: UserId(author as u64 + 1), nickname: PEOPLE[author].into() },
+            MessageKey(number.into()),
+            text(number),
+            move |outcome| drop(done.send(outcome.map(|stored| stored.message))),
+        );
         store.append(append).map_err(|error| format!("{error:?}"))?;
     }
     drop(done);
@@ -190,19 +187,16 @@ impl BenchStore {
 
     /// Stores a message. `done` receives the time at which it was on disk.
     fn store(&self, number: u64, done: SyncSender<Instant>) -> Result<(), StoreError> {
-        self.store.append(Append {
-            room: self.room.clone(),
-            user: User { id: UserId(1), nickname: "Ann".into() },
-            key: MessageKey(number.into()),
-            text: "the quick brown fox jumps over the lazy dog ".repeat(3)[..128].to_owned(),
-            reply_to: None,
-            attachments: Vec::new(),
-            mentions: Vec::new(),
+        self.store.append(Append::of_text(
+            self.room.clone(),
+            User { id: UserId(1), nickname: "Ann".into() },
+            MessageKey(number.into()),
+            "the quick brown fox jumps over the lazy dog ".repeat(3)[..128].to_owned(),
             // The receiver is gone when the block is over; later answers are not needed.
-            done: Box::new(move |_| {
+            move |_| {
                 let _ = done.send(Instant::now());
-            }),
-        })
+            },
+        ))
     }
 }
 

@@ -53,13 +53,7 @@ async fn message_to_many_is_not_allocated_for_each_receiver() {
     let (room, author) = (room.unwrap(), &seats[0]);
     let post = async |n: u128| {
         written.0.store(0, Ordering::Relaxed);
-        let post = NewPost {
-            key: MessageKey(n),
-            text: "the quick brown fox".into(),
-            reply_to: None,
-            attachments: Vec::new(),
-            mentions: Vec::new(),
-        };
+        let post = NewPost::of_text(MessageKey(n), "the quick brown fox".into());
         hub.post(author, &room, None, post).await.unwrap();
 
         while written.0.load(Ordering::Relaxed) < PEOPLE {

@@ -389,19 +389,8 @@ async fn post(store: &Store, room: &RoomRow, user: u64, key: u128) -> Arc<Messag
     let (done, answer) = oneshot::channel();
     let user = User { id: UserId(user), nickname: format!("n{user}") };
     let (key, text) = (MessageKey(key), format!("message {key}"));
-    let done = Box::new(move |outcome| drop(done.send(outcome)));
-    store
-        .append(Append {
-            room: room.clone(),
-            user,
-            key,
-            text,
-            reply_to: None,
-            attachments: Vec::new(),
-            mentions: Vec::new(),
-            done,
-        })
-        .unwrap();
+    let done = move |outcome| drop(done.send(outcome));
+    store.append(Append::of_text(room.clone(), user, key, text, done)).unwrap();
     answer.await.unwrap().unwrap().message
 }
 

@@ -28,14 +28,7 @@ fn me() -> User {
 }
 
 fn post(key: u128, text: &str) -> Post {
-    Post {
-        room: ROOM.into(),
-        key: MessageKey(key),
-        text: text.into(),
-        reply_to: None,
-        attachments: None,
-        mentions: None,
-    }
+    Post::of_text(ROOM.into(), MessageKey(key), text.into())
 }
 
 /// A session, the frames it sent, and the updates it emitted.
@@ -235,18 +228,7 @@ fn entered(head: u64, messages: Vec<Message>) -> Ack {
 }
 
 fn message(seq: u64) -> Message {
-    Message {
-        room: ROOM.into(),
-        seq,
-        key: MessageKey(u128::from(seq)),
-        user: me(),
-        text: "t".into(),
-        at: 0,
-        reply_to: None,
-        state: None,
-        attachments: None,
-        mentions: None,
-    }
+    Message::of_text(ROOM.into(), seq, MessageKey(u128::from(seq)), me(), "t".into(), 0)
 }
 
 /// A page in a room whose server grants the feature `changes`, at this revision.

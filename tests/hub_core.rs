@@ -154,21 +154,7 @@ impl World {
         let user = self.core.begin_post(seat(conn, room))?;
         self.next_key += 1;
         let (key, id, text) = (MessageKey(self.next_key), RoomId(room), text.to_owned());
-        self.queue.push((
-            id,
-            Message {
-                room: format!("room {room}"),
-                seq: 0,
-                key,
-                user,
-                text,
-                at: 0,
-                reply_to: None,
-                state: None,
-                attachments: None,
-                mentions: None,
-            },
-        ));
+        self.queue.push((id, Message::of_text(format!("room {room}"), 0, key, user, text, 0)));
         Ok(())
     }
 
@@ -962,13 +948,7 @@ async fn compare_with_reader(sizes: &[usize], afters: &[Option<u64>]) -> Result<
     let ann = hub.register().unwrap();
     let room = hub.enter(&payer, &ann, name.clone(), None, Some(1)).await.unwrap();
     for (n, size) in sizes.iter().enumerate() {
-        let post = NewPost {
-            key: MessageKey(n as u128),
-            text: "\"글".repeat(size / 4 + 1),
-            reply_to: None,
-            attachments: Vec::new(),
-            mentions: Vec::new(),
-        };
+        let post = NewPost::of_text(MessageKey(n as u128), "\"글".repeat(size / 4 + 1));
         hub.post(&ann, &room, None, post).await.unwrap();
         ann.outbox.take();
     }

@@ -34,18 +34,7 @@ fn open_page_stays_small_and_quick_after_100_000_messages() {
                 state.apply(Update::Bye(presence));
             }
             let (room, key, text) = ("garden".into(), MessageKey(seq.into()), "hello".into());
-            state.apply(Update::Message(Message {
-                room,
-                seq,
-                key,
-                user,
-                text,
-                at: seq * 1_000,
-                reply_to: None,
-                state: None,
-                attachments: None,
-                mentions: None,
-            }));
+            state.apply(Update::Message(Message::of_text(room, seq, key, user, text, seq * 1_000)));
         };
         // The cost of some messages at the end of the first and of the last ten thousand, in allocations and bytes.
         let cost = |to: u64| {

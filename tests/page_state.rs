@@ -41,14 +41,7 @@ fn page(room: &str) -> (Owner, State, Room) {
 fn failed_message_is_retried_under_the_canonical_room_name() {
     let (_owner, state, room) = page("Garden");
     let key = MessageKey(1);
-    state.apply(Update::Unsent(Post {
-        room: "Garden".into(),
-        key,
-        text: "hello".into(),
-        reply_to: None,
-        attachments: None,
-        mentions: None,
-    }));
+    state.apply(Update::Unsent(Post::of_text("Garden".into(), key, "hello".into())));
     state.apply(Update::Named { requested: "Garden".into(), room: "garden".into() });
     let status = SendStatus::Refused(ErrorCode::StoreUnavailable.into());
     state.apply(Update::Posted { room: "garden".into(), key, status });
@@ -60,16 +53,7 @@ fn failed_message_is_retried_under_the_canonical_room_name() {
 #[test]
 fn unsent_message_is_shown_once_and_not_beside_its_stored_copy() {
     let (_owner, state, room) = page("garden");
-    let unsent = |key| {
-        Update::Unsent(Post {
-            room: "garden".into(),
-            key: MessageKey(key),
-            text: "hello".into(),
-            reply_to: None,
-            attachments: None,
-            mentions: None,
-        })
-    };
+    let unsent = |key| Update::Unsent(Post::of_text("garden".into(), MessageKey(key), "hello".into()));
     let stored = |seq| Update::Message(message(seq, "hello"));
     state.apply(stored(1));
     // From the storage of an earlier page, which lost the answer.
@@ -85,18 +69,7 @@ fn unsent_message_is_shown_once_and_not_beside_its_stored_copy() {
 
 fn message(seq: u64, text: &str) -> Message {
     let (room, key, text) = ("garden".into(), MessageKey(seq.into()), text.into());
-    Message {
-        room,
-        seq,
-        key,
-        user: user(1),
-        text,
-        at: 0,
-        reply_to: None,
-        state: None,
-        attachments: None,
-        mentions: None,
-    }
+    Message::of_text(room, seq, key, user(1), text, 0)
 }
 
 fn edit(seq: u64, rev: u64, text: &str) -> MessageChange {

@@ -90,18 +90,7 @@ async fn work(folder: &Path, random: &mut Rng) -> Vec<(Acked, u64)> {
                 let seq = outcome.unwrap().message.seq;
                 sender.send((Acked { room: name, seq, key }, watermark(&folder))).unwrap();
             };
-            store
-                .append(Append {
-                    room,
-                    user,
-                    key,
-                    text,
-                    reply_to: None,
-                    attachments: Vec::new(),
-                    mentions: Vec::new(),
-                    done: Box::new(done),
-                })
-                .unwrap();
+            store.append(Append::of_text(room, user, key, text, done)).unwrap();
         }
         acked.extend(answers.iter().take(burst as usize));
     }
@@ -245,16 +234,13 @@ fn work_with_failing_syncs(ending: &str) {
         // Until the WAL is large enough for a checkpoint.
         loop {
             let (done, answer) = tokio::sync::oneshot::channel();
-            let append = Append {
-                room: rooms[0].1.clone(),
-                user: User { id: UserId(1), nickname: "Ann".into() },
-                key: MessageKey::from_random(random.wide()),
-                text: "x".repeat(4_000),
-                reply_to: None,
-                attachments: Vec::new(),
-                mentions: Vec::new(),
-                done: Box::new(move |outcome| drop(done.send(outcome))),
-            };
+            let append = Append::of_text(
+                rooms[0].1.clone(),
+                User { id: UserId(1), nickname: "Ann".into() },
+                MessageKey::from_random(random.wide()),
+                "x".repeat(4_000),
+                move |outcome| drop(done.send(outcome)),
+            );
             store.append(append).unwrap();
             answer.await.unwrap().unwrap();
         }
@@ -271,16 +257,13 @@ async fn slow_checkpoint_does_not_delay_commits() {
     let mut random = Rng::new(1);
     let mut post = async || {
         let (done, answer) = tokio::sync::oneshot::channel();
-        let append = Append {
-            room: room.clone(),
-            user: User { id: UserId(1), nickname: "Ann".into() },
-            key: MessageKey::from_random(random.wide()),
-            text: "x".repeat(4_000),
-            reply_to: None,
-            attachments: Vec::new(),
-            mentions: Vec::new(),
-            done: Box::new(move |outcome| drop(done.send(outcome))),
-        };
+        let append = Append::of_text(
+            room.clone(),
+            User { id: UserId(1), nickname: "Ann".into() },
+            MessageKey::from_random(random.wide()),
+            "x".repeat(4_000),
+            move |outcome| drop(done.send(outcome)),
+        );
         store.append(append).unwrap();
         tokio::time::timeout(std::time::Duration::from_secs(30), answer).await.expect("commits go on").unwrap().unwrap()
     };

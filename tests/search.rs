@@ -162,20 +162,9 @@ async fn post_all(store: &Store, room: &RoomRow, texts: impl IntoIterator<Item =
     for (key, text) in texts.into_iter().enumerate() {
         let (done, answer) = oneshot::channel();
         let user = User { id: UserId(1), nickname: "Ann".into() };
-        let done = Box::new(move |outcome| drop(done.send(outcome)));
+        let done = move |outcome| drop(done.send(outcome));
         let key = MessageKey(u128::from(store.head(room.clone()).await.unwrap()) << 64 | key as u128);
-        store
-            .append(Append {
-                room: room.clone(),
-                user,
-                key,
-                text,
-                reply_to: None,
-                attachments: Vec::new(),
-                mentions: Vec::new(),
-                done,
-            })
-            .unwrap();
+        store.append(Append::of_text(room.clone(), user, key, text, done)).unwrap();
         answers.push(answer);
     }
     for answer in answers {

@@ -69,21 +69,7 @@ impl World {
                 assert_eq!(author.is_ok(), self.seen.contains_key(&(conn, room)));
                 let Ok(user) = author else { return };
                 let (key, text) = (MessageKey(self.queue.len() as u128), "text".to_owned());
-                self.queue.push((
-                    room,
-                    Message {
-                        room: room.0.to_string(),
-                        seq: 0,
-                        key,
-                        user,
-                        text,
-                        at: 0,
-                        reply_to: None,
-                        state: None,
-                        attachments: None,
-                        mentions: None,
-                    },
-                ));
+                self.queue.push((room, Message::of_text(room.0.to_string(), 0, key, user, text, 0)));
             }
             6 => self.commit(),
             7 => self.deliver(start),

@@ -68,14 +68,7 @@ impl Page {
             }
             "post" => {
                 self.posts += 1;
-                Event::Intent(Intent::Post(Post {
-                    room: room(),
-                    key: MessageKey::from_random(self.posts),
-                    text: rest.into(),
-                    reply_to: None,
-                    attachments: None,
-                    mentions: None,
-                }))
+                Event::Intent(Intent::Post(Post::of_text(room(), MessageKey::from_random(self.posts), rest.into())))
             }
             "delete" => {
                 let target = MessageRef { epoch: rest.into(), seq: rest.len() as u64 };

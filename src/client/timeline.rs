@@ -233,18 +233,7 @@ mod fixture {
 
     pub(super) fn message(seq: u64, author: u64, at: u64) -> Message {
         let key = MessageKey(u128::from(seq));
-        Message {
-            room: "r".into(),
-            seq,
-            key,
-            user: user(author),
-            text: "t".into(),
-            at,
-            reply_to: None,
-            state: None,
-            attachments: None,
-            mentions: None,
-        }
+        Message::of_text("r".into(), seq, key, user(author), "t".into(), at)
     }
 
     pub(super) fn messages(seqs: Range<u64>) -> Vec<Message> {

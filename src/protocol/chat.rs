@@ -244,6 +244,11 @@ impl From<PinsAck> for SearchAck {
 }
 
 impl Message {
+    /// A message that was just posted, with nothing but a text.
+    pub fn of_text(room: String, seq: u64, key: MessageKey, user: User, text: String, at: u64) -> Self {
+        Self { room, seq, key, user, text, at, reply_to: None, state: None, attachments: None, mentions: None }
+    }
+
     /// The revision of the last change; 0 if there is none.
     pub fn rev(&self) -> u64 {
         self.state.as_ref().map_or(0, |state| state.rev)

@@ -204,18 +204,7 @@ mod tests {
         let state = MessageState { rev: 1, edits: 1, edited_at: Some(1), reactions, ..MessageState::default() };
         let (room, text) = ("r".into(), "hello".into());
         let state = Some(Box::new(state));
-        Message {
-            room,
-            seq: 1,
-            key: MessageKey(1),
-            user: user(ANN.0),
-            text,
-            at: 0,
-            reply_to: None,
-            state,
-            attachments: None,
-            mentions: None,
-        }
+        Message { state, ..Message::of_text(room, 1, MessageKey(1), user(ANN.0), text, 0) }
     }
 
     fn deleted() -> Message {

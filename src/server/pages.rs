@@ -172,14 +172,7 @@ pub(crate) async fn post_message(room: &str, key: &str, text: &str) -> Result<()
         payer.spend(Price::message(text.len()))?;
         let key: MessageKey = key.parse().map_err(|_| ErrorCode::KeyInvalid)?;
         check_text(text)?;
-        server
-            .hub
-            .post_form(
-                &payer,
-                name,
-                NewPost { key, text: text.to_owned(), reply_to: None, attachments: Vec::new(), mentions: Vec::new() },
-            )
-            .await
+        server.hub.post_form(&payer, name, NewPost::of_text(key, text.to_owned())).await
     };
     match result.await {
         Ok(_) => return_to(&page, Vec::new()),

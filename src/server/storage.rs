@@ -34,6 +34,20 @@ pub struct Append {
     pub done: Box<dyn FnOnce(Outcome) + Send>,
 }
 
+impl Append {
+    /// A message with nothing but a text.
+    pub fn of_text(
+        room: RoomRow,
+        user: User,
+        key: MessageKey,
+        text: String,
+        done: impl FnOnce(Outcome) + Send + 'static,
+    ) -> Self {
+        let done = Box::new(done);
+        Self { room, user, key, text, reply_to: None, attachments: Vec::new(), mentions: Vec::new(), done }
+    }
+}
+
 impl fmt::Debug for Append {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Message texts must not appear in logs.

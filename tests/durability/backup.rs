@@ -142,19 +142,8 @@ async fn fill(store: &Store, folder: &Path, room: &RoomRow, count: u64) -> u64 {
         let done = done.clone();
         let key = MessageKey::from_random(rand_bits());
         let user = User { id: UserId(1), nickname: "Ann".into() };
-        let done = Box::new(move |outcome: Outcome| done.send(outcome.map(drop)).unwrap_or_default());
-        store
-            .append(Append {
-                room: room.clone(),
-                user,
-                key,
-                text: "x".repeat(4_000),
-                reply_to: None,
-                attachments: Vec::new(),
-                mentions: Vec::new(),
-                done,
-            })
-            .unwrap();
+        let done = move |outcome: Outcome| done.send(outcome.map(drop)).unwrap_or_default();
+        store.append(Append::of_text(room.clone(), user, key, "x".repeat(4_000), done)).unwrap();
     }
     drop(done);
     assert_eq!(answers.iter().filter(Result::is_ok).count() as u64, count);

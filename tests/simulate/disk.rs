@@ -470,18 +470,7 @@ impl Image {
             None => {
                 let (room, seq) = (room.name.to_string(), log.len() as u64 + 1);
                 let (user, text) = (user.clone(), text.to_owned());
-                let message = Arc::new(Message {
-                    room,
-                    seq,
-                    key,
-                    user,
-                    text,
-                    at,
-                    reply_to: None,
-                    state: None,
-                    attachments: None,
-                    mentions: None,
-                });
+                let message = Arc::new(Message::of_text(room, seq, key, user, text, at));
                 log.push(message.clone());
                 Ok(Stored { message, dup: false })
             }

@@ -122,7 +122,7 @@ impl Page {
             let filling = *rng.pick(&["x", "가", "\"", "🤔"]);
             text.push_str(&filling.repeat(rng.mostly_short(1_500) as usize));
         }
-        let post = Post { room, key, text, reply_to: None, attachments: None, mentions: None };
+        let post = Post::of_text(room, key, text);
         self.posts.push(post.clone());
         self.unanswered.insert(key);
         Some(post)

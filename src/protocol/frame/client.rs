@@ -208,6 +208,13 @@ wire! {
     }
 }
 
+impl Post {
+    /// A message with nothing but a text.
+    pub fn of_text(room: String, key: MessageKey, text: String) -> Self {
+        Self { room, key, text, reply_to: None, attachments: None, mentions: None }
+    }
+}
+
 impl ClientFrame {
     /// Decodes a frame, strictly.
     ///

@@ -188,18 +188,7 @@ mod tests {
 
     fn of(seq: u64, nickname: &str, text: &str, at: u64) -> Message {
         let user = User { id: UserId(nickname.len() as u64), nickname: nickname.into() };
-        Message {
-            room: "r".into(),
-            seq,
-            key: MessageKey(seq.into()),
-            user,
-            text: text.into(),
-            at,
-            reply_to: None,
-            state: None,
-            attachments: None,
-            mentions: None,
-        }
+        Message::of_text("r".into(), seq, MessageKey(seq.into()), user, text.into(), at)
     }
 
     fn written(messages: &[Message]) -> String {

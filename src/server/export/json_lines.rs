@@ -66,7 +66,7 @@ mod tests {
         #[test]
         fn message_is_one_line_and_decodes_to_itself(text in any::<String>(), nickname in any::<String>(), seq in 1..1_000_u64) {
             let user = User { id: UserId(7), nickname };
-            let original = Message { room: "r".into(), seq, key: MessageKey(seq.into()), user, text, at: 5, reply_to: None, state: None, attachments: None, mentions: None };
+            let original = Message::of_text("r".into(), seq, MessageKey(seq.into()), user, text, 5);
             let mut out = String::new();
             message(&original, &mut out);
             prop_assert!(out.ends_with('\n') && out.lines().count() == 1);

@@ -38,6 +38,11 @@ pub struct NewPost {
 }
 
 impl NewPost {
+    /// A message with nothing but a text.
+    pub fn of_text(key: MessageKey, text: String) -> Self {
+        Self { key, text, reply_to: None, attachments: Vec::new(), mentions: Vec::new() }
+    }
+
     /// Its size until it is delivered, in bytes.
     fn bytes(&self) -> usize {
         self.text.len() + self.attachments.len() * ATTACHMENT_BYTES + mention_bytes(self.mentions.len())

@@ -40,18 +40,7 @@ impl FakeStore {
             let mut log = lock(&self.log);
             let seq = log.len() as u64 + 1;
             let Append { room, user, key, text, reply_to: _, attachments: _, mentions: _, done } = append;
-            log.push(Arc::new(Message {
-                room: room.name.to_string(),
-                seq,
-                key,
-                user,
-                text,
-                at: 0,
-                reply_to: None,
-                state: None,
-                attachments: None,
-                mentions: None,
-            }));
+            log.push(Arc::new(Message::of_text(room.name.to_string(), seq, key, user, text, 0)));
             done(Ok(Stored { message: log[seq as usize - 1].clone(), dup: false }));
         }
     }
@@ -181,14 +170,7 @@ impl Fixture {
 
     fn post(&self, conn: &ConnectionHandle, text: &str) -> Option<Result<(), crate::protocol::Refusal>> {
         let key = MessageKey(self.hub.environment().random_bits().into());
-        self.hub
-            .post(
-                conn,
-                &room(),
-                Some(7),
-                NewPost { key, text: text.into(), reply_to: None, attachments: Vec::new(), mentions: Vec::new() },
-            )
-            .now_or_never()
+        self.hub.post(conn, &room(), Some(7), NewPost::of_text(key, text.into())).now_or_never()
     }
 
     fn say(&self, conn: &ConnectionHandle, text: &str) {

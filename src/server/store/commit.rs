@@ -309,16 +309,13 @@ mod tests {
     }
 
     fn post(room: i64, key: u128) -> Write {
-        Write::Append(Append {
-            room: RoomRow { id: RoomId(room), name: "r".into() },
-            user: User { id: UserId(1), nickname: "Ann".into() },
-            key: MessageKey(key),
-            text: "x".into(),
-            reply_to: None,
-            attachments: Vec::new(),
-            mentions: Vec::new(),
-            done: Box::new(|_| ()),
-        })
+        Write::Append(Append::of_text(
+            RoomRow { id: RoomId(room), name: "r".into() },
+            User { id: UserId(1), nickname: "Ann".into() },
+            MessageKey(key),
+            "x".into(),
+            |_| (),
+        ))
     }
 
     /// The `seq` of the message that was stored, if one was.
