@@ -10,6 +10,8 @@ mod changing;
 mod disk;
 #[path = "durability/epoch.rs"]
 mod epoch;
+#[path = "durability/killing.rs"]
+mod killing;
 #[path = "durability/kills.rs"]
 mod kills;
 #[path = "durability/quota.rs"]

@@ -3,17 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::watch;
 use tokio::time::timeout;
 
+use crate::killing::{Shared, first_ack};
 use crate::support::random::Rng;
 use crate::support::{Client, Received, Setup, fresh_key};
 use crate::{all_messages, integrity};
@@ -23,16 +22,6 @@ const USERS: u64 = 6;
 const ROOM: &str = "garden";
 /// The time that the test waits for the users, and for the collector of files.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// State shared by all users.
-#[derive(Clone)]
-struct Shared {
-    address: watch::Receiver<SocketAddr>,
-    /// Number of commands that were answered.
-    answers: Arc<AtomicU64>,
-    /// Set when users must begin nothing more.
-    settling: Arc<AtomicBool>,
-}
 
 /// A client that keeps the state of a page over lost connections, and what it has done.
 struct User {
@@ -326,15 +315,6 @@ impl User {
     }
 }
 
-/// The payload of the first frame, which is an `ack`.
-async fn first_ack(client: &mut Client) -> Option<Value> {
-    match client.receive().await {
-        Received::Frame(frame) if frame["type"] == "ack" => Some(frame["payload"].clone()),
-        Received::Disconnected => None,
-        other => panic!("{other:?} before the answer"),
-    }
-}
-
 fn json_of(expected: u16, (status, body): &(u16, Vec<u8>)) -> Value {
     assert_eq!(*status, expected, "{}", String::from_utf8_lossy(body));
     serde_json::from_slice(body).unwrap()
@@ -354,9 +334,8 @@ async fn kills_during_changes_and_uploads_lose_and_repeat_nothing_and_leave_no_f
         let setup = Setup::generous(folder.path()).limit("uploads_per_user", 1_000);
         setup.limit("upload_kib_burst", 10_000_000).limit("upload_seconds", 20).limit("collect_seconds", 1).start()
     };
-    let mut server = start();
-    let (address, addresses) = watch::channel(server.address);
-    let shared = Shared { address: addresses, answers: Arc::default(), settling: Arc::default() };
+    let server = start();
+    let (shared, addresses) = Shared::of(&server);
     let mut users = Vec::new();
     for seed in 0..USERS {
         // All users enter before the first message is posted.
@@ -365,20 +344,7 @@ async fn kills_during_changes_and_uploads_lose_and_repeat_nothing_and_leave_no_f
         users.push(user);
     }
     let users: Vec<_> = users.into_iter().map(|user| tokio::spawn(user.run(shared.clone()))).collect();
-    let mut random = Rng::new(1);
-    for _ in 0..KILLS {
-        let enough = shared.answers.load(Ordering::Relaxed) + random.below(60);
-        let until = Instant::now() + PATIENCE;
-        while shared.answers.load(Ordering::Relaxed) < enough {
-            assert!(Instant::now() < until, "the users go on");
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-        tokio::time::sleep(Duration::from_micros(random.below(5_000))).await;
-        server.kill();
-        server = start();
-        address.send_replace(server.address);
-    }
-    shared.settling.store(true, Ordering::Relaxed);
+    let server = shared.kill(KILLS, Duration::from_micros(5_000), server, &start, &addresses).await;
     let mut settled = Vec::new();
     for user in users {
         settled.push(timeout(PATIENCE, user).await.expect("every command is answered").unwrap());

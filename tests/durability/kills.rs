@@ -2,14 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::sync::watch;
 
-use crate::support::random::Rng;
+use crate::killing::{Shared, first_ack};
 use crate::support::{Client, Received, Server, fresh_key, record_figures};
 use crate::{all_messages, integrity};
 
@@ -28,16 +26,6 @@ struct User {
     /// Key and text of messages without an answer.
     unanswered: Vec<(String, String)>,
     acked: BTreeMap<String, u64>,
-}
-
-/// State shared by all users.
-#[derive(Clone)]
-struct Shared {
-    address: watch::Receiver<SocketAddr>,
-    /// Number of acknowledged messages.
-    acks: Arc<AtomicU64>,
-    /// Set when users must stop posting and wait for their answers.
-    settling: Arc<AtomicBool>,
 }
 
 impl User {
@@ -63,24 +51,16 @@ impl User {
     async fn enter(&mut self, address: SocketAddr) -> Option<Client> {
         let mut client = Client::connect(address, "").await?;
         client.command("hello", json!({"protocol": 1, "resume": self.resume})).await;
-        self.resume = self.until_ack(&mut client).await?["resume"].clone();
+        self.resume = first_ack(&mut client).await?["resume"].clone();
         let last = self.seen.last().map_or(0, |(seq, _)| *seq);
         let known = !self.epoch.is_null();
         let after = if known { json!({"epoch": self.epoch, "seq": last}) } else { Value::Null };
         client.command("enter_room", json!({"room": self.room, "after": after})).await;
-        let entered = self.until_ack(&mut client).await?;
+        let entered = first_ack(&mut client).await?;
         assert_eq!(entered["recovered"], known, "the position is still valid: {entered}");
         self.epoch = entered["epoch"].clone();
         entered["messages"].as_array().unwrap().iter().for_each(|message| self.see(message));
         Some(client)
-    }
-
-    async fn until_ack(&self, client: &mut Client) -> Option<Value> {
-        match client.receive().await {
-            Received::Frame(frame) if frame["type"] == "ack" => Some(frame["payload"].clone()),
-            Received::Disconnected => None,
-            other => panic!("{other:?} before the answer"),
-        }
     }
 
     /// Sends the unanswered messages again, then new ones. Returns `None` if the server was killed.
@@ -103,7 +83,7 @@ impl User {
                     let key = frame["payload"]["key"].as_str().unwrap().to_owned();
                     self.unanswered.retain(|(unanswered, _)| *unanswered != key);
                     self.acked.insert(key, frame["payload"]["seq"].as_u64().unwrap());
-                    shared.acks.fetch_add(1, Ordering::Relaxed);
+                    shared.answers.fetch_add(1, Ordering::Relaxed);
                 }
                 Received::Frame(frame) if frame["type"] == "new_message" => self.see(&frame["payload"]),
                 Received::Frame(frame) => assert!(frame["type"] == "welcome" || frame["type"] == "bye", "{frame}"),
@@ -132,9 +112,8 @@ impl User {
 #[tokio::test]
 async fn hundred_kills_under_load_lose_and_duplicate_no_acknowledged_message() {
     let folder = tempfile::tempdir().unwrap();
-    let mut server = Server::generous(folder.path());
-    let (address, addresses) = watch::channel(server.address);
-    let shared = Shared { address: addresses, acks: Arc::default(), settling: Arc::default() };
+    let server = Server::generous(folder.path());
+    let (shared, addresses) = Shared::of(&server);
     let mut users = Vec::new();
     for n in 0..9 {
         // All users enter before the first message is posted.
@@ -144,19 +123,8 @@ async fn hundred_kills_under_load_lose_and_duplicate_no_acknowledged_message() {
     }
     let users: Vec<_> = users.into_iter().map(|user| tokio::spawn(user.run(shared.clone()))).collect();
 
-    let mut random = Rng::new(1);
-    for _ in 0..KILLS {
-        // Sometimes before any user has reconnected, sometimes under full load.
-        let enough = shared.acks.load(Ordering::Relaxed) + random.below(60);
-        while shared.acks.load(Ordering::Relaxed) < enough {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-        tokio::time::sleep(Duration::from_micros(random.below(3_000))).await;
-        server.kill();
-        server = Server::generous(folder.path());
-        address.send_replace(server.address);
-    }
-    shared.settling.store(true, Ordering::Relaxed);
+    let start = || Server::generous(folder.path());
+    let server = shared.kill(KILLS, Duration::from_micros(3_000), server, start, &addresses).await;
     let mut settled = Vec::new();
     for user in users {
         settled.push(user.await.unwrap());
