@@ -108,8 +108,8 @@ pub struct MentionsChanged {
     pub removed: Vec<UserId>,
 }
 
-/// Decides about a change by a user. Every change can be sent again: the second one has no effect. `pins`: the number of
-/// pinned messages in the room, which only [`Change::Pin`] needs.
+/// Decides about a change by a user. Every change is idempotent: sent again, it has no effect. `pins`: the number of pinned
+/// messages in the room, which only [`Change::Pin`] needs.
 ///
 /// # Errors
 /// [`ChangeError::NotFound`], [`ChangeError::NotYours`], [`ChangeError::EditConflict`], [`ChangeError::ReactionsFull`],

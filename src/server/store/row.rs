@@ -39,7 +39,7 @@ pub(super) fn message(connection: &Connection, room: &RoomRow, row: &Row<'_>) ->
         room: room.name.to_string(),
         seq,
         key: MessageKey(u128::from_be_bytes(row.get(2)?)),
-        user: User { id: UserId(number(1)?), nickname: row.get(3)? },
+        user: user(row, 1, 3)?,
         text: row.get(4)?,
         at: number(5)?,
         reply_to: optional(6)?,
@@ -49,12 +49,16 @@ pub(super) fn message(connection: &Connection, room: &RoomRow, row: &Row<'_>) ->
     })
 }
 
+/// A user, from the columns of the id and of the nickname.
+fn user(row: &Row<'_>, id: usize, nickname: usize) -> rusqlite::Result<User> {
+    Ok(User { id: UserId(row.get::<_, i64>(id)? as u64), nickname: row.get(nickname)? })
+}
+
 /// The users whom a message mentions.
-pub(super) fn mentions(connection: &Connection, room: &RoomRow, seq: u64) -> rusqlite::Result<Vec<User>> {
+fn mentions(connection: &Connection, room: &RoomRow, seq: u64) -> rusqlite::Result<Vec<User>> {
     let mut statement =
         connection.prepare_cached("SELECT user, nickname FROM mentions WHERE room = ?1 AND seq = ?2 ORDER BY user")?;
-    let user = |row: &Row<'_>| Ok(User { id: UserId(row.get::<_, i64>(0)? as u64), nickname: row.get(1)? });
-    statement.query_map(params![room.id.0, seq as i64], user)?.collect()
+    statement.query_map(params![room.id.0, seq as i64], |row| user(row, 0, 1))?.collect()
 }
 
 /// The files of a message.
@@ -82,10 +86,7 @@ pub(super) fn attachment(row: &Row<'_>) -> rusqlite::Result<Attachment> {
 pub(super) fn reactions(connection: &Connection, room: &RoomRow, seq: u64) -> rusqlite::Result<Vec<Reaction>> {
     let mut statement = connection
         .prepare_cached("SELECT emoji, user, nickname FROM reactions WHERE room = ?1 AND seq = ?2 ORDER BY rev")?;
-    let reaction = |row: &Row<'_>| {
-        let user = User { id: UserId(row.get::<_, i64>(1)? as u64), nickname: row.get(2)? };
-        Ok((row.get::<_, String>(0)?, user))
-    };
+    let reaction = |row: &Row<'_>| Ok((row.get::<_, String>(0)?, user(row, 1, 2)?));
     let made = statement.query_map(params![room.id.0, seq as i64], reaction)?.collect::<rusqlite::Result<Vec<_>>>()?;
     Ok(group_reactions(made.into_iter()))
 }
@@ -94,9 +95,6 @@ pub(super) fn reactions(connection: &Connection, room: &RoomRow, seq: u64) -> ru
 pub(super) fn pin(connection: &Connection, room: &RoomRow, seq: u64) -> rusqlite::Result<Option<Pin>> {
     let mut statement =
         connection.prepare_cached("SELECT user, nickname, at FROM pins WHERE room = ?1 AND seq = ?2")?;
-    let pin = |row: &Row<'_>| {
-        let user = User { id: UserId(row.get::<_, i64>(0)? as u64), nickname: row.get(1)? };
-        Ok(Pin { user, at: row.get::<_, i64>(2)? as u64 })
-    };
+    let pin = |row: &Row<'_>| Ok(Pin { user: user(row, 0, 1)?, at: row.get::<_, i64>(2)? as u64 });
     statement.query_row(params![room.id.0, seq as i64], pin).optional()
 }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 
 use super::AppendError;
+use crate::protocol::User;
 use crate::server::storage::Usage;
 
 /// The size of a row without its texts, in bytes. `migrations/3-usage.sql` has the same number.
@@ -20,6 +21,11 @@ const DAY_MS: i64 = 86_400_000;
 const WARN_AT: [u64; 2] = [80, 95];
 /// The interval between two warnings about refused writes.
 const WARN_EVERY: Duration = Duration::from_secs(600);
+
+/// The size of a row that names a user.
+pub(super) fn bytes_of_row(user: &User) -> u64 {
+    ROW + user.nickname.len() as u64
+}
 
 /// The most that is stored, in bytes.
 #[derive(Clone, Copy, Debug)]

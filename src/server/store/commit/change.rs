@@ -6,7 +6,7 @@ use rusqlite::{OptionalExtension, params};
 
 use super::super::index;
 use super::super::row::{message, pin, reactions, select_messages};
-use super::super::usage::{ROW, StoredInRoom};
+use super::super::usage::{ROW, StoredInRoom, bytes_of_row};
 use super::super::{AppendError, ChangeOutcome, ChangeRequest};
 use super::Work;
 use super::mention::bytes_of_mentions;
@@ -56,7 +56,7 @@ impl Work<'_> {
             Change::React(_) | Change::Unreact(_) | Change::Pin | Change::Unpin => {}
         }
         let mentions_changed = self.change_mentions(request, &target, &mentions)?;
-        self.write_change(request, &target.text, &state)?;
+        self.write_change(request, &target.text, &state, mentions.len())?;
         state.reactions = reactions(transaction, &request.room, request.seq)?;
         state.pinned = pin(transaction, &request.room, request.seq)?;
         self.rooms.insert(id, room);
@@ -77,9 +77,6 @@ impl Work<'_> {
         }
         self.remove_mentions(&request.room, request.seq)?;
         self.add_mentions(&request.room, request.seq, mentions)?;
-        let update = "UPDATE messages SET mentions = ?3 WHERE room = ?1 AND seq = ?2";
-        let values = params![request.room.id.0, request.seq as i64, mentions.len() as i64];
-        self.transaction.prepare_cached(update)?.execute(values)?;
         let without = |users: &[User], others: &[User]| {
             let is_other = |user: &&User| others.iter().all(|other| other.id != user.id);
             users.iter().filter(is_other).map(|user| user.id).collect()
@@ -98,23 +95,20 @@ impl Work<'_> {
         target: &Message,
         mentions: &[User],
     ) -> rusqlite::Result<Result<(), ChangeError>> {
-        let nickname = &request.user.nickname;
-        let reaction = |emoji: &str, nickname: &str| (ROW as usize + emoji.len() + nickname.len()) as u64;
-        let pin = |nickname: &str| ROW + nickname.len() as u64;
-        let pinned = target.pinned().map_or(0, |by| pin(&by.user.nickname));
+        let pinned = target.pinned().map_or(0, |pin| bytes_of_row(&pin.user));
         let (old, new) = match &request.change {
             Change::Edit { text, .. } => (
                 target.text.len() as u64 + bytes_of_mentions(target.mentions()),
                 text.len() as u64 + bytes_of_mentions(mentions),
             ),
-            Change::React(emoji) => (0, reaction(emoji, nickname)),
+            Change::React(emoji) => (0, bytes_of_row(&request.user) + emoji.len() as u64),
             Change::Unreact(emoji) => (self.bytes_of_reactions(request, Some(emoji))?, 0),
             Change::Delete => {
                 let files = self.bytes_of_attachments(request.room.id, request.seq)?;
                 let text = target.text.len() as u64 + bytes_of_mentions(target.mentions());
                 (text + self.bytes_of_reactions(request, None)? + files + pinned, 0)
             }
-            Change::Pin => (0, pin(nickname)),
+            Change::Pin => (0, bytes_of_row(&request.user)),
             Change::Unpin => (pinned, 0),
         };
         Ok(self.stored.change_message(room, old, new, self.at, self.quotas).map_err(|full| match full {
@@ -143,8 +137,15 @@ impl Work<'_> {
         count.query_row([room.0], |row| row.get::<_, i64>(0)).map(|count| count as u64)
     }
 
-    /// Writes a change. `before` is the text of the message, `state` its state afterwards.
-    fn write_change(&self, request: &ChangeRequest, before: &str, state: &MessageState) -> rusqlite::Result<()> {
+    /// Writes a change. `before` is the text of the message, `state` its state afterwards, and `mentions` the number of users
+    /// whom a new text mentions.
+    fn write_change(
+        &self,
+        request: &ChangeRequest,
+        before: &str,
+        state: &MessageState,
+        mentions: usize,
+    ) -> rusqlite::Result<()> {
         const UNPIN: &str = "DELETE FROM pins WHERE room = ?1 AND seq = ?2";
         let (transaction, room, seq) = (self.transaction, request.room.id.0, request.seq as i64);
         let (user, rev) = (request.user.id.0 as i64, state.rev as i64);
@@ -183,10 +184,10 @@ impl Work<'_> {
         if let Some(text) = text {
             index::replace(transaction, room, request.seq, before, text)?;
         }
-        let update = "UPDATE messages SET rev = ?3, edits = ?4, edited_at = ?5, deleted_at = ?6, text = COALESCE(?7, text) \
-             WHERE room = ?1 AND seq = ?2";
+        let update = "UPDATE messages SET rev = ?3, edits = ?4, edited_at = ?5, deleted_at = ?6, \
+             text = COALESCE(?7, text), mentions = CASE WHEN ?7 IS NULL THEN mentions ELSE ?8 END WHERE room = ?1 AND seq = ?2";
         let (edited_at, deleted_at) = (state.edited_at.map(|at| at as i64), state.deleted_at.map(|at| at as i64));
-        let values = params![room, seq, rev, state.edits as i64, edited_at, deleted_at, text];
+        let values = params![room, seq, rev, state.edits as i64, edited_at, deleted_at, text, mentions as i64];
         transaction.prepare_cached(update)?.execute(values).map(drop)
     }
 }

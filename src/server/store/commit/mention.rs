@@ -2,7 +2,7 @@
 
 use rusqlite::{OptionalExtension, params};
 
-use super::super::usage::ROW;
+use super::super::usage::bytes_of_row;
 use super::Work;
 use crate::protocol::{MAX_MENTIONS, User, UserId};
 use crate::server::change::{Candidate, mentions};
@@ -61,5 +61,5 @@ impl Work<'_> {
 
 /// The size of mentions, for the quotas.
 pub(super) fn bytes_of_mentions(users: &[User]) -> u64 {
-    users.iter().map(|user| ROW + user.nickname.len() as u64).sum()
+    users.iter().map(bytes_of_row).sum()
 }
