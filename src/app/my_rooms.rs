@@ -35,20 +35,14 @@ pub(super) fn MyRoomList(rooms: Signal<Vec<MyRoom>>, #[prop(optional, into)] cur
 
 #[component]
 fn Item(rooms: Signal<Vec<MyRoom>>, name: String, is_current: bool) -> impl IntoView {
-    let unread = Memo::new({
+    let number = |of: fn(&MyRoom) -> u64| {
         let name = name.clone();
-        move |_| {
-            let find = |rooms: &Vec<MyRoom>| rooms.iter().find(|room| room.name == name).map_or(0, MyRoom::unread);
+        Memo::new(move |_| {
+            let find = |rooms: &Vec<MyRoom>| rooms.iter().find(|room| room.name == name).map_or(0, of);
             if is_current { 0 } else { rooms.with(find) }
-        }
-    });
-    let mentions = Memo::new({
-        let name = name.clone();
-        move |_| {
-            let find = |rooms: &Vec<MyRoom>| rooms.iter().find(|room| room.name == name)?.mentions;
-            if is_current { 0 } else { rooms.with(find).unwrap_or(0) }
-        }
-    });
+        })
+    };
+    let (unread, mentions) = (number(MyRoom::unread), number(MyRoom::unread_mentions));
     let href = path::room(&name);
     view! {
         <li>

@@ -41,7 +41,7 @@ pub(super) fn notify_of_rooms(client: Client, i18n: Language) {
                 // It was read, here or on another device.
                 Request::CloseNotification { room: &room.name }.send();
             } else if room.head > head && room.unread() > 0 && !is_shown(client, &room.name) {
-                let (locale, mentioned) = (untrack(|| i18n.get()), room.mentions.unwrap_or(0));
+                let (locale, mentioned) = (untrack(|| i18n.get()), room.unread_mentions());
                 let body = if mentioned > mentions {
                     td_string!(locale, mentions, count = shown(mentioned))
                 } else {
@@ -51,8 +51,8 @@ pub(super) fn notify_of_rooms(client: Client, i18n: Language) {
             }
         }
         let numbers = |room: MyRoom| {
-            let (unread, mentions) = (room.unread(), room.mentions.unwrap_or(0));
-            (room.name, (room.head, unread, mentions))
+            let numbers = (room.head, room.unread(), room.unread_mentions());
+            (room.name, numbers)
         };
         rooms.into_iter().map(numbers).collect()
     });

@@ -58,6 +58,11 @@ impl MyRoom {
     pub fn unread(&self) -> u64 {
         self.head.saturating_sub(self.read)
     }
+
+    /// The number of these that mention the user.
+    pub fn unread_mentions(&self) -> u64 {
+        self.mentions.unwrap_or(0)
+    }
 }
 
 impl MyRoomsUpdate {

@@ -97,7 +97,7 @@ pub(super) fn Composer(room: RoomContext, name: String, key: MessageKey) -> impl
         event.prevent_default();
         post();
     };
-    let changed = move |()| {
+    let changed = move || {
         if let Some(field) = input.get_untracked() {
             let text = field.value();
             // The draft of a new message is kept while another message is edited.
@@ -116,7 +116,7 @@ pub(super) fn Composer(room: RoomContext, name: String, key: MessageKey) -> impl
     Effect::new(move |previous: Option<()>| {
         choice.chosen.track();
         if previous.is_some() {
-            changed(());
+            changed();
         }
     });
     let enter = StoredValue::new(EnterKey::default());
@@ -201,7 +201,7 @@ pub(super) fn Composer(room: RoomContext, name: String, key: MessageKey) -> impl
                 <input type="hidden" name="room" value=name/>
                 <input type="hidden" name="key" value=key.to_string()/>
                 <textarea
-                    id="text" name="text" node_ref=input rows="1" required=move || room.files.is_empty() dir="auto" on:input=move |_| { changed(()); choice.update(); }
+                    id="text" name="text" node_ref=input rows="1" required=move || room.files.is_empty() dir="auto" on:input=move |_| { changed(); choice.update(); }
                     on:blur=move |_| choice.close() on:click=move |_| choice.update()
                     aria-autocomplete="list" aria-controls=move || choice.list_id() aria-activedescendant=move || choice.active_id()
                     on:keydown=keydown on:keyup=move |event| {

@@ -143,7 +143,7 @@ impl Finder {
     fn answered(self, SearchAnswer { text, before, result }: SearchAnswer) {
         let search = self.search;
         let is_pins = text.is_empty();
-        if if is_pins { !self.has_no_words() } else { text != search.text.get_untracked() } {
+        if is_pins != self.has_no_words() || (!is_pins && text != search.text.get_untracked()) {
             // The user has typed on.
             return;
         }
