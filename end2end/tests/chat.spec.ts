@@ -11,6 +11,7 @@ import {
   takeName,
   test,
   texts,
+  write,
 } from "./support";
 
 test("two users exchange messages", async ({ page, person }) => {
@@ -89,11 +90,11 @@ for (const signal of ["SIGKILL", "SIGTERM"] as const) {
     await expect(texts(other)).toHaveText(["before"]);
     await server.stop(signal);
     await expect(page.getByRole("status").filter({ hasText: /Reconnecting in|Connecting/ })).toBeVisible();
-    await post(page, "typed while away 1");
-    await post(page, "typed while away 2");
+    await write(page, "typed while away 1");
+    await write(page, "typed while away 2");
     await expect(page.getByRole("log").getByText("Sending")).toHaveCount(2);
     await server.start();
-    await post(other, "I am back");
+    await write(other, "I am back");
     for (const reader of [page, other]) {
       await expect(texts(reader)).toHaveCount(4, { timeout: 45_000 });
       await expect(reader.getByRole("log").getByText("Sending")).toHaveCount(0);

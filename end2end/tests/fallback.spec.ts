@@ -13,6 +13,7 @@ import {
   takeName,
   test,
   texts,
+  write,
 } from "./support";
 
 /** Records the transports of a page's connections, in order, once a frame was received over them. */
@@ -123,7 +124,7 @@ test("page reconnects over server-sent events after a server restart", async ({ 
   await post(page, "before");
   await expect(texts(page)).toHaveText(["before"]);
   await server.stop("SIGTERM");
-  await post(page, "meanwhile");
+  await write(page, "meanwhile");
   await server.start();
   await expect(texts(page)).toHaveText(["before", "meanwhile"]);
   await expect(page.getByRole("log").getByText("Sending")).toHaveCount(0);

@@ -1,6 +1,6 @@
 // Copies of pages, shown while the server cannot be reached.
 import type { Page } from "@playwright/test";
-import { ProtocolClient, SERVER_GONE, enter, expect, hide, post, test, texts } from "./support";
+import { ProtocolClient, SERVER_GONE, enter, expect, hide, post, test, texts, write } from "./support";
 
 /** Hides the page, and waits until there is a copy of a path that contains a text. */
 async function expectCopy(page: Page, path: string, text: string) {
@@ -38,7 +38,7 @@ test("room is read and written while the server is gone, and what was written is
   await page.reload();
   await expect(texts(page)).toHaveText(["from Bob", "from Ann"]);
   await expect(notice(page)).toBeVisible();
-  await post(page, "written without a server");
+  await write(page, "written without a server");
   await expect(page.getByText("written without a server")).toBeVisible();
   // Also in the next document.
   await page.goto("/r/garden?at=1#m1");

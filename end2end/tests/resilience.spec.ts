@@ -12,6 +12,7 @@ import {
   post,
   test,
   texts,
+  write,
 } from "./support";
 
 /** The notice about a lost connection. */
@@ -185,7 +186,7 @@ test("page understands a server that adds fields, frames and codes", async ({ pa
   await post(page, "not blocked");
   await expect(texts(other)).toHaveText(["Hello Bob", "poll", "Hello Ann", "not blocked"]);
   await expect(page.getByText("This page is out of date.")).toHaveCount(0);
-  await post(page, "close");
+  await write(page, "close");
   await expect(page.getByText("The server closed the connection.")).toBeVisible();
   await expect(page.getByRole("button", { name: "Reload" })).toBeVisible();
   await expect(page.getByRole("button", { name: "Reconnect" })).toBeVisible();
@@ -250,7 +251,7 @@ test("line with a round trip of five seconds survives a glance at the page", asy
     await page.evaluate((name) => window.dispatchEvent(new Event(name)), name);
     await page.waitForTimeout(5_500);
   }
-  await post(page, "still the same connection");
+  await write(page, "still the same connection");
   await expect(page.getByRole("log").getByText("Sending")).toHaveCount(0, { timeout: 20_000 });
   expect(connections).toBe(1);
 });

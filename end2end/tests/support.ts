@@ -202,10 +202,18 @@ export async function takeName(page: Page, nickname: string) {
   await expect(page.getByLabel("Your name")).toBeHidden();
 }
 
+/** Sends a message, and waits until the server has stored or refused it. A page shows it earlier than that. */
 export async function post(page: Page, text: string) {
+  await write(page, text);
+  await expect(page.locator(".message.waiting:not(:has(.failed))")).toHaveCount(0);
+}
+
+/** Sends a message that the page has to keep for now. */
+export async function write(page: Page, text: string) {
   const composer = page.getByRole("textbox", { name: "Message" });
   await composer.fill(text);
   await composer.press("Enter");
+  await expect(composer).toHaveValue("");
 }
 
 /** The message texts in the room, in order. */
