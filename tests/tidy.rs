@@ -354,7 +354,7 @@ fn browser_bundle_contains_no_server_crate() {
         .current_dir(project())
         .args([
             "tree",
-            "--offline",
+            "--locked",
             "--target",
             "wasm32-unknown-unknown",
             "--no-default-features",
