@@ -27,8 +27,8 @@ const NOTABLE: usize = 100;
 /// The time within which everything is sent that an arrival causes: a crowd is told its number within 5 s.
 const SETTLE: Duration = Duration::from_millis(5_600);
 
-const HELLO: &str = r#"{"type":"hello","payload":{"protocol":1,"features":["crowds","room_updates"]},"id":1}"#;
-const ENTER: &str = r#"{"type":"enter_room","payload":{"room":"crowd"},"id":2}"#;
+const HELLO: &str = r#"{"type":"hello","payload":{"protocol":2},"id":1}"#;
+const ENTER: &str = r#"{"type":"enter_room","payload":{"name":"crowd"},"id":2}"#;
 
 /// The cost of the arrivals up to a number, per arrival.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -4,7 +4,7 @@
 mod generator;
 
 use std::io::Read;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use crate::fanout::socket;
+use crate::fanout::subject::entered_room;
 use crate::machine::OnLoadCore;
 use crate::results::Folder;
 use crate::server::{Server, noom, noom_with_default_limits, start};
@@ -85,10 +86,11 @@ fn block(round: usize, target: Target, stage: Duration) -> Outcome<HostileBlock>
         Target::Sink => sink.address,
         Target::Noom => server.address,
     };
+    let (people, room) = arrive(server.address)?;
     let is_over = AtomicBool::new(false);
     let (waits, sent) = std::thread::scope(|scope| {
-        let people = scope.spawn(|| talk(server.address, &is_over).map_err(|error| error.to_string()));
-        let sent = generator::run(attacked, stage).map_err(|error| error.to_string());
+        let people = scope.spawn(|| talk(people, &room, &is_over).map_err(|error| error.to_string()));
+        let sent = generator::run(attacked, &room, stage).map_err(|error| error.to_string());
         is_over.store(true, Relaxed);
         let waits = people.join().map_err(|_| "a thread panicked".to_owned())??;
         Ok::<_, String>((waits, sent?))
@@ -98,17 +100,25 @@ fn block(round: usize, target: Target, stage: Duration) -> Outcome<HostileBlock>
     Ok(HostileBlock { round, target, messages, p50_ms: at(0.5), p99_ms: at(0.99), sent: count, connections })
 }
 
-/// People who take turns in posting. Returns the time until each message was acknowledged, in milliseconds.
-fn talk(address: SocketAddr, is_over: &AtomicBool) -> Outcome<Vec<f64>> {
-    let mut people = Vec::new();
+/// A connection, and what was received over it and not read yet.
+type Person = (TcpStream, Vec<u8>);
+
+/// Lets ordinary people enter the room. Returns them, and the id of the room.
+fn arrive(address: SocketAddr) -> Outcome<(Vec<Person>, String)> {
+    let (mut people, mut answer) = (Vec::new(), Vec::new());
     for _ in 0..PEOPLE {
         let (mut stream, mut rest) = socket::open(address, "/ws")?;
         for (text, until) in generator::arrival() {
             socket::send_text(&mut stream, text)?;
-            socket::wait_for(&mut stream, &mut rest, until)?;
+            answer = socket::wait_for(&mut stream, &mut rest, until)?;
         }
         people.push((stream, rest));
     }
+    Ok((people, entered_room(&answer)?))
+}
+
+/// People who take turns in posting. Returns the time until each message was acknowledged, in milliseconds.
+fn talk(mut people: Vec<Person>, room: &str, is_over: &AtomicBool) -> Outcome<Vec<f64>> {
     let (begin, mut waits) = (Instant::now(), Vec::new());
     while !is_over.load(Relaxed) {
         let number = waits.len() as u64 + 1;
@@ -117,7 +127,7 @@ fn talk(address: SocketAddr, is_over: &AtomicBool) -> Outcome<Vec<f64>> {
         let (stream, rest) = &mut people[number as usize % PEOPLE];
         let key = format!("00000000-0000-4000-8000-{number:012x}");
         let post = format!(
-            r#"{{"type":"new_message","payload":{{"room":"square","key":"{key}","text":"Ordinary words."}},"id":9}}"#
+            r#"{{"type":"new_message","payload":{{"room":"{room}","key":"{key}","text":"Ordinary words."}},"id":9}}"#
         );
         socket::send_text(stream, &post)?;
         // Only the ack has these fields in this order. A refusal never comes to it, and ends in an error.

@@ -130,8 +130,7 @@ impl Database {
                     page.map_err(|error| format!("{error:?}"))?.0.len()
                 }
                 Read::Missed => {
-                    let after =
-                        Position { epoch: self.store.epoch().to_owned(), seq: self.messages - MISSED, rev: None };
+                    let after = Position { epoch: self.store.epoch().to_owned(), seq: self.messages - MISSED, rev: 0 };
                     let history = self.store.history_for(big.clone(), Some(after)).await;
                     history.map_err(|error| format!("{error:?}"))?.messages.len()
                 }
@@ -176,10 +175,10 @@ fn insert(folder: &Path, messages: u64, rooms: u64) -> Outcome<()> {
     let database = rusqlite::Connection::open(folder.join("noom.sqlite3"))?;
     database.execute_batch(&format!(
         "PRAGMA synchronous = OFF; PRAGMA foreign_keys = OFF; BEGIN;
-        INSERT INTO rooms (id, name, folded, head, created_at, indexed) VALUES (1, '{BIG}', '{BIG}', {messages}, 0, {messages});
+        INSERT INTO rooms (id, public_id, name, folded, head, created_at, indexed) VALUES (1, 1, '{BIG}', '{BIG}', {messages}, 0, {messages});
         WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < {rooms} - 1)
-            INSERT INTO rooms (id, name, folded, head, created_at, indexed)
-            SELECT i + 2, 'room ' || i, 'room ' || i, {ROOM_MESSAGES}, 0, {ROOM_MESSAGES} FROM n;
+            INSERT INTO rooms (id, public_id, name, folded, head, created_at, indexed)
+            SELECT i + 2, i + 2, 'room ' || i, 'room ' || i, {ROOM_MESSAGES}, 0, {ROOM_MESSAGES} FROM n;
         WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {messages})
             INSERT INTO messages (room, seq, user, key, nickname, text, at)
             SELECT 1, i, i % 5, randomblob(16), 'Ann', hex(randomblob(60)), 0 FROM n;

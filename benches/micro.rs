@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use divan::{AllocProfiler, Bencher, black_box};
-use noom::protocol::{ClientFrame, Features, Message, MessageKey, ServerFrame, User, UserId};
+use noom::protocol::{ClientFrame, Message, MessageKey, ServerFrame, User, UserId};
 use noom::server::history::History;
 use noom::server::hub::core::{Core, Enter, Input, Output, SeatId};
 use noom::server::hub::outbox::{Delivery, Outbox, OutboxLimits};
@@ -16,9 +16,9 @@ use noom::server::store::{Append, Store};
 #[global_allocator]
 static ALLOCATIONS: AllocProfiler = AllocProfiler::system();
 
-const ROOM: RoomId = RoomId(1);
+const ROOM: RoomId = RoomId(0xb00c_c1ab_00cc_1ab0);
 const TEXT: &str = "the quick brown fox jumps over the lazy dog";
-const POST: &str = r#"{"type":"new_message","payload":{"room":"book club","key":"5f0c9f0e-7b0e-4c8e-9a53-1d3f5f0b7c11","text":"the quick brown fox jumps over the lazy dog"},"id":8}"#;
+const POST: &str = r#"{"type":"new_message","payload":{"room":"b00cc1ab00cc1ab0","key":"5f0c9f0e-7b0e-4c8e-9a53-1d3f5f0b7c11","text":"the quick brown fox jumps over the lazy dog"},"id":8}"#;
 
 fn main() {
     divan::main();
@@ -26,7 +26,7 @@ fn main() {
 
 fn message(seq: u64) -> Message {
     let user = User { id: UserId(1), nickname: "Ann".into() };
-    Message::of_text("book club".into(), seq, MessageKey(seq.into()), user, TEXT.into(), 1_795_442_709_123)
+    Message::of_text(ROOM, seq, MessageKey(seq.into()), user, TEXT.into(), 1_795_442_709_123)
 }
 
 #[divan::bench]
@@ -58,9 +58,8 @@ fn room(people: u64, messages: u64) -> Core<u64> {
 
 fn enter(core: &mut Core<u64>, n: u64) -> SeatId {
     let (conn, nick) = (ConnId(n), Nick::unchecked(format!("Anon{n:04}")));
-    let room = RoomRow { id: ROOM, name: "book club".into() };
-    let features = Features::all();
-    let enter = Enter { conn, outbox: n, features, user: UserId(n), nick, room, id: Some(1), after: None };
+    let room = RoomRow { id: ROOM, number: 1, name: "book club".into() };
+    let enter = Enter { conn, outbox: n, user: UserId(n), nick, room, id: Some(1), after: None };
     let taken = core.handle(Instant::now(), Input::Enter(enter));
     assert!(taken.is_ok());
     SeatId { conn, room: ROOM }

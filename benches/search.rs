@@ -219,8 +219,8 @@ fn insert(database: &rusqlite::Connection, messages: u64, rooms: u64) -> Outcome
     database.execute_batch(&format!(
         "PRAGMA synchronous = OFF; PRAGMA foreign_keys = OFF; BEGIN;
         WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < {rooms} - 1)
-            INSERT INTO rooms (id, name, folded, head, created_at)
-            SELECT i + 1, 'room ' || i, 'room ' || i, {each}, 0 FROM n;
+            INSERT INTO rooms (id, public_id, name, folded, head, created_at)
+            SELECT i + 1, i + 1, 'room ' || i, 'room ' || i, {each}, 0 FROM n;
         WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < {messages} - 1)
             INSERT INTO messages (room, seq, user, key, nickname, text, at)
             SELECT i / {each} + 1, i % {each} + 1, i % 5, randomblob(16), 'Ann',

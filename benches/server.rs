@@ -57,7 +57,7 @@ pub(crate) fn noom() -> PathBuf {
     std::env::var_os("NOOM_BENCH_SERVER").map_or_else(|| project().join("target/release/noom"), PathBuf::from)
 }
 
-/// Another build to compare with, if `NOOM_BENCH_AGAINST` names one.
+/// Another build to compare with, of the same protocol version, if `NOOM_BENCH_AGAINST` names one.
 pub(crate) fn other_noom() -> Option<PathBuf> {
     std::env::var_os("NOOM_BENCH_AGAINST").map(PathBuf::from)
 }

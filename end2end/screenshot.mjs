@@ -25,7 +25,7 @@ for await (const line of createInterface({ input: server.stdout })) {
 }
 
 /** Enters a room without a page; returns functions that post a message, react to one and reply to one, by its `seq`. */
-async function joinAs(nickname, room = ROOM) {
+async function joinAs(nickname, name = ROOM) {
   const socket = new WebSocket(`${url.replace("http", "ws")}/ws`, { headers: { origin: url } });
   await new Promise((resolve) => socket.once("open", resolve));
   const waiting = new Map();
@@ -39,9 +39,9 @@ async function joinAs(nickname, room = ROOM) {
       waiting.set(++id, resolve);
       socket.send(JSON.stringify({ type, payload, id }));
     });
-  await request("hello", { protocol: 1 });
+  await request("hello", { protocol: 2 });
   await request("nickname", { nickname });
-  const { epoch } = await request("enter_room", { room });
+  const { room, epoch } = await request("enter_room", { name });
   const post = (text, more) => request("new_message", { room, key: randomUUID(), text, ...more });
   const react = (seq, emoji) => request("react", { room, target: { epoch, seq }, emoji, on: true });
   const reply = (seq, text) => post(text, { reply_to: { epoch, seq } });

@@ -25,9 +25,8 @@ use leptos::prelude::*;
 use leptos::task::spawn_local;
 
 use crate::protocol::change::{DeleteMessage, EditMessage, PinMessage, React};
-use crate::protocol::frame::Post;
 use crate::protocol::{AttachmentId, MessageKey, MessageRef, UserId};
-use session::{Event, Intent, MessageCommand};
+use session::{Event, Intent, MessageCommand, UnsentMessage};
 use state::{Older, Room, State};
 
 /// Messages per request for older ones.
@@ -112,32 +111,32 @@ impl Client {
         let NewMessage { text, reply_to, files, mentions } = message;
         let (room, attachments) = (room.name.get_value(), (!files.is_empty()).then_some(files));
         let mentions = (!mentions.is_empty()).then_some(mentions);
-        self.dispatch(Intent::Post(Post { room, key: new_key(), text, reply_to, attachments, mentions }));
+        self.dispatch(Intent::Post(UnsentMessage { room, key: new_key(), text, reply_to, attachments, mentions }));
     }
 
     /// Replaces the text of a message of this user. `edits`: the number of edits of the one that was changed; `mentions`: as
     /// in [`NewMessage`].
     pub fn edit(&self, room: Room, target: MessageRef, edits: u64, text: String, mentions: Vec<UserId>) {
-        let (room, mentions) = (room.name.get_value(), (!mentions.is_empty()).then_some(mentions));
+        let (room, mentions) = (room.id.get_value(), (!mentions.is_empty()).then_some(mentions));
         self.change(MessageCommand::Edit(EditMessage { room, target, edits, text, mentions }));
     }
 
     /// Deletes a message of this user.
     pub fn delete(&self, room: Room, seq: u64) {
-        let (name, target) = (room.name.get_value(), room.reference(seq));
-        self.change(MessageCommand::Delete(DeleteMessage { room: name, target }));
+        let (room, target) = (room.id.get_value(), room.reference(seq));
+        self.change(MessageCommand::Delete(DeleteMessage { room, target }));
     }
 
     /// Adds a reaction to a message, or takes it back.
     pub fn react(&self, room: Room, seq: u64, emoji: &str, on: bool) {
-        let (name, target) = (room.name.get_value(), room.reference(seq));
-        self.change(MessageCommand::React(React { room: name, target, emoji: emoji.to_owned(), on }));
+        let (room, target) = (room.id.get_value(), room.reference(seq));
+        self.change(MessageCommand::React(React { room, target, emoji: emoji.to_owned(), on }));
     }
 
     /// Pins a message, or unpins it.
     pub fn pin(&self, room: Room, seq: u64, on: bool) {
-        let (name, target) = (room.name.get_value(), room.reference(seq));
-        self.change(MessageCommand::Pin(PinMessage { room: name, target, on }));
+        let (room, target) = (room.id.get_value(), room.reference(seq));
+        self.change(MessageCommand::Pin(PinMessage { room, target, on }));
     }
 
     fn change(&self, command: MessageCommand) {

@@ -48,8 +48,8 @@
 //! The parts, from the lowest to the highest; `tests/tidy.rs` holds which may use which.
 //!
 //! **[`protocol`]: the wire protocol, shared by both sides.**
-//! [`protocol::limits`] has its constants, [`protocol::codec`] the decoding, [`protocol::frame`] the frames, one
-//! per line, and [`protocol::feature`] the additions that a client may ask for. Payloads are in [`protocol::attachment`], [`protocol::call`],
+//! [`protocol::limits`] has its constants, [`protocol::codec`] the decoding, and [`protocol::frame`] the frames, one
+//! per line. Payloads are in [`protocol::attachment`], [`protocol::call`],
 //! [`protocol::change`], [`protocol::chat`], [`protocol::my_rooms`], [`protocol::peer`] (between peers) and `protocol::user`, identifiers in [`protocol::id`], codes in
 //! [`protocol::error`], the rules for names and texts in [`protocol::name`] and `protocol::text`, for reactions in `protocol::emoji`.
 //!

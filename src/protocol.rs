@@ -1,4 +1,4 @@
-//! The wire protocol, version 1: every type, limit, error code and close code that client and server exchange.
+//! The wire protocol, version 2: every type, limit, error code and close code that client and server exchange.
 //!
 //! Compiled into both. PROTOCOL.md describes it for authors of clients; `tests/protocol_doc.rs` holds the two equal.
 //! Frames are declared one per line in [`frame`], and their payloads as structs whose decoding a macro writes
@@ -13,7 +13,6 @@ pub mod chat;
 pub mod codec;
 mod emoji;
 pub mod error;
-pub mod feature;
 pub mod frame;
 pub mod id;
 pub mod limits;
@@ -33,16 +32,15 @@ pub use chat::{
 pub use codec::{DecodeError, FromJson, Json, Reading};
 pub use emoji::check_emoji;
 pub use error::{CloseCode, ErrorCode};
-pub use feature::{Feature, Features};
 pub use frame::{Ack, AckKind, ClientFrame, Command, Refusal, ServerFrame};
-pub use id::{AttachmentId, MessageKey, PeerId, UserId};
+pub use id::{AttachmentId, MessageKey, PeerId, RoomId, UserId};
 pub use limits::*;
 pub use my_rooms::{MyRoom, MyRooms, MyRoomsUpdate};
 pub use text::{begins_mention, check_text, clean_text};
 pub use user::User;
 
 /// The protocol version that `hello` names.
-pub const VERSION: u64 = 1;
+pub const VERSION: u64 = 2;
 
 /// The build that the answer to `hello` names: the package version and a hash of the sources, computed by build.rs.
 /// Program and page of one build have the same.

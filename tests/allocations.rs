@@ -47,7 +47,8 @@ async fn message_to_many_is_not_allocated_for_each_receiver() {
         let (account, seat) = (hub.account(UserId(n as u64)).await.unwrap(), hub.register().unwrap());
         seat.outbox.connect(written.clone(), hub.flusher(seat.id));
         let payer = Payer { account, address: hub.directory.address([127, 0, 0, 1].into()) };
-        room = Some(hub.enter(&payer, &seat, RoomName::parse("book club").unwrap(), None, None).await.unwrap());
+        let name = RoomName::parse("book club").unwrap();
+        room = Some(hub.enter(&payer, &seat, (None, name), None, None).await.unwrap());
         seats.push(seat);
     }
     let (room, author) = (room.unwrap(), &seats[0]);

@@ -22,15 +22,17 @@ async fn bad_frame_gets_its_code_and_connection_stays_open() {
     let mut witness = Client::in_room(&server, "r").await;
     witness.post("r", "before").await;
     let deep = format!("{}1{}", "[".repeat(129), "]".repeat(129));
+    let room = witness.room_id("r");
     let post = |text: &str| {
-        json!({"type": "new_message", "payload": {"room": "r", "key": fresh_key(), "text": text}}).to_string()
+        json!({"type": "new_message", "payload": {"room": room, "key": fresh_key(), "text": text}}).to_string()
     };
-    let enter = |room: &str| json!({"type": "enter_room", "payload": {"room": room}}).to_string();
-    let after =
-        |seq: &str| format!(r#"{{"type":"enter_room","payload":{{"room":"r","after":{{"epoch":"e","seq":{seq}}}}}}}"#);
+    let enter = |name: &str| json!({"type": "enter_room", "payload": {"name": name}}).to_string();
+    let after = |seq: &str| {
+        format!(r#"{{"type":"enter_room","payload":{{"name":"r","after":{{"epoch":"e","seq":{seq},"rev":0}}}}}}"#)
+    };
     let nickname = |name: &str| json!({"type": "nickname", "payload": {"nickname": name}}).to_string();
     let history =
-        |limit: u64| json!({"type": "history", "payload": {"room": "r", "before": 9, "limit": limit}}).to_string();
+        |limit: u64| json!({"type": "history", "payload": {"room": room, "before": 9, "limit": limit}}).to_string();
     let stacked = format!("z{}", "\u{301}".repeat(9));
     let long_text = "가".repeat(4_001);
     let long_name = "가".repeat(33);
@@ -53,16 +55,18 @@ async fn bad_frame_gets_its_code_and_connection_stays_open() {
         (r#"{"type":"ping","payload":{},"more":1}"#.into(), "UNKNOWN_FIELD"),
         (r#"{"type":7,"payload":{}}"#.into(), "BAD_TYPE"),
         (r#"{"type":"ping","payload":[]}"#.into(), "BAD_TYPE"),
-        (r#"{"type":"enter_room","payload":{"room":7}}"#.into(), "BAD_TYPE"),
+        (r#"{"type":"enter_room","payload":{"name":7}}"#.into(), "BAD_TYPE"),
+        (r#"{"type":"leave_room","payload":{"room":"r"}}"#.into(), "BAD_TYPE"),
+        (r#"{"type":"enter_room","payload":{"name":"r","room":"r"}}"#.into(), "BAD_TYPE"),
         (r#"{"type":"ping","payload":{},"id":"7"}"#.into(), "BAD_TYPE"),
         (r#"{"type":"ping","payload":{},"id":1e3}"#.into(), "BAD_NUMBER"),
         (after("9007199254740993"), "BAD_NUMBER"),
         (after("1.5"), "BAD_NUMBER"),
         (after("-1"), "BAD_NUMBER"),
-        (r#"{"type":"hello","payload":{"protocol":1}}"#.into(), "ALREADY_GREETED"),
-        (post("before entering").replace(r#""room":"r""#, r#""room":"other""#), "NOT_IN_ROOM"),
-        (r#"{"type":"leave_room","payload":{"room":"other"}}"#.into(), "NOT_IN_ROOM"),
-        (r#"{"type":"new_message","payload":{"room":"r","key":"7","text":"x"}}"#.into(), "KEY_INVALID"),
+        (r#"{"type":"hello","payload":{"protocol":2}}"#.into(), "ALREADY_GREETED"),
+        (post("before entering").replace(&room, "0123456789abcdef"), "NOT_IN_ROOM"),
+        (r#"{"type":"leave_room","payload":{"room":"0123456789abcdef"}}"#.into(), "NOT_IN_ROOM"),
+        (post("x").replacen(r#""key":""#, r#""key":"7"#, 1), "KEY_INVALID"),
         (post("   "), "TEXT_EMPTY"),
         (post("\u{200b}"), "TEXT_EMPTY"),
         (post(&long_text), "TEXT_TOO_LONG"),
@@ -139,7 +143,7 @@ async fn unusable_position_gives_reason() {
     client.post("r", "one").await;
     let epoch = client.ask("enter_room", json!({"room": "r"})).await["epoch"].clone();
     for (epoch, seq, reason) in [(epoch, 2, "POSITION_AHEAD"), (json!("old"), 1, "EPOCH_CHANGED")] {
-        let after = json!({"room": "r", "after": {"epoch": epoch, "seq": seq}});
+        let after = json!({"room": "r", "after": {"epoch": epoch, "seq": seq, "rev": 0}});
         let entered = client.ask("enter_room", after).await;
         assert_eq!((&entered["recovered"], &entered["reason"]), (&json!(false), &json!(reason)));
     }
@@ -206,7 +210,7 @@ async fn command_before_hello_is_refused() {
     for (kind, payload) in [("ping", json!({})), ("enter_room", json!({"room": "r"}))] {
         assert_eq!(client.refusal(kind, payload).await, "HELLO_FIRST");
     }
-    client.ask("hello", json!({"protocol": 1})).await;
+    client.ask("hello", json!({"protocol": 2})).await;
 }
 
 #[tokio::test]
@@ -221,7 +225,7 @@ async fn peer_without_pong_is_closed() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::generous(folder.path());
     let mut socket = RawSocket::open(&server);
-    let hello = br#"{"type":"hello","payload":{"protocol":1}}"#;
+    let hello = br#"{"type":"hello","payload":{"protocol":2}}"#;
     // A mask of zeros leaves the payload unchanged.
     let mut frame = vec![0x81, 0x80 | hello.len() as u8, 0, 0, 0, 0];
     frame.extend(hello);
@@ -320,7 +324,7 @@ async fn new_guests_per_address_are_limited() {
     let server = Setup::in_folder(folder.path()).limit("guests_per_minute", 2).start();
     let mut clients =
         [Client::connected(&server).await, Client::connected(&server).await, Client::connected(&server).await];
-    let hello = json!({"protocol": 1});
+    let hello = json!({"protocol": 2});
     clients[0].ask("hello", hello.clone()).await;
     clients[1].ask("hello", hello.clone()).await;
     assert_eq!(clients[2].refusal("hello", hello).await, "RATE_LIMITED");

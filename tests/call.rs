@@ -107,13 +107,13 @@ async fn clean_close_leaves_call_at_once_and_lost_connection_can_return() {
     let at_once = started.elapsed();
 
     let mut cleo = Client::connected(&server).await;
-    let resume = cleo.ask("hello", json!({"protocol": 1})).await["resume"].clone();
+    let resume = cleo.ask("hello", json!({"protocol": 2})).await["resume"].clone();
     cleo.ask("enter_room", json!({"room": "r"})).await;
     let slot = join(&mut cleo).await["peer"].clone();
     ann.until_type("call_joined").await;
     drop(cleo);
     let mut back = Client::connected(&server).await;
-    back.ask("hello", json!({"protocol": 1, "resume": resume})).await;
+    back.ask("hello", json!({"protocol": 2, "resume": resume})).await;
     back.ask("enter_room", json!({"room": "r"})).await;
     let again = back.ask("join_call", json!({"room": "r", "peer": slot})).await;
     assert_eq!(again["peer"], slot);
@@ -195,7 +195,6 @@ async fn invalid_signals_are_refused_and_not_delivered() {
         ("ice", ice(json!({"candidate": "", "usernameFragment": "x"})), "UNKNOWN_FIELD"),
         ("media", json!({"room": "r", "audio": 1, "video": true, "screen": true}), "BAD_TYPE"),
         ("join_call", json!({"room": "r", "peer": 7}), "BAD_TYPE"),
-        ("join_call", json!({"room": "a/b"}), "ROOM_NAME_INVALID"),
     ];
     for (kind, payload, code) in cases {
         let shown = payload.to_string().chars().take(120).collect::<String>();
@@ -260,17 +259,13 @@ async fn turn_servers_have_expiring_credentials() {
 }
 
 #[tokio::test]
-async fn lifetime_of_credentials_is_told_to_clients_that_ask() {
+async fn lifetime_of_credentials_is_told() {
     let folder = tempfile::tempdir().unwrap();
     let server = Setup::in_folder(folder.path())
         .variable("NOOM_ICE_TURN", "turn:turn.example:3478")
         .variable("NOOM_ICE_TURN_SECRET", "north")
         .variable("NOOM_ICE_TURN_TTL_SECONDS", "600")
         .start();
-    let plain = join(&mut Client::in_room(&server, "r").await).await;
-    assert_eq!(plain.get("ice_seconds"), None, "nothing changes for a client that does not ask");
-    let mut client = Client::connected(&server).await;
-    client.ask("hello", json!({"protocol": 1, "features": ["ice_lifetime"]})).await;
-    client.ask("enter_room", json!({"room": "r"})).await;
-    assert_eq!(join(&mut client).await["ice_seconds"], 600);
+    let joined = join(&mut Client::in_room(&server, "r").await).await;
+    assert_eq!(joined["ice_seconds"], 600);
 }

@@ -13,7 +13,7 @@ use noom::server::hub::core::{Audience, Effect, GRACE, Output, SeatId};
 use noom::server::id::{ConnId, RoomId, RoomRow};
 use proptest::prelude::*;
 
-const ROOM: RoomId = RoomId(1);
+const ROOM: RoomId = RoomId(0x70c0);
 
 /// An action of a client.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -94,7 +94,7 @@ impl World {
             conn: self.conns[client],
             outbox: self.conns[client],
             user: user(client),
-            room: RoomRow { id: ROOM, name: "room".into() },
+            room: RoomRow { id: ROOM, number: 1, name: "room".into() },
             wanted,
             fresh: peer(client),
             id: Some(7),

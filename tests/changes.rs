@@ -20,10 +20,10 @@ use serde_json::{Value, json};
 use support::{Client, Server, fresh_key};
 use tokio::sync::oneshot;
 
-/// A client in the room "r" with the feature `changes`, and the answer to its `enter_room`.
+/// A client in the room "r", and the answer to its `enter_room`.
 async fn in_room(server: &Server, after: Option<&Value>) -> (Client, Value) {
     let mut client = Client::connected(server).await;
-    client.ask("hello", json!({"protocol": 1, "features": ["changes", "pins"]})).await;
+    client.ask("hello", json!({"protocol": 2})).await;
     let enter = after.map_or_else(|| json!({"room": "r"}), |after| json!({"room": "r", "after": after}));
     let entered = client.ask("enter_room", enter).await;
     (client, entered)
@@ -231,22 +231,6 @@ async fn room_has_at_most_50_pins_and_their_list_is_bounded_in_bytes() {
     assert_eq!(pins(&mut ann).await.len(), 21, "as much as a page of the history");
     pin(&mut ann, &target(&entered, 7), false).await;
     ann.ask("pin_message", next).await;
-}
-
-#[tokio::test]
-async fn client_without_the_feature_receives_states_but_no_changes() {
-    let folder = tempfile::tempdir().unwrap();
-    let server = Server::generous(folder.path());
-    let mut old = Client::in_room(&server, "r").await;
-    let (mut ann, entered) = in_room(&server, None).await;
-    ann.post("r", "one").await;
-    ann.ask("edit_message", json!({"room": "r", "target": target(&entered, 1), "edits": 0, "text": "uno"})).await;
-    ann.post("r", "two").await;
-    old.until(|frame| frame["payload"]["text"] == "two").await;
-    assert!(old.skipped.iter().all(|frame| frame["type"] != "message_changed"));
-    let entered = old.ask("enter_room", json!({"room": "r"})).await;
-    assert_eq!(entered["messages"][0]["text"], "uno");
-    assert!(entered.get("rev").is_none() && entered.get("changes").is_none());
 }
 
 #[tokio::test]
@@ -491,7 +475,7 @@ async fn run(steps: Vec<Step>) -> Result<(), TestCaseError> {
 }
 
 async fn resume(store: &Store, room: &RoomRow, page: &mut Page) -> Result<(), TestCaseError> {
-    let after = Position { epoch: "e".into(), seq: page.seq, rev: Some(page.rev) };
+    let after = Position { epoch: "e".into(), seq: page.seq, rev: page.rev };
     let history = store.history_for(room.clone(), Some(after)).await.unwrap();
     prop_assert!(history.recovered);
     for change in history.changes.iter().flatten() {

@@ -76,7 +76,7 @@ async fn resume_returns_exactly_the_missed_messages() {
     let server = Server::generous(folder.path());
     let mut ann = Client::in_room(&server, "r").await;
     let mut bob = Client::connected(&server).await;
-    let hello = bob.ask("hello", json!({"protocol": 1})).await;
+    let hello = bob.ask("hello", json!({"protocol": 2})).await;
     let entered = bob.ask("enter_room", json!({"room": "r"})).await;
     assert_eq!((&entered["recovered"], &entered["head"]), (&json!(false), &json!(0)));
     ann.post("r", "one").await;
@@ -86,9 +86,10 @@ async fn resume_returns_exactly_the_missed_messages() {
     ann.post("r", "three").await;
 
     let mut bob = Client::connected(&server).await;
-    let again = bob.ask("hello", json!({"protocol": 1, "resume": hello["resume"]})).await;
+    let again = bob.ask("hello", json!({"protocol": 2, "resume": hello["resume"]})).await;
     assert_eq!(again["user"], hello["user"]);
-    let entered = bob.ask("enter_room", json!({"room": "r", "after": {"epoch": entered["epoch"], "seq": 1}})).await;
+    let entered =
+        bob.ask("enter_room", json!({"room": "r", "after": {"epoch": entered["epoch"], "seq": 1, "rev": 0}})).await;
     assert_eq!(entered["recovered"], true);
     let texts: Vec<_> = entered["messages"].as_array().unwrap().iter().map(|message| message["text"].clone()).collect();
     assert_eq!(texts, ["two", "three"]);
@@ -102,16 +103,16 @@ async fn unusable_position_gives_reason_and_latest_messages() {
     ann.flood("r", 1_002, "").await;
     let epoch = ann.ask("enter_room", json!({"room": "r"})).await["epoch"].clone();
     for (after, reason, count) in [
-        (json!({"epoch": epoch, "seq": 1_003}), "POSITION_AHEAD", 50),
-        (json!({"epoch": "other", "seq": 1_000}), "EPOCH_CHANGED", 50),
-        (json!({"epoch": epoch, "seq": 1}), "GAP_TOO_LARGE", 50),
+        (json!({"epoch": epoch, "seq": 1_003, "rev": 0}), "POSITION_AHEAD", 50),
+        (json!({"epoch": "other", "seq": 1_000, "rev": 0}), "EPOCH_CHANGED", 50),
+        (json!({"epoch": epoch, "seq": 1, "rev": 0}), "GAP_TOO_LARGE", 50),
     ] {
         let entered = ann.ask("enter_room", json!({"room": "r", "after": after})).await;
         assert_eq!((&entered["recovered"], &entered["reason"]), (&json!(false), &json!(reason)));
         assert_eq!(entered["messages"].as_array().unwrap().len(), count);
         assert_eq!(entered["more"], true);
     }
-    let entered = ann.ask("enter_room", json!({"room": "r", "after": {"epoch": epoch, "seq": 2}})).await;
+    let entered = ann.ask("enter_room", json!({"room": "r", "after": {"epoch": epoch, "seq": 2, "rev": 0}})).await;
     assert_eq!(entered["messages"].as_array().unwrap().len(), 1_000);
 }
 
@@ -143,7 +144,7 @@ async fn nickname_changes_in_all_rooms_or_none_and_is_stored() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::generous(folder.path());
     let mut ann = Client::connected(&server).await;
-    let token = ann.ask("hello", json!({"protocol": 1})).await["resume"].clone();
+    let token = ann.ask("hello", json!({"protocol": 2})).await["resume"].clone();
     for room in ["a", "b", "c", "d"] {
         ann.ask("enter_room", json!({"room": room})).await;
     }
@@ -155,7 +156,7 @@ async fn nickname_changes_in_all_rooms_or_none_and_is_stored() {
     assert_eq!(renamed["payload"]["user"]["nickname"], "Ann Lee");
 
     let mut late = Client::connected(&server).await;
-    late.ask("hello", json!({"protocol": 1})).await;
+    late.ask("hello", json!({"protocol": 2})).await;
     late.ask("nickname", json!({"nickname": "ANN LEE"})).await;
     assert_eq!(late.refusal("enter_room", json!({"room": "a"})).await, "NICK_TAKEN");
     drop((ann, bob, late));
@@ -163,7 +164,7 @@ async fn nickname_changes_in_all_rooms_or_none_and_is_stored() {
 
     let server = Server::generous(folder.path());
     let mut ann = Client::connected(&server).await;
-    let again = ann.ask("hello", json!({"protocol": 1, "resume": token})).await;
+    let again = ann.ask("hello", json!({"protocol": 2, "resume": token})).await;
     assert_eq!(again["user"]["nickname"], "Ann Lee");
 }
 
@@ -173,12 +174,13 @@ async fn spellings_of_a_room_name_are_one_room() {
     let server = Server::generous(folder.path());
     let mut ann = Client::greeted(&server).await;
     let entered = ann.ask("enter_room", json!({"room": "  Cafe\u{301}  Club "})).await;
-    assert_eq!(entered["room"], "Café Club");
+    assert_eq!(entered["name"], "Café Club");
     let mut bob = Client::greeted(&server).await;
     let entered = bob.ask("enter_room", json!({"room": "CAFÉ CLUB"})).await;
-    assert_eq!((&entered["room"], &entered["count"]), (&json!("Café Club"), &json!(2)));
-    bob.post("café club", "hi").await;
-    assert_eq!(ann.until_type("new_message").await["payload"]["room"], "Café Club");
+    assert_eq!((&entered["name"], &entered["count"]), (&json!("Café Club"), &json!(2)));
+    assert_eq!(bob.room_id("CAFÉ CLUB"), ann.room_id("Café Club"));
+    bob.post("Café Club", "hi").await;
+    assert_eq!(ann.until_type("new_message").await["payload"]["text"], "hi");
 }
 
 #[tokio::test]
@@ -188,42 +190,63 @@ async fn watchers_receive_room_counts() {
     let mut watcher = Client::greeted(&server).await;
     assert_eq!(watcher.ask("watch_rooms", json!({})).await, json!({"rooms": []}));
     let mut ann = Client::in_room(&server, "garden").await;
-    let change = watcher.until_type("room_change").await;
-    assert_eq!(change["payload"], json!({"rooms": [{"name": "garden", "count": 1}]}));
+    // The first change may come as a whole list, because others may have happened just before the watching began.
+    let change = watcher.until(|frame| frame["payload"]["rooms"][0]["name"] == "garden").await;
+    assert_eq!(change["payload"]["rooms"], json!([{"name": "garden", "count": 1}]));
     ann.ask("leave_room", json!({"room": "garden"})).await;
-    let change = watcher.until_type("room_change").await;
-    assert_eq!(change["payload"], json!({"rooms": []}));
+    let change = watcher.until_type("room_update").await;
+    assert_eq!(change["payload"], json!({"rooms": [], "removed": ["garden"]}));
 }
 
 #[tokio::test]
-async fn features_are_granted_to_clients_that_ask() {
+async fn client_of_another_version_is_closed_whatever_else_it_says() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::generous(folder.path());
-    let mut plain = Client::connected(&server).await;
-    let ack = plain.ask("hello", json!({"protocol": 1})).await;
-    assert_eq!(ack.get("features"), None, "nothing changes for a client that does not ask");
-    for (asked, granted) in [
-        (json!([]), json!([])),
-        (json!(["time_travel", ""]), json!([])),
-        (json!(["time_travel", "room_updates", "room_updates"]), json!(["room_updates"])),
+    // The first two are those of pages of version 1.
+    for hello in [
+        json!({"protocol": 1}),
+        json!({"protocol": 1, "resume": "x.y", "features": ["changes", "crowds"]}),
+        json!({"protocol": 3, "resume": 7, "colour": {"of": [1.5]}}),
     ] {
         let mut client = Client::connected(&server).await;
-        let ack = client.ask("hello", json!({"protocol": 1, "features": asked})).await;
-        assert_eq!(ack["features"], granted);
+        client.command("hello", hello).await;
+        assert_eq!(client.end().await, Received::Closed(4406));
     }
-    for invalid in [json!("room_updates"), json!([1]), json!({})] {
-        let mut client = Client::connected(&server).await;
-        assert_eq!(client.refusal("hello", json!({"protocol": 1, "features": invalid})).await, "BAD_TYPE");
-    }
+    // Fields of a later version do not matter if the client speaks this one.
+    let mut client = Client::connected(&server).await;
+    client.ask("hello", json!({"protocol": 2, "colour": {"of": [1.5]}})).await;
+    assert_eq!(client.refusal("ping", json!({"colour": 1})).await, "UNKNOWN_FIELD");
 }
 
 #[tokio::test]
-async fn watcher_that_asks_receives_differences() {
+async fn room_is_entered_by_its_id_before_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::generous(folder.path());
+    let mut ann = Client::in_room(&server, "garden").await;
+    ann.post("garden", "hello").await;
+    let garden = ann.room_id("garden");
+    let mut bob = Client::greeted(&server).await;
+    let entered = bob.ask("enter_room", json!({"name": "a new name", "room": garden})).await;
+    assert_eq!((&entered["name"], &entered["head"]), (&json!("garden"), &json!(1)));
+    let entered = bob.ask("enter_room", json!({"name": "kitchen", "room": "0123456789abcdef"})).await;
+    assert_eq!((&entered["name"], &entered["head"]), (&json!("kitchen"), &json!(0)), "no room has that id");
+    assert_ne!(bob.room_id("kitchen"), garden);
+    // Another spelling is the same room, on every connection and after a restart.
+    drop((ann, bob));
+    server.kill();
+    let server = Server::generous(folder.path());
+    let mut ann = Client::greeted(&server).await;
+    ann.ask("enter_room", json!({"room": "GARDEN"})).await;
+    assert_eq!(ann.room_id("garden"), garden);
+}
+
+#[tokio::test]
+async fn watcher_receives_differences() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::generous(folder.path());
     let _host = Client::in_room(&server, "hall").await;
     let mut watcher = Client::connected(&server).await;
-    watcher.ask("hello", json!({"protocol": 1, "features": ["room_updates"]})).await;
+    watcher.ask("hello", json!({"protocol": 2})).await;
     assert_eq!(watcher.ask("watch_rooms", json!({})).await["rooms"], json!([{"name": "hall", "count": 1}]));
     let mut ann = Client::in_room(&server, "garden").await;
     // The first change may come as a whole list, because others may have happened just before the watching began.
@@ -242,7 +265,7 @@ async fn member_list_of_a_crowded_room_comes_in_pages() {
     let server = Server::generous(folder.path());
     let _others = join_all((0..120).map(|_| Client::in_room_as_guest(&server, "hall".into()))).await;
     let mut ann = Client::connected(&server).await;
-    let me = ann.ask("hello", json!({"protocol": 1, "features": ["crowds"]})).await["user"]["id"].clone();
+    let me = ann.ask("hello", json!({"protocol": 2})).await["user"]["id"].clone();
     assert_eq!(ann.refusal("members", json!({"room": "hall", "limit": 100})).await, "NOT_IN_ROOM");
     let entered = ann.ask("enter_room", json!({"room": "hall"})).await;
     assert_eq!((&entered["count"], &entered["crowded"], &entered["you"]["id"]), (&json!(121), &json!(true), &me));
@@ -256,13 +279,8 @@ async fn member_list_of_a_crowded_room_comes_in_pages() {
     for limit in [0, 101] {
         assert_eq!(ann.refusal("members", json!({"room": "hall", "limit": limit})).await, "LIMIT_OUT_OF_RANGE");
     }
-    // A client that does not ask for the feature gets what it always got.
-    let mut plain = Client::greeted(&server).await;
-    let entered = plain.ask("enter_room", json!({"room": "hall"})).await;
-    assert_eq!((entered["members"].as_array().unwrap().len(), entered.get("crowded")), (122, None));
     let _late = join_all((0..2).map(|_| Client::in_room_as_guest(&server, "hall".into()))).await;
-    assert_eq!(plain.until_type("welcome").await["payload"]["count"], 123);
-    ann.until(|frame| frame["type"] == "crowd" && frame["payload"]["count"] == 124).await;
+    ann.until(|frame| frame["type"] == "crowd" && frame["payload"]["count"] == 123).await;
     assert!(ann.skipped.iter().all(|frame| frame["type"] != "welcome"), "{:?}", ann.skipped);
 }
 
@@ -286,11 +304,11 @@ async fn ninth_connection_of_a_user_closes_the_oldest() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::generous(folder.path());
     let mut first = Client::connected(&server).await;
-    let token = first.ask("hello", json!({"protocol": 1})).await["resume"].clone();
+    let token = first.ask("hello", json!({"protocol": 2})).await["resume"].clone();
     let mut others = Vec::new();
     for _ in 0..8 {
         let mut client = Client::connected(&server).await;
-        client.ask("hello", json!({"protocol": 1, "resume": token})).await;
+        client.ask("hello", json!({"protocol": 2, "resume": token})).await;
         others.push(client);
     }
     assert_eq!(first.end().await, Received::Closed(4409));

@@ -6,17 +6,17 @@ use std::collections::{BTreeMap, VecDeque};
 
 use noom::client::session::{
     ABNORMAL_CLOSE, Action, CallUpdate, ConnectionState, Event, Intent, MessageCommand, SendStatus, Session, Signal,
-    TransportKind, Update, WaitReason,
+    TransportKind, UnsentMessage, Update, WaitReason,
 };
 use noom::protocol::call::{
     CallPresence, Candidate, Describe, Description, DescriptionKind, JoinCallAck, SetMedia, Trickle,
 };
-use noom::protocol::change::{DeleteMessage, PinMessage};
-use noom::protocol::frame::{Empty, EnterRoom, Members, Post, RoomPresence, Typing};
+use noom::protocol::change::DeleteMessage;
+use noom::protocol::frame::{Empty, EnterRoom, InRoom, Members, Post, RoomPresence, Typing};
 use noom::protocol::{
-    Ack, ChangeAck, ClientFrame, CloseCode, Command, EnterRoomAck, ErrorCode, Features, HelloAck, Limits, MembersAck,
-    Message, MessageChange, MessageKey, MessageRef, MessageState, MyRoom, MyRooms, MyRoomsUpdate, NicknameAck, PeerId,
-    PinsAck, Position, PostAck, Refusal, RoomCount, RoomList, RoomUpdate, SearchAck, ServerFrame, User, UserId,
+    Ack, ChangeAck, ClientFrame, CloseCode, Command, EnterRoomAck, ErrorCode, HelloAck, Limits, MembersAck, Message,
+    MessageChange, MessageKey, MessageRef, MessageState, MyRoom, MyRooms, MyRoomsUpdate, NicknameAck, PeerId, PinsAck,
+    Position, PostAck, Refusal, RoomCount, RoomId, RoomList, RoomUpdate, SearchAck, ServerFrame, User, UserId,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -27,8 +27,13 @@ fn me() -> User {
     User { id: UserId(1), nickname: "me".into() }
 }
 
-fn post(key: u128, text: &str) -> Post {
-    Post::of_text(ROOM.into(), MessageKey(key), text.into())
+/// The id of a room in these tests.
+fn id(name: &str) -> RoomId {
+    RoomId(name.bytes().fold(1, |id: u64, byte| id.wrapping_mul(31).wrapping_add(byte.into())))
+}
+
+fn post(key: u128, text: &str) -> UnsentMessage {
+    UnsentMessage::of_text(ROOM.into(), MessageKey(key), text.into())
 }
 
 /// A session, the frames it sent, and the updates it emitted.
@@ -43,7 +48,7 @@ struct Page {
     sent: VecDeque<ClientFrame>,
     updates: Vec<Update>,
     /// The storage that survives a reload.
-    stored: BTreeMap<MessageKey, Post>,
+    stored: BTreeMap<MessageKey, UnsentMessage>,
     /// The server is newer: its frames say more than this page knows.
     newer: bool,
 }
@@ -147,7 +152,7 @@ impl Page {
         page.handle(Event::Start);
         page.handle(Event::Intent(Intent::Enter {
             room: ROOM.into(),
-            after: Some(Position { epoch: "e".into(), seq: head, rev: None }),
+            after: Some(Position { epoch: "e".into(), seq: head, rev: 0 }),
         }));
         page.greet();
         page.enter(head, vec![]);
@@ -158,13 +163,6 @@ impl Page {
         self.handle(Event::Opened);
         let hello = self.next_sent("hello");
         self.acknowledge(&hello, hello_ack());
-    }
-
-    fn greet_with_all_features(&mut self) {
-        self.handle(Event::Opened);
-        let hello = self.next_sent("hello");
-        let Ack::Hello(ack) = hello_ack() else { unreachable!("it is an answer to hello") };
-        self.acknowledge(&hello, Ack::Hello(HelloAck { features: Some(Features::all().names()), ..ack }));
     }
 
     fn enter(&mut self, head: u64, messages: Vec<Message>) {
@@ -197,22 +195,16 @@ fn hello_ack() -> Ack {
         messages_per_second: 1,
         message_burst: 1,
     };
-    Ack::Hello(HelloAck {
-        user: me(),
-        resume: "token".into(),
-        heartbeat_ms: 25_000,
-        build: "b".into(),
-        limits,
-        features: None,
-    })
+    Ack::Hello(HelloAck { user: me(), resume: "token".into(), heartbeat_ms: 25_000, build: "b".into(), limits })
 }
 
 fn entered(head: u64, messages: Vec<Message>) -> Ack {
     Ack::EnterRoom(EnterRoomAck {
-        room: ROOM.into(),
+        room: id(ROOM),
+        name: ROOM.into(),
         epoch: "e".into(),
         head,
-        rev: None,
+        rev: 0,
         count: 1,
         members: vec![me()],
         members_after: None,
@@ -228,55 +220,32 @@ fn entered(head: u64, messages: Vec<Message>) -> Ack {
 }
 
 fn message(seq: u64) -> Message {
-    Message::of_text(ROOM.into(), seq, MessageKey(u128::from(seq)), me(), "t".into(), 0)
+    Message::of_text(id(ROOM), seq, MessageKey(u128::from(seq)), me(), "t".into(), 0)
 }
 
-/// A page in a room whose server grants the feature `changes`, at this revision.
-fn page_with_changes(rev: u64) -> Page {
-    page_with(&["changes"], rev)
-}
-
-/// A page in the room of a server with these features.
-fn page_with(features: &[&str], rev: u64) -> Page {
+/// A page in the room at this revision.
+fn page_at_revision(rev: u64) -> Page {
     let mut page = Page::new(1);
     page.handle(Event::Start);
-    let after = Some(Position { epoch: "e".into(), seq: 5, rev: Some(rev) });
+    let after = Some(Position { epoch: "e".into(), seq: 5, rev });
     page.handle(Event::Intent(Intent::Enter { room: ROOM.into(), after }));
-    greet_with(&mut page, features);
+    page.greet();
     enter_at(&mut page, rev);
     page.updates.clear();
     page
 }
 
-fn greet_with_changes(page: &mut Page) {
-    greet_with(page, &["changes"]);
-}
-
-fn greet_with(page: &mut Page, features: &[&str]) {
-    page.handle(Event::Opened);
-    let hello = page.next_sent("hello");
-    let Ack::Hello(ack) = hello_ack() else { unreachable!("an answer to hello") };
-    let features = features.iter().map(|name| (*name).to_owned()).collect();
-    page.acknowledge(&hello, Ack::Hello(HelloAck { features: Some(features), ..ack }));
-}
-
 fn enter_at(page: &mut Page, rev: u64) -> EnterRoom {
     let enter = page.next_sent("enter_room");
     let Ack::EnterRoom(ack) = entered(5, vec![]) else { unreachable!("an answer to enter_room") };
-    page.acknowledge(&enter, Ack::EnterRoom(EnterRoomAck { rev: Some(rev), changes: Some(vec![]), ..ack }));
+    page.acknowledge(&enter, Ack::EnterRoom(EnterRoomAck { rev, changes: Some(vec![]), ..ack }));
     let Command::EnterRoom(enter) = enter.command else { unreachable!("enter_room") };
     enter
 }
 
 fn change(seq: u64, rev: u64) -> ServerFrame {
     let state = MessageState { rev, edits: 1, edited_at: Some(1), ..MessageState::default() };
-    ServerFrame::MessageChanged(MessageChange {
-        room: ROOM.into(),
-        seq,
-        text: Some("new".into()),
-        mentions: None,
-        state,
-    })
+    ServerFrame::MessageChanged(MessageChange { room: id(ROOM), seq, text: Some("new".into()), mentions: None, state })
 }
 
 fn changed_revs(page: &Page) -> Vec<u64> {
@@ -286,7 +255,7 @@ fn changed_revs(page: &Page) -> Vec<u64> {
 
 fn delete(seq: u64) -> Event {
     let target = MessageRef { epoch: "e".into(), seq };
-    Event::Intent(Intent::Change(MessageCommand::Delete(DeleteMessage { room: ROOM.into(), target })))
+    Event::Intent(Intent::Change(MessageCommand::Delete(DeleteMessage { room: id(ROOM), target })))
 }
 
 fn ended_changes(page: &Page) -> Vec<(u64, Result<(), Option<ErrorCode>>)> {
@@ -300,34 +269,34 @@ fn ended_changes(page: &Page) -> Vec<(u64, Result<(), Option<ErrorCode>>)> {
 
 #[test]
 fn change_is_emitted_once_and_resume_continues_after_it() {
-    let mut page = page_with_changes(3);
+    let mut page = page_at_revision(3);
     for rev in [4, 4, 3, 5] {
         page.receive(&change(2, rev));
     }
     assert_eq!(changed_revs(&page), [4, 5]);
     page.handle(Event::Closed(ABNORMAL_CLOSE));
     page.sleep_until_wake();
-    greet_with_changes(&mut page);
+    page.greet();
     let asked = enter_at(&mut page, 9).after.unwrap();
-    assert_eq!((asked.seq, asked.rev), (5, Some(5)));
+    assert_eq!((asked.seq, asked.rev), (5, 5));
     page.receive(&change(2, 10));
     assert_eq!(changed_revs(&page), [4, 5, 10]);
 }
 
 #[test]
 fn missing_change_enters_the_room_again() {
-    let mut page = page_with_changes(3);
+    let mut page = page_at_revision(3);
     page.receive(&change(2, 5));
-    assert_eq!(enter_at(&mut page, 5).after.unwrap().rev, Some(3));
+    assert_eq!(enter_at(&mut page, 5).after.unwrap().rev, 3);
     assert_eq!(changed_revs(&page), [0; 0], "the answer to enter_room has it");
 }
 
 #[test]
 fn own_change_ends_with_its_answer_or_with_the_connection() {
-    let mut page = page_with_changes(0);
+    let mut page = page_at_revision(0);
     page.handle(delete(1));
     let sent = page.next_sent("delete_message");
-    page.acknowledge(&sent, Ack::Change(ChangeAck { room: ROOM.into(), seq: 1, rev: 1 }));
+    page.acknowledge(&sent, Ack::Change(ChangeAck { room: id(ROOM), seq: 1, rev: 1 }));
     page.handle(delete(2));
     let refused = page.next_sent("delete_message");
     page.receive(&ServerFrame::Error { id: refused.id, refusal: ErrorCode::NotYours.into() });
@@ -336,15 +305,6 @@ fn own_change_ends_with_its_answer_or_with_the_connection() {
     page.handle(delete(4));
     let expected = [(1, Ok(())), (2, Err(Some(ErrorCode::NotYours))), (3, Err(None)), (4, Err(None))];
     assert_eq!(ended_changes(&page), expected);
-}
-
-#[test]
-fn change_is_not_sent_to_a_server_without_the_feature() {
-    let mut page = Page::in_room(1, 5);
-    page.sent.clear();
-    page.handle(delete(1));
-    assert!(page.sent.is_empty());
-    assert_eq!(ended_changes(&page), [(1, Err(None))]);
 }
 
 #[test]
@@ -361,7 +321,7 @@ fn reconnect_resumes_after_the_last_message() {
     page.acknowledge(&hello, hello_ack());
     let enter = page.next_sent("enter_room");
     let Command::EnterRoom(asked) = &enter.command else { unreachable!() };
-    assert_eq!(asked.after, Some(Position { epoch: "e".into(), seq: 6, rev: None }));
+    assert_eq!(asked.after, Some(Position { epoch: "e".into(), seq: 6, rev: 0 }));
 }
 
 #[test]
@@ -418,35 +378,15 @@ fn going_away_sets_the_reconnect_delay() {
 }
 
 #[test]
-fn page_asks_for_features_unless_an_older_server_refuses_them() {
-    let mut page = Page::new(1);
-    page.handle(Event::Start);
-    page.handle(Event::Opened);
-    let asked = |frame: &ClientFrame| match &frame.command {
-        Command::Hello(hello) => hello.features.clone(),
-        other => panic!("{other:?}"),
-    };
-    let hello = page.next_sent("hello");
-    assert_eq!(asked(&hello), Some(Features::all().names()));
-    page.refuse(&hello, ErrorCode::UnknownField.into());
-    page.sleep_until_wake();
-    page.handle(Event::Opened);
-    let hello = page.next_sent("hello");
-    assert_eq!(asked(&hello), None);
-    page.acknowledge(&hello, hello_ack());
-    assert_eq!((page.connection(), page.session.features()), (ConnectionState::Online, Features::default()));
-}
-
-#[test]
 fn differences_change_the_list_of_rooms() {
     let mut page = Page::new(1);
     page.handle(Event::Start);
     page.handle(Event::Intent(Intent::WatchRooms(true)));
     page.greet();
     let watch = page.next_sent("watch_rooms");
-    let room = |name: &str, count| RoomCount { name: name.into(), count, call: None };
+    let room = |name: &str, count| RoomCount { room: id(name), name: name.into(), count, call: None };
     page.acknowledge(&watch, Ack::Rooms(RoomList { rooms: vec![room("b", 2), room("a", 1), room("gone", 1)] }));
-    let update = RoomUpdate { rooms: vec![room("a", 3), room("new", 2)], removed: vec!["gone".into()] };
+    let update = RoomUpdate { rooms: vec![room("a", 3), room("new", 2)], removed: vec![id("gone")] };
     page.receive(&ServerFrame::RoomUpdate(update));
     let list = page
         .updates
@@ -475,16 +415,16 @@ fn refused_list_of_rooms_is_asked_for_again_while_it_is_shown() {
 }
 
 fn own_room(name: &str, head: u64, read: u64) -> MyRoom {
-    MyRoom { name: name.into(), head, read, mentions: None }
+    MyRoom { room: id(name), name: name.into(), head, read, mentions: None }
 }
 
 /// A page in the room that has read up to `read`, and shows the list of the user's rooms.
 fn page_with_own_rooms(rooms: Vec<MyRoom>) -> Page {
     let mut page = Page::new(1);
     page.handle(Event::Start);
-    let after = Some(Position { epoch: "e".into(), seq: 9, rev: None });
+    let after = Some(Position { epoch: "e".into(), seq: 9, rev: 0 });
     page.handle(Event::Intent(Intent::Enter { room: ROOM.into(), after }));
-    page.greet_with_all_features();
+    page.greet();
     page.enter(9, vec![]);
     page.handle(Event::Intent(Intent::WatchMyRooms));
     let watch = page.next_sent("watch_my_rooms");
@@ -529,7 +469,7 @@ fn mark_is_not_sent_for_a_room_that_is_not_in_the_list() {
     let mut page = page_with_own_rooms(vec![own_room("other", 9, 5)]);
     mark(&mut page, 9);
     assert_eq!(marked(&mut page), Vec::<u64>::new());
-    let update = MyRoomsUpdate { rooms: vec![own_room(ROOM, 9, 2)], removed: vec!["other".into()] };
+    let update = MyRoomsUpdate { rooms: vec![own_room(ROOM, 9, 2)], removed: vec![id("other")] };
     page.receive(&ServerFrame::MyRoomsChanged(update));
     assert_eq!(marked(&mut page), [9], "the room was added");
     assert_eq!(shown_own_rooms(&page), Some(vec![own_room(ROOM, 9, 9)]), "the page knows more than the server");
@@ -559,7 +499,7 @@ fn mark_of_another_history_is_dropped() {
     mark(&mut page, 9);
     page.handle(Event::Closed(ABNORMAL_CLOSE));
     page.sleep_until_wake();
-    page.greet_with_all_features();
+    page.greet();
     let enter = page.next_sent("enter_room");
     let Ack::EnterRoom(ack) = entered(3, vec![]) else { unreachable!("it is an answer to enter_room") };
     page.acknowledge(&enter, Ack::EnterRoom(EnterRoomAck { epoch: "f".into(), recovered: false, ..ack }));
@@ -579,7 +519,7 @@ fn mark_is_sent_again_over_a_new_connection() {
     assert_eq!(marked(&mut page), [9]);
     page.handle(Event::Closed(ABNORMAL_CLOSE));
     page.sleep_until_wake();
-    page.greet_with_all_features();
+    page.greet();
     page.enter(9, vec![]);
     let watch = page.next_sent("watch_my_rooms");
     page.acknowledge(&watch, Ack::MyRooms(MyRooms { rooms: vec![own_room(ROOM, 9, 5)] }));
@@ -599,7 +539,7 @@ fn members_are_loaded_in_an_entered_room_or_the_failure_is_told() {
     };
     page.handle(load(0));
     let asked = page.next_sent("members");
-    assert_eq!(asked.command, Command::Members(Members { room: ROOM.into(), after: None, limit: 100 }));
+    assert_eq!(asked.command, Command::Members(Members { room: id(ROOM), after: None, limit: 100 }));
     let ack = MembersAck { count: 300, members: vec![me()], members_after: Some(7), crowded: Some(true) };
     page.acknowledge(&asked, Ack::Members(ack.clone()));
     assert_eq!(loaded(&page), Some((0, Some(ack))));
@@ -829,7 +769,7 @@ fn rate_limited_messages_keep_their_order() {
         let sent = page.next_sent("new_message");
         let Command::NewMessage(post) = &sent.command else { unreachable!() };
         assert_eq!(post.key, MessageKey(key));
-        let ack = PostAck { room: ROOM.into(), key: post.key, seq: key as u64, at: 0, dup: None };
+        let ack = PostAck { room: id(ROOM), key: post.key, seq: key as u64, at: 0, dup: None };
         page.acknowledge(&sent, Ack::NewMessage(ack));
     }
     assert!(page.sent.is_empty());
@@ -896,12 +836,12 @@ fn canonical_room_name_replaces_the_requested_name() {
     let mut page = Page::new(1);
     page.handle(Event::Start);
     page.handle(Event::Intent(Intent::Enter { room: "R".into(), after: None }));
-    page.handle(Event::Intent(Intent::Post(Post { room: "R".into(), ..post(1, "early") })));
+    page.handle(Event::Intent(Intent::Post(UnsentMessage { room: "R".into(), ..post(1, "early") })));
     page.greet();
     page.enter(0, vec![]);
     assert!(page.updates.contains(&Update::Named { requested: "R".into(), room: ROOM.into() }));
     let sent = page.next_sent("new_message");
-    assert!(matches!(&sent.command, Command::NewMessage(post) if post.room == ROOM));
+    assert!(matches!(&sent.command, Command::NewMessage(post) if post.room == id(ROOM)));
     page.receive(&ServerFrame::NewMessage(message(1)));
     assert_eq!(page.updates.last(), Some(&Update::Message(message(1))));
 }
@@ -910,7 +850,7 @@ fn canonical_room_name_replaces_the_requested_name() {
 fn message_refused_before_the_room_had_its_canonical_name_is_sent_after_a_retry() {
     let mut page = Page::new(1);
     page.handle(Event::Start);
-    let requested = Post { room: "R".into(), ..post(1, "early") };
+    let requested = UnsentMessage { room: "R".into(), ..post(1, "early") };
     page.handle(Event::Intent(Intent::Enter { room: "R".into(), after: None }));
     page.handle(Event::Intent(Intent::Post(requested)));
     page.greet();
@@ -936,7 +876,7 @@ fn unsent_message_is_emitted_when_its_room_is_shown_again() {
 
 fn acknowledge_post(page: &mut Page, key: u128) {
     let sent = page.next_sent("new_message");
-    let ack = PostAck { room: ROOM.into(), key: MessageKey(key), seq: 1, at: 0, dup: None };
+    let ack = PostAck { room: id(ROOM), key: MessageKey(key), seq: 1, at: 0, dup: None };
     page.acknowledge(&sent, Ack::NewMessage(ack));
 }
 
@@ -1006,13 +946,13 @@ fn queued_message_is_sent_from_a_background_room() {
 #[test]
 fn background_room_merges_into_the_shown_room() {
     let mut page = Page::in_room(1, 0);
-    page.handle(Event::Intent(Intent::Post(Post { room: "R".into(), ..post(1, "t") })));
+    page.handle(Event::Intent(Intent::Post(UnsentMessage { room: "R".into(), ..post(1, "t") })));
     // The message that was stored meanwhile is only in this answer, which has the other name.
     let enter = page.next_sent("enter_room");
     page.acknowledge(&enter, entered(1, vec![message(1)]));
     let enter = page.next_sent("enter_room");
-    let Command::EnterRoom(EnterRoom { room, after }) = &enter.command else { unreachable!() };
-    assert_eq!((room.as_str(), after.as_ref().unwrap().seq), (ROOM, 0));
+    let Command::EnterRoom(EnterRoom { name, room, after }) = &enter.command else { unreachable!() };
+    assert_eq!((name.as_str(), *room, after.as_ref().unwrap().seq), (ROOM, Some(id(ROOM)), 0));
     page.acknowledge(&enter, entered(1, vec![message(1)]));
     acknowledge_post(&mut page, 1);
     assert!(page.sent.is_empty(), "the room stays entered");
@@ -1034,7 +974,7 @@ fn typing_counts(page: &mut Page) -> Vec<usize> {
 #[test]
 fn typing_users_are_emitted_until_they_stop() {
     let mut page = Page::in_room(1, 0);
-    let typing = |user: User| ServerFrame::Typing(Typing { room: ROOM.into(), user });
+    let typing = |user: User| ServerFrame::Typing(Typing { room: id(ROOM), user });
     page.receive(&typing(ann()));
     page.receive(&typing(ann()));
     page.receive(&typing(me()));
@@ -1045,7 +985,7 @@ fn typing_users_are_emitted_until_they_stop() {
     page.receive(&ServerFrame::NewMessage(Message { user: ann(), ..message(1) }));
     assert_eq!(typing_counts(&mut page), [1, 0]);
     page.receive(&typing(ann()));
-    page.receive(&ServerFrame::Bye(RoomPresence { room: ROOM.into(), user: ann(), count: 1 }));
+    page.receive(&ServerFrame::Bye(RoomPresence { room: id(ROOM), user: ann(), count: 1 }));
     assert_eq!(typing_counts(&mut page), [1, 0]);
     page.receive(&typing(ann()));
     page.handle(Event::Closed(ABNORMAL_CLOSE));
@@ -1092,31 +1032,24 @@ fn search_is_answered_refused_or_fails_with_the_connection() {
 }
 
 #[test]
-fn pins_are_asked_only_of_a_server_that_has_them_and_fail_with_the_connection() {
+fn pins_are_loaded_in_an_entered_room_and_fail_with_the_connection() {
+    let mut page = Page::in_room(1, 5);
     let load = || Event::Intent(Intent::Pins { room: ROOM.into() });
     let pins = |result| Update::Pins { room: ROOM.into(), result };
     let last = |page: &Page| page.updates.iter().rev().find(|update| matches!(update, Update::Pins { .. })).cloned();
-    let target = MessageRef { epoch: "e".into(), seq: 5 };
-    let pin = MessageCommand::Pin(PinMessage { room: ROOM.into(), target, on: true });
 
-    let mut earlier = page_with_changes(3);
-    earlier.sent.clear();
-    earlier.handle(load());
-    earlier.handle(Event::Intent(Intent::Change(pin)));
-    assert!(earlier.sent.is_empty(), "it would not know the commands");
-    assert_eq!(last(&earlier), Some(pins(Ok(PinsAck::default()))));
-    assert_eq!(ended_changes(&earlier), [(5, Err(None))]);
-
-    let mut page = page_with(&["changes", "pins"], 3);
     page.handle(load());
-    let asked = page.sent.pop_back().unwrap();
-    assert!(matches!(asked.command, Command::Pins(_)), "{asked:?}");
-    let ack = PinsAck { messages: Vec::new() };
+    let asked = page.next_sent("pins");
+    assert_eq!(asked.command, Command::Pins(InRoom { room: id(ROOM) }));
+    let ack = PinsAck { messages: vec![message(4)] };
     page.acknowledge(&asked, Ack::Pins(ack.clone()));
     assert_eq!(last(&page), Some(pins(Ok(ack))));
     page.handle(load());
     page.handle(Event::Closed(ABNORMAL_CLOSE));
     assert_eq!(last(&page), Some(pins(Err(None))));
+    page.updates.clear();
+    page.handle(load());
+    assert_eq!(last(&page), Some(pins(Err(None))), "without a connection");
 }
 
 #[test]
@@ -1138,7 +1071,7 @@ fn lost_connection_fails_pending_requests_in_order() {
 fn stale_enter_answer_is_ignored() {
     let mut page = Page::in_room(1, 5);
     let enter_after = |seq| {
-        Event::Intent(Intent::Enter { room: ROOM.into(), after: Some(Position { epoch: "e".into(), seq, rev: None }) })
+        Event::Intent(Intent::Enter { room: ROOM.into(), after: Some(Position { epoch: "e".into(), seq, rev: 0 }) })
     };
     page.handle(enter_after(5));
     page.handle(Event::Intent(Intent::Leave { room: ROOM.into() }));
@@ -1150,6 +1083,65 @@ fn stale_enter_answer_is_ignored() {
     page.next_sent("leave_room");
     page.enter(8, vec![message(8)]);
     assert!(matches!(page.updates.as_slice(), [Update::Entered(ack)] if ack.head == 8));
+}
+
+#[test]
+fn room_left_before_it_is_entered_is_left_after_the_answer() {
+    let mut page = Page::new(1);
+    page.handle(Event::Start);
+    page.greet();
+    page.handle(Event::Intent(Intent::Enter { room: "R".into(), after: None }));
+    page.handle(Event::Intent(Intent::Leave { room: "R".into() }));
+    assert_eq!(page.sent.len(), 1, "the page does not know the room's id yet");
+    page.updates.clear();
+    page.enter(6, vec![message(6)]);
+    assert_eq!(page.next_sent("leave_room").command, Command::LeaveRoom(InRoom { room: id(ROOM) }));
+    page.receive(&ServerFrame::NewMessage(message(7)));
+    assert_eq!(page.updates, [], "no page shows the room");
+    assert!(page.sent.is_empty());
+}
+
+#[test]
+fn reconnect_enters_the_room_by_its_id_and_its_name() {
+    let mut page = Page::new(1);
+    page.handle(Event::Start);
+    page.handle(Event::Intent(Intent::Enter { room: "R".into(), after: None }));
+    let entered_by = |page: &mut Page| {
+        page.greet();
+        let enter = page.next_sent("enter_room");
+        page.acknowledge(&enter, entered(0, vec![]));
+        let Command::EnterRoom(enter) = enter.command else { unreachable!() };
+        (enter.name, enter.room)
+    };
+    assert_eq!(entered_by(&mut page), ("R".into(), None));
+    page.handle(Event::Closed(ABNORMAL_CLOSE));
+    page.sleep_until_wake();
+    assert_eq!(entered_by(&mut page), (ROOM.into(), Some(id(ROOM))));
+}
+
+#[test]
+fn frames_of_an_unknown_room_are_ignored() {
+    let mut page = Page::in_call(7);
+    page.updates.clear();
+    let room = id("other");
+    let presence = CallPresence { room, peer: PeerId(7), user: me() };
+    let ServerFrame::MessageChanged(changed) = change(1, 1) else { unreachable!() };
+    for frame in [
+        ServerFrame::NewMessage(Message { room, ..message(1) }),
+        ServerFrame::NewMessage(Message { room, ..message(9) }),
+        ServerFrame::MessageChanged(MessageChange { room, ..changed }),
+        ServerFrame::Typing(Typing { room, user: ann() }),
+        ServerFrame::CallJoined(presence.clone()),
+        ServerFrame::CallLeft(presence),
+        ServerFrame::Media(SetMedia { room, peer: Some(PeerId(8)), audio: true, video: false, screen: false }),
+    ] {
+        page.receive(&frame);
+        assert!(page.updates.is_empty() && page.sent.is_empty(), "{frame:?}");
+    }
+    page.handle(Event::Intent(media()));
+    page.next_sent("media");
+    page.receive(&ServerFrame::NewMessage(message(1)));
+    assert_eq!(page.updates, [Update::Message(message(1))], "the room of the page is not affected");
 }
 
 #[test]
@@ -1201,11 +1193,6 @@ fn unreadable_greeting_is_retried_and_reported() {
     // An older server refuses what it does not know.
     let mut page = Page::new(1);
     page.handle(Event::Start);
-    page.handle(Event::Opened);
-    let hello = page.next_sent("hello");
-    page.refuse(&hello, ErrorCode::UnknownField.into());
-    assert!(!page.updates.contains(&Update::NotUnderstood), "it may know no features yet");
-    page.sleep_until_wake();
     page.handle(Event::Opened);
     let hello = page.next_sent("hello");
     page.refuse(&hello, ErrorCode::UnknownField.into());
@@ -1281,8 +1268,8 @@ fn unknown_entry_of_the_history_keeps_its_place() {
     let mut page = Page::in_room(1, 0);
     page.updates.clear();
     // Another type of frame, and a message without a text.
-    page.receive_json(&json!({ "type": "message_edited", "payload": { "room": ROOM, "seq": 1, "text": "new" } }));
-    page.receive_json(&json!({ "type": "new_message", "payload": { "room": ROOM, "seq": 2, "poll": [] } }));
+    page.receive_json(&json!({ "type": "message_edited", "payload": { "room": id(ROOM), "seq": 1, "text": "new" } }));
+    page.receive_json(&json!({ "type": "new_message", "payload": { "room": id(ROOM), "seq": 2, "poll": [] } }));
     page.receive(&ServerFrame::NewMessage(message(3)));
     assert!(page.sent.is_empty(), "no gap");
     let [Update::Message(edited), Update::Message(poll), Update::Message(text)] = &page.updates[..] else {
@@ -1332,7 +1319,7 @@ impl ModelServer {
     }
 
     fn take(&mut self, frame: ClientFrame, rate_limited: bool) {
-        let id = frame.id.unwrap();
+        let request = frame.id.unwrap();
         let ack = match frame.command {
             Command::Hello(_) => hello_ack(),
             Command::EnterRoom(enter) => {
@@ -1342,11 +1329,11 @@ impl ModelServer {
             }
             Command::NewMessage(_) if rate_limited => {
                 let refusal = Refusal { retry_after_ms: Some(100), ..ErrorCode::RateLimited.into() };
-                return self.down.push_back(ServerFrame::Error { id: Some(id), refusal });
+                return self.down.push_back(ServerFrame::Error { id: Some(request), refusal });
             }
             Command::NewMessage(post) => {
                 let (seq, dup) = self.store(post.key, me());
-                Ack::NewMessage(PostAck { room: ROOM.into(), key: post.key, seq, at: 0, dup: dup.then_some(true) })
+                Ack::NewMessage(PostAck { room: id(ROOM), key: post.key, seq, at: 0, dup: dup.then_some(true) })
             }
             Command::Ping(_)
             | Command::LeaveRoom(_)
@@ -1374,7 +1361,7 @@ impl ModelServer {
                 unreachable!("no step of the test makes the page send this")
             }
         };
-        self.down.push_back(ServerFrame::Ack { id, ack });
+        self.down.push_back(ServerFrame::Ack { id: request, ack });
     }
 
     fn cut(&mut self) {
@@ -1417,8 +1404,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Whatever is lost, and whatever a newer server says besides: every post is stored once, in the order of posting, and the page shows every message once, in
-    /// order.
+    /// Whatever is lost, and whatever a newer server says besides: every post is stored once, in the order of posting,
+    /// and the page shows every message once, in order.
     #[test]
     fn every_post_is_stored_once_and_every_message_is_shown_once(steps in steps(), seed: u64, newer: bool) {
         let mut page = Page { newer, ..Page::new(seed) };
@@ -1478,7 +1465,8 @@ proptest! {
         }
         // Nothing is lost from now on, and everything settles.
         for _ in 0..4 * (posted + 10) {
-            if matches!(page.connection(), ConnectionState::Waiting { .. }) || (page.sent.is_empty() && server.down.is_empty()) {
+            let is_idle = page.sent.is_empty() && server.down.is_empty();
+            if is_idle || matches!(page.connection(), ConnectionState::Waiting { .. }) {
                 run(&mut page, &mut server, Step::Wake);
             }
             while !page.sent.is_empty() || !server.down.is_empty() {
@@ -1487,7 +1475,8 @@ proptest! {
             }
         }
 
-        let mine: Vec<_> = server.log.iter().filter(|message| message.user.id == UserId(1)).map(|message| message.key.0).collect();
+        let mine = server.log.iter().filter(|message| message.user.id == UserId(1));
+        let mine: Vec<_> = mine.map(|message| message.key.0).collect();
         prop_assert_eq!(mine, (1..=posted).collect::<Vec<_>>(), "stored once, in the order of posting");
         let mut shown = Vec::new();
         for update in &page.updates {
@@ -1508,7 +1497,7 @@ fn joined(peer: u64) -> Ack {
 }
 
 fn media() -> Intent {
-    let media = SetMedia { room: ROOM.into(), peer: None, audio: true, video: false, screen: false };
+    let media = SetMedia { room: id(ROOM), peer: None, audio: true, video: false, screen: false };
     Intent::Signal(Signal::Media(media))
 }
 
@@ -1564,7 +1553,7 @@ fn reconnect_does_not_rejoin_a_call_that_was_left() {
 #[test]
 fn call_slot_taken_by_another_connection_is_given_up() {
     let mut page = Page::in_call(7);
-    let presence = CallPresence { room: ROOM.into(), peer: PeerId(7), user: me() };
+    let presence = CallPresence { room: id(ROOM), peer: PeerId(7), user: me() };
     page.receive(&ServerFrame::CallLeft(presence.clone()));
     assert!(page.call_updates().contains(&CallUpdate::PeerLeft(presence)));
     page.handle(Event::Intent(media()));
@@ -1620,7 +1609,7 @@ fn rate_limited_call_join_is_retried() {
 }
 
 fn description(kind: DescriptionKind, peer: u64, sdp: &str) -> Intent {
-    let signal = Describe { room: ROOM.into(), peer: PeerId(peer), description: Description { kind, sdp: sdp.into() } };
+    let signal = Describe { room: id(ROOM), peer: PeerId(peer), description: Description { kind, sdp: sdp.into() } };
     Intent::Signal(match kind {
         DescriptionKind::Offer => Signal::Offer(signal),
         DescriptionKind::Answer => Signal::Answer(signal),
@@ -1629,7 +1618,7 @@ fn description(kind: DescriptionKind, peer: u64, sdp: &str) -> Intent {
 
 fn candidate(peer: u64, line: &str) -> Intent {
     let candidate = Candidate { candidate: line.into(), sdp_mid: None, sdp_m_line_index: None };
-    Intent::Signal(Signal::Ice(Trickle { room: ROOM.into(), peer: PeerId(peer), candidate: Some(candidate) }))
+    Intent::Signal(Signal::Ice(Trickle { room: id(ROOM), peer: PeerId(peer), candidate: Some(candidate) }))
 }
 
 fn rate_limited(retry_after_ms: u64) -> Refusal {
@@ -1643,7 +1632,7 @@ fn signals_beyond_a_low_rate_limit_all_arrive_once_and_in_order() {
         page.handle(Event::Intent(description(DescriptionKind::Offer, peer, "v=0")));
         (0..20).for_each(|n| page.handle(Event::Intent(candidate(peer, &format!("candidate:{n}")))));
         page.handle(Event::Intent(Intent::Signal(Signal::Ice(Trickle {
-            room: ROOM.into(),
+            room: id(ROOM),
             peer: PeerId(peer),
             candidate: None,
         }))));
@@ -1712,7 +1701,7 @@ fn signal_that_is_always_refused_is_sent_rarely_and_not_after_the_peer_has_left(
     };
     answers += refuse_for(&mut page, 60_000);
     assert!((3..=20).contains(&answers), "{answers} within a minute");
-    let presence = CallPresence { room: ROOM.into(), peer: PeerId(1), user: me() };
+    let presence = CallPresence { room: id(ROOM), peer: PeerId(1), user: me() };
     page.receive(&ServerFrame::CallLeft(presence));
     page.sent.clear();
     assert_eq!(refuse_for(&mut page, 60_000), 0);
@@ -1763,7 +1752,7 @@ fn candidates_do_not_delay_the_answer_to_another_peer() {
 fn refused_media_is_sent_again_as_it_is_by_then() {
     let mut page = Page::in_call(7);
     let send = |page: &mut Page, audio| {
-        let media = SetMedia { room: ROOM.into(), peer: None, audio, video: false, screen: false };
+        let media = SetMedia { room: id(ROOM), peer: None, audio, video: false, screen: false };
         page.handle(Event::Intent(Intent::Signal(Signal::Media(media))));
     };
     send(&mut page, true);
@@ -1971,7 +1960,8 @@ fn answered_probe_moves_the_session_to_websocket_without_loss() {
     assert_eq!(asked.after.as_ref().map(|after| after.seq), Some(1));
     page.acknowledge(&enter, entered(1, vec![]));
     let again = page.next_sent("new_message");
-    assert_eq!(again.command, Command::NewMessage(post(7, "in flight")));
+    let expected = Post::of_text(id(ROOM), MessageKey(7), "in flight".into());
+    assert_eq!(again.command, Command::NewMessage(expected));
     // On WebSocket there are no more probes, and a late answer changes nothing.
     page.handle(Event::Unblocked);
     page.receive(&ServerFrame::NewMessage(message(2)));

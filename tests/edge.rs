@@ -365,10 +365,10 @@ async fn http_connections_above_the_total_limit_wait() {
         .start();
     // WebSockets do not count: three are open for a moment, and each leaves its place.
     let mut clients = [Client::connected(&server).await, Client::connected(&server).await];
-    clients[0].ask("hello", json!({"protocol": 1})).await;
+    clients[0].ask("hello", json!({"protocol": 2})).await;
     let idle: Vec<_> = (0..4).map(|_| TcpStream::connect(server.address).unwrap()).collect();
     std::thread::sleep(Duration::from_millis(200));
-    clients[1].ask("hello", json!({"protocol": 1})).await;
+    clients[1].ask("hello", json!({"protocol": 2})).await;
     // It waits until one of the idle connections times out, and is then served.
     assert_eq!(server.get("/health/live").status, 200);
     drop(idle);

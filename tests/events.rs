@@ -11,7 +11,7 @@ use tokio::io::AsyncWriteExt;
 /// Connects over events and sends hello. Also returns the payload of its `ack`.
 async fn greeted(server: &Server) -> (Client, Value) {
     let mut client = Client::over_events(server, "").await;
-    let hello = client.ask("hello", json!({"protocol": 1})).await;
+    let hello = client.ask("hello", json!({"protocol": 2})).await;
     (client, hello)
 }
 
@@ -44,16 +44,17 @@ async fn room_members_exchange_messages_over_different_transports() {
     let mut ann = Client::in_room(&server, "r").await;
     let mut bob = in_room(&server, "r").await;
     assert_eq!(ann.until_type("welcome").await["payload"]["count"], 2);
-    bob.events().post(message("r", "from the stream\nin two lines").as_bytes()).await;
+    let room = bob.room_id("r");
+    bob.events().post(message(&room, "from the stream\nin two lines").as_bytes()).await;
     let first = (1, "from the stream\nin two lines".to_owned());
     assert_eq!(messages(&mut ann, 1).await, std::slice::from_ref(&first));
-    ann.send_text(&message("r", "from the socket")).await;
+    ann.send_text(&message(&room, "from the socket")).await;
     assert_eq!(messages(&mut bob, 2).await, [first, (2, "from the socket".to_owned())]);
     assert_eq!(messages(&mut ann, 1).await.len(), 1, "the author receives the message, too");
     assert_eq!(bob.refusal("new_message", json!({"room": "r", "key": fresh_key(), "text": " "})).await, "TEXT_EMPTY");
 
     // The lines of one body are processed in order.
-    let lines: Vec<_> = (3..=100).map(|n| message("r", &n.to_string())).collect();
+    let lines: Vec<_> = (3..=100).map(|n| message(&room, &n.to_string())).collect();
     assert_eq!(bob.events().post(lines.join("\n").as_bytes()).await, 204);
     let received = messages(&mut ann, 98).await;
     assert!(received.iter().zip(3..).all(|((seq, text), n)| *seq == n && *text == n.to_string()), "{received:?}");
@@ -65,7 +66,8 @@ async fn concurrent_posts_are_processed_one_after_the_other() {
     let server = Server::generous(folder.path());
     let mut ann = Client::in_room(&server, "r").await;
     let mut bob = in_room(&server, "r").await;
-    let batch = |name: &str| (0..100).map(|_| message("r", name)).collect::<Vec<_>>().join("\n");
+    let room = bob.room_id("r");
+    let batch = |name: &str| (0..100).map(|_| message(&room, name)).collect::<Vec<_>>().join("\n");
     let (first, second) = (batch("a"), batch("b"));
     let events = bob.events();
     assert_eq!(tokio::join!(events.post(first.as_bytes()), events.post(second.as_bytes())), (204, 204));
@@ -80,9 +82,9 @@ async fn missed_messages_are_recovered_over_the_other_transport() {
     let server = Server::generous(folder.path());
     let mut ann = Client::in_room(&server, "r").await;
     let mut bob = Client::connected(&server).await;
-    let hello = bob.ask("hello", json!({"protocol": 1})).await;
+    let hello = bob.ask("hello", json!({"protocol": 2})).await;
     let entered = bob.ask("enter_room", json!({"room": "r"})).await;
-    let resume = json!({"protocol": 1, "resume": hello["resume"]});
+    let resume = json!({"protocol": 2, "resume": hello["resume"]});
     for n in 1..=2 {
         drop(bob);
         for _ in 0..5 {
@@ -90,7 +92,7 @@ async fn missed_messages_are_recovered_over_the_other_transport() {
         }
         bob = if n == 1 { Client::over_events(&server, "").await } else { Client::connected(&server).await };
         assert_eq!(bob.ask("hello", resume.clone()).await["user"], hello["user"]);
-        let after = json!({"epoch": entered["epoch"], "seq": (n - 1) * 5});
+        let after = json!({"epoch": entered["epoch"], "seq": (n - 1) * 5, "rev": 0});
         let resumed = bob.ask("enter_room", json!({"room": "r", "after": after})).await;
         assert_eq!(resumed["recovered"], true);
         let seqs: Vec<_> = resumed["messages"].as_array().unwrap().iter().map(|missed| missed["seq"].clone()).collect();
@@ -117,7 +119,7 @@ async fn connection_limits_cover_both_transports() {
     let server = Setup::in_folder(folder.path()).limit("connections_per_user", 1).start();
     let (mut first, hello) = greeted(&server).await;
     let mut second = Client::connected(&server).await;
-    second.ask("hello", json!({"protocol": 1, "resume": hello["resume"]})).await;
+    second.ask("hello", json!({"protocol": 2, "resume": hello["resume"]})).await;
     assert_eq!(first.end().await, Received::Closed(4409));
 }
 
@@ -126,7 +128,8 @@ async fn message_rate_limit_applies_over_events() {
     let folder = tempfile::tempdir().unwrap();
     let server = Setup::in_folder(folder.path()).limit("messages_per_second", 1).limit("message_burst", 5).start();
     let mut bob = in_room(&server, "r").await;
-    let lines: Vec<_> = (0..21).map(|n| message("r", &n.to_string())).collect();
+    let room = bob.room_id("r");
+    let lines: Vec<_> = (0..21).map(|n| message(&room, &n.to_string())).collect();
     bob.events().post(lines.join("\n").as_bytes()).await;
     assert_eq!(bob.until_type("error").await["payload"]["code"], "RATE_LIMITED");
 }
@@ -160,7 +163,7 @@ async fn empty_post_flood_is_closed() {
     let folder = tempfile::tempdir().unwrap();
     let server = Setup::in_folder(folder.path()).limit("signal_burst", 20).limit("signals_per_second", 1).start();
     let mut client = Client::over_events(&server, "").await;
-    client.ask("hello", json!({"protocol": 1})).await;
+    client.ask("hello", json!({"protocol": 2})).await;
     while client.events().post(b"").await == 204 {}
     assert_eq!(client.end().await, Received::Closed(4429));
 }
@@ -217,8 +220,8 @@ async fn token_is_bound_to_connection_and_user() {
     for token in ["0", "00000000000000000000000000000000"] {
         assert_eq!(server.post_with(&format!("/events/{token}"), ours, "").status, 404, "{token}");
     }
-    first.ask("hello", json!({"protocol": 1})).await;
-    second.ask("hello", json!({"protocol": 1})).await;
+    first.ask("hello", json!({"protocol": 2})).await;
+    second.ask("hello", json!({"protocol": 2})).await;
 }
 
 #[tokio::test]

@@ -33,15 +33,28 @@ struct Client {
 }
 
 impl Client {
-    /// Connects as a user and enters a room.
-    async fn enter(hub: &Arc<Hub>, identity: &Arc<Identity>, user: u64) -> Self {
+    /// Connects as a user.
+    async fn connect(hub: &Arc<Hub>, identity: &Arc<Identity>, user: u64) -> Self {
         let visitor =
             Visitor { cookie: Some(identity.without_cookie(UserId(user))), address: IpAddr::V4(Ipv4Addr::LOCALHOST) };
         let session = Session::new(hub.clone(), identity.clone(), visitor, hub.register().unwrap());
         let mut client = Self { session, next_id: 1 };
-        client.send("hello", json!({"protocol": 1})).await;
-        client.send("enter_room", json!({"room": room(user)})).await;
+        client.send("hello", json!({"protocol": 2})).await;
         client
+    }
+
+    /// Enters a room, and returns its id.
+    async fn enter(&mut self, hub: &Hub, name: &str) -> String {
+        self.send("enter_room", json!({"name": name})).await;
+        hub.settle().await;
+        loop {
+            let frames = self.session.outbox().take().frames;
+            assert!(!frames.is_empty(), "the answer names the room");
+            let answer = frames.iter().find(|frame| frame.contains(r#""epoch""#));
+            if let Some((_, rest)) = answer.and_then(|answer| answer.split_once(r#""room":""#)) {
+                return rest[..16].to_owned();
+            }
+        }
     }
 
     async fn send(&mut self, kind: &str, payload: Value) {
@@ -73,6 +86,8 @@ async fn thousand_readers_that_never_read_stay_within_the_budget() {
         buffered_bytes: BUDGET,
         message_burst: 1_000,
         announcement_burst: 1_000,
+        signal_burst: 10_000,
+        read_burst: 10_000,
         users_per_address: 1_000_000,
         rooms_per_minute: 1_000,
         rooms_per_hour: 1_000,
@@ -84,12 +99,12 @@ async fn thousand_readers_that_never_read_stay_within_the_budget() {
     let identity = Arc::new(Identity::from_key(&[7; 64], false));
 
     // One user posts into all rooms, and reads what they receive.
-    let mut author = Client::enter(&hub, &identity, READERS).await;
-    for room in 0..ROOMS {
-        author.send("enter_room", json!({"room": format!("room {room}")})).await;
+    let mut author = Client::connect(&hub, &identity, READERS).await;
+    for number in 0..ROOMS {
+        let room = author.enter(&hub, &room(number)).await;
         for n in 0..4 {
-            let key = MessageKey::from_random((u128::from(room) << 64) | n).to_string();
-            let message = json!({"room": format!("room {room}"), "key": key, "text": "한".repeat(4_000)});
+            let key = MessageKey::from_random((u128::from(number) << 64) | n).to_string();
+            let message = json!({"room": room, "key": key, "text": "한".repeat(4_000)});
             author.send("new_message", message).await;
         }
         hub.settle().await;
@@ -100,11 +115,12 @@ async fn thousand_readers_that_never_read_stay_within_the_budget() {
     let mut readers = Vec::new();
     let mut most = 0;
     for user in 0..READERS {
-        let mut reader = Client::enter(&hub, &identity, user).await;
+        let mut reader = Client::connect(&hub, &identity, user).await;
+        let room = reader.enter(&hub, &room(user)).await;
         assert_eq!(reader.read(), None, "it has read its answers so far");
         // And now it reads nothing any more.
         for _ in 0..2 {
-            reader.send("history", json!({"room": room(user), "before": 5, "limit": 4})).await;
+            reader.send("history", json!({"room": room, "before": 5, "limit": 4})).await;
         }
         readers.push(reader);
         assert_eq!(author.read(), None, "a connection that reads is not closed");

@@ -10,7 +10,7 @@ use leptos::prelude::Owner;
 use noom::client::session::Update;
 use noom::client::state::{Room, State};
 use noom::protocol::frame::RoomPresence;
-use noom::protocol::{EnterRoomAck, Message, MessageKey, User, UserId};
+use noom::protocol::{EnterRoomAck, Message, MessageKey, RoomId, User, UserId};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
 #[global_allocator]
@@ -22,19 +22,20 @@ const MESSAGES: u64 = 100_000;
 
 #[test]
 fn open_page_stays_small_and_quick_after_100_000_messages() {
-    let room = EnterRoomAck { room: "garden".into(), epoch: "e".into(), count: 1, ..EnterRoomAck::default() };
+    let id = RoomId(1);
+    let room = EnterRoomAck { room: id, name: "garden".into(), epoch: "e".into(), count: 1, ..EnterRoomAck::default() };
     Owner::new().with(|| {
         let (state, room) = (State::new(), Room::new(room, None));
         state.show(room);
         let receive = |seq: u64| {
             let user = User { id: UserId(seq % 7), nickname: "Ann".into() };
             if seq.is_multiple_of(10) {
-                let presence = RoomPresence { room: "garden".into(), user: user.clone(), count: 1 };
+                let presence = RoomPresence { room: id, user: user.clone(), count: 1 };
                 state.apply(Update::Welcome(presence.clone()));
                 state.apply(Update::Bye(presence));
             }
-            let (room, key, text) = ("garden".into(), MessageKey(seq.into()), "hello".into());
-            state.apply(Update::Message(Message::of_text(room, seq, key, user, text, seq * 1_000)));
+            let (key, text) = (MessageKey(seq.into()), "hello".into());
+            state.apply(Update::Message(Message::of_text(id, seq, key, user, text, seq * 1_000)));
         };
         // The cost of some messages at the end of the first and of the last ten thousand, in allocations and bytes.
         let cost = |to: u64| {

@@ -79,7 +79,7 @@ async fn cookie_identifies_user_on_pages_and_websocket() {
     let cookie = server.get("/").cookie();
     server.post("/api/nickname", &cookie, "nickname=Ann&back=%2F");
     let mut client = Client::with_cookie(&server, &cookie).await;
-    assert_eq!(client.ask("hello", json!({"protocol": 1})).await["user"]["nickname"], "Ann");
+    assert_eq!(client.ask("hello", json!({"protocol": 2})).await["user"]["nickname"], "Ann");
 }
 
 #[test]
@@ -165,7 +165,7 @@ async fn resume_token_works_only_with_the_cookie_of_its_session() {
     let (ann, bob) = (server.get("/").cookie(), server.get("/").cookie());
     let hello = async |cookie: &str, resume: Option<&Value>| {
         let mut client = Client::with_cookie(&server, cookie).await;
-        client.ask("hello", json!({"protocol": 1, "resume": resume})).await
+        client.ask("hello", json!({"protocol": 2, "resume": resume})).await
     };
     let (as_ann, as_bob) = (hello(&ann, None).await, hello(&bob, None).await);
     let user = async |cookie: &str, resume: &Value| hello(cookie, Some(resume)).await["user"].clone();
@@ -263,7 +263,7 @@ async fn cookie_of_version_0_1_is_exchanged_once_and_keeps_the_user() {
     assert_eq!(server.request("GET", "/", &format!("Cookie: {new}\r\n")).header("set-cookie"), "");
     for cookie in [old, &new, &format!("{old}; {new}")] {
         let mut client = Client::with_cookie(&server, cookie).await;
-        assert_eq!(client.ask("hello", json!({"protocol": 1})).await["user"]["id"], "00c0ffee00c0ffee");
+        assert_eq!(client.ask("hello", json!({"protocol": 2})).await["user"]["id"], "00c0ffee00c0ffee");
     }
 }
 
@@ -283,7 +283,7 @@ async fn form_posters_with_one_name_do_not_speak_as_one() {
     assert_eq!(post(&people[1], "second"), "/r/r?error=NICK_TAKEN");
     assert_eq!(post(&people[0], "third"), "/r/r");
     let mut client = Client::with_cookie(&server, &people[1]).await;
-    client.ask("hello", json!({"protocol": 1})).await;
+    client.ask("hello", json!({"protocol": 2})).await;
     assert_eq!(client.refusal("enter_room", json!({"room": "r"})).await, "NICK_TAKEN");
 }
 

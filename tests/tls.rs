@@ -57,7 +57,7 @@ async fn connect_with(
     TlsConnector::from(Arc::new(config)).connect(ServerName::try_from("localhost").unwrap(), stream).await
 }
 
-const HELLO: &str = r#"{"type":"hello","payload":{"protocol":1},"id":1}"#;
+const HELLO: &str = r#"{"type":"hello","payload":{"protocol":2},"id":1}"#;
 
 /// Opens a WebSocket and sends hello.
 async fn open_websocket(stream: TlsStream<TcpStream>) -> WebSocketStream<TlsStream<TcpStream>> {

@@ -45,10 +45,10 @@ export async function joinAsPeer(url, room) {
       socket.send(JSON.stringify({ type, payload, id: next++ }));
     });
   await new Promise((resolve) => socket.once("open", resolve));
-  await request("hello", { protocol: 1 });
-  await request("enter_room", { room });
+  await request("hello", { protocol: 2 });
+  const { room: id } = await request("enter_room", { name: room });
   return {
-    post: (text) => request("new_message", { room, key: randomUUID(), text }),
+    post: (text) => request("new_message", { room: id, key: randomUUID(), text }),
     close: () => socket.close(),
   };
 }

@@ -53,7 +53,8 @@ struct Client {
 }
 
 struct Room {
-    name: String,
+    /// See [`Subject::room_id`].
+    id: String,
     size: u64,
     /// Index of the client that sends.
     sender: usize,
@@ -79,27 +80,30 @@ impl Load {
         };
         for room in 0..rooms {
             let name = format!("room-{room}");
+            let mut id = name.clone();
             for _ in 0..clients {
-                load.add_client(address, room, &name)?;
+                id = load.add_client(address, room, &name)?;
             }
             let (sender, size) = (load.clients.len() - 1, clients as u64);
-            load.rooms.push(Room { name, size, sender, due: Vec::new(), unwritten: Vec::new() });
+            load.rooms.push(Room { id, size, sender, due: Vec::new(), unwritten: Vec::new() });
         }
         Ok(load)
     }
 
-    fn add_client(&mut self, address: SocketAddr, room: usize, name: &str) -> Outcome<()> {
+    /// Adds a client to a room. Returns its [`Subject::room_id`].
+    fn add_client(&mut self, address: SocketAddr, room: usize, name: &str) -> Outcome<String> {
         let (mut stream, mut rest) = socket::open(address, self.subject.path())?;
+        let mut answer = Vec::new();
         for step in self.subject.enter(name) {
             if let Some(text) = step.send {
                 socket::send_text(&mut stream, &text)?;
             }
-            socket::wait_for(&mut stream, &mut rest, step.until)?;
+            answer = socket::wait_for(&mut stream, &mut rest, step.until)?;
         }
         stream.set_nonblocking(true)?;
         epoll::add(&self.poll, &stream, EventData::new_u64(self.clients.len() as u64), EventFlags::IN)?;
         self.clients.push(Client { stream, rest, room, last_number: 0, seq: None });
-        Ok(())
+        self.subject.room_id(name, &answer)
     }
 
     /// Messages sent so far.
@@ -181,7 +185,7 @@ impl Load {
         let mut text = format!("{}{number:0DIGITS$} ", char::from(MARK));
         text.extend(std::iter::repeat_n("the quick brown fox jumps over the lazy dog ", 3));
         text.truncate(TEXT_BYTES);
-        socket::write_text(&mut room.unwritten, &self.subject.post(&room.name, number, &text));
+        socket::write_text(&mut room.unwritten, &self.subject.post(&room.id, number, &text));
     }
 
     fn flush(&mut self) -> Outcome<()> {

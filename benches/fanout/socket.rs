@@ -63,22 +63,22 @@ pub(crate) fn send_text(stream: &mut TcpStream, text: &str) -> Outcome<()> {
     Ok(stream.write_all(&frame)?)
 }
 
-/// Reads until a text frame contains `wanted`, and removes it and all frames before it from `waiting`.
-pub(crate) fn wait_for(stream: &mut TcpStream, waiting: &mut Vec<u8>, wanted: &str) -> Outcome<()> {
+/// Reads until a text frame contains `wanted`, and removes it and all frames before it from `waiting`. Returns its text.
+pub(crate) fn wait_for(stream: &mut TcpStream, waiting: &mut Vec<u8>, wanted: &str) -> Outcome<Vec<u8>> {
     loop {
-        let (mut at, mut found) = (0, false);
+        let (mut at, mut found) = (0, None);
         while let Some((frame, length)) = next(&waiting[at..]) {
             at += length;
             if let Frame::Text(text) = frame
                 && memchr::memmem::find(text, wanted.as_bytes()).is_some()
             {
-                found = true;
+                found = Some(text.to_vec());
                 break;
             }
         }
         waiting.drain(..at);
-        if found {
-            return Ok(());
+        if let Some(text) = found {
+            return Ok(text);
         }
         read_some(stream, waiting).map_err(|error| format!("while waiting for {wanted}: {error}"))?;
     }

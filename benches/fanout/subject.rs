@@ -18,7 +18,7 @@ pub(crate) const BARE_SERVER: &str = "bare-server";
 pub(crate) enum Subject {
     /// Noom with all features on; rate and connection limits are raised.
     Noom,
-    /// Another build of Noom, which `NOOM_BENCH_AGAINST` names.
+    /// Another build of Noom with the same protocol version, which `NOOM_BENCH_AGAINST` names.
     OtherNoom,
     /// Socket.IO on Node.js.
     SocketIo,
@@ -99,8 +99,8 @@ impl Subject {
         let step = |send: String, until| JoinStep { send: Some(send), until };
         match self {
             Self::Noom | Self::OtherNoom => vec![
-                step(r#"{"type":"hello","payload":{"protocol":1},"id":1}"#.into(), r#""id":1}"#),
-                step(format!(r#"{{"type":"enter_room","payload":{{"room":"{room}"}},"id":2}}"#), r#""id":2}"#),
+                step(r#"{"type":"hello","payload":{"protocol":2},"id":1}"#.into(), r#""id":1}"#),
+                step(format!(r#"{{"type":"enter_room","payload":{{"name":"{room}"}},"id":2}}"#), r#""id":2}"#),
             ],
             Self::SocketIo | Self::Socketioxide => vec![
                 JoinStep { send: None, until: "0{" },
@@ -114,7 +114,13 @@ impl Subject {
         }
     }
 
-    /// The frame that posts a message. Noom requires a unique key per message.
+    /// The id by which messages name a room that was entered: its name, or in Noom the id in the answer to the last step of
+    /// [`Self::enter`].
+    pub(crate) fn room_id(self, name: &str, answer: &[u8]) -> Outcome<String> {
+        if matches!(self, Self::Noom | Self::OtherNoom) { entered_room(answer) } else { Ok(name.to_owned()) }
+    }
+
+    /// The frame that posts a message in the room with a [`Self::room_id`]. Noom requires a unique key per message.
     pub(crate) fn post(self, room: &str, number: u64, text: &str) -> String {
         match self {
             Self::Noom | Self::OtherNoom => format!(
@@ -153,6 +159,15 @@ impl Subject {
     pub(crate) fn error_prefix(self) -> &'static [u8] {
         br#"{"type":"error""#
     }
+}
+
+/// Returns the id of the room from Noom's answer to `enter_room`.
+pub(crate) fn entered_room(answer: &[u8]) -> Outcome<String> {
+    const BEFORE: &[u8] = br#""room":""#;
+    const DIGITS: usize = 16;
+    let at = memchr::memmem::find(answer, BEFORE).ok_or("the answer names no room")? + BEFORE.len();
+    let id = answer.get(at..at + DIGITS).ok_or("the answer has no room id")?;
+    Ok(String::from_utf8(id.to_vec())?)
 }
 
 /// Finds the Bun binary in the npm package for this architecture.

@@ -34,18 +34,19 @@ pub(crate) struct Sent {
 /// The frames that enter the room `square`, each with the part of its answer to wait for.
 pub(crate) fn arrival() -> [(&'static str, &'static str); 2] {
     [
-        (r#"{"type":"hello","payload":{"protocol":1},"id":1}"#, r#""id":1}"#),
-        (r#"{"type":"enter_room","payload":{"room":"square"},"id":2}"#, r#""id":2}"#),
+        (r#"{"type":"hello","payload":{"protocol":2},"id":1}"#, r#""id":1}"#),
+        (r#"{"type":"enter_room","payload":{"name":"square"},"id":2}"#, r#""id":2}"#),
     ]
 }
 
 /// Sends each command and each request for a while, from an address of its own, so that each begins with whole budgets.
-pub(crate) fn run(target: SocketAddr, stage: Duration) -> Outcome<Sent> {
+/// `room` is the id of the room, because the sink tells none.
+pub(crate) fn run(target: SocketAddr, room: &str, stage: Duration) -> Outcome<Sent> {
     let mut sent = Sent::default();
     let mut addresses = (1..).map(|n| Ipv4Addr::new(127, 0, 1, n));
     for kind in Command::NAMES {
         let own = addresses.next().ok_or("no address is left")?;
-        sent += in_threads(USERS, || User::connect(own, target, kind)?.run(stage))?;
+        sent += in_threads(USERS, || User::connect(own, target, room, kind)?.run(stage))?;
     }
     for request in requests(target) {
         let own = addresses.next().ok_or("no address is left")?;
@@ -114,9 +115,11 @@ fn write(stream: &mut TcpStream, mut bytes: &[u8], received: &mut Vec<u8>) -> bo
 }
 
 /// One user of the stranger.
-struct User {
+struct User<'a> {
     own: Ipv4Addr,
     target: SocketAddr,
+    /// The id of the room.
+    room: &'a str,
     kind: &'static str,
     stream: TcpStream,
     /// Another peer in the call.
@@ -124,11 +127,11 @@ struct User {
     sent: Sent,
 }
 
-impl User {
-    fn connect(own: Ipv4Addr, target: SocketAddr, kind: &'static str) -> Outcome<Self> {
+impl<'a> User<'a> {
+    fn connect(own: Ipv4Addr, target: SocketAddr, room: &'a str, kind: &'static str) -> Outcome<Self> {
         let stream = open(own, target)?;
         let peer = "0ddba11c0ffee000".to_owned();
-        let mut user = Self { own, target, kind, stream, peer, sent: Sent::default() };
+        let mut user = Self { own, target, room, kind, stream, peer, sent: Sent::default() };
         user.enter();
         Ok(user)
     }
@@ -137,7 +140,8 @@ impl User {
         self.sent.connections += 1;
         let mut bytes = upgrade_request(self.target, "/ws").into_bytes();
         arrival().iter().for_each(|(text, _)| write_text(&mut bytes, text));
-        write_text(&mut bytes, r#"{"type":"join_call","payload":{"room":"square"},"id":3}"#);
+        let join = format!(r#"{{"type":"join_call","payload":{{"room":"{}"}},"id":3}}"#, self.room);
+        write_text(&mut bytes, &join);
         write(&mut self.stream, &bytes, &mut Vec::new());
     }
 
@@ -175,7 +179,7 @@ impl User {
         let (number, peer) = (self.sent.count, &self.peer);
         // Differs between the users of an address.
         let port = self.stream.local_addr().map_or(0, |own| own.port());
-        let room = r#""room":"square""#;
+        let room = format!(r#""room":"{}""#, self.room);
         let sdp = format!(r"v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n{}", r"a=x\r\n".repeat(500));
         // Commands that undo each other take turns.
         let kind = match (self.kind, number % 2) {
@@ -186,7 +190,8 @@ impl User {
             (kind, _) => kind,
         };
         let payload = match kind {
-            "hello" => r#""protocol":1"#.to_owned(),
+            "hello" => r#""protocol":2"#.to_owned(),
+            "enter_room" => r#""name":"square""#.to_owned(),
             "ping" | "watch_rooms" | "unwatch_rooms" => String::new(),
             "nickname" => format!(r#""nickname":"S{port} {number}""#),
             "new_message" => {
@@ -207,7 +212,7 @@ impl User {
             }
             "ice" => format!(r#"{room},"peer":"{peer}""#),
             "media" => format!(r#"{room},"audio":{},"video":true,"screen":false"#, number % 2 == 0),
-            _ => room.to_owned(),
+            _ => room,
         };
         format!(r#"{{"type":"{kind}","payload":{{{payload}}}}}"#)
     }

@@ -68,8 +68,9 @@ class Tone(MediaStreamTrack):
 
 
 class Peer:
-    def __init__(self, socket, room):
-        self.socket, self.room = socket, room
+    def __init__(self, socket, name):
+        # The id of the room is known when it was entered.
+        self.socket, self.name, self.room = socket, name, None
         self.next_id, self.answers = 0, {}
         self.connections = {}
         self.received = {"video": 0, "audio": 0, "loudest": 0, "messages": [], "left": []}
@@ -148,9 +149,10 @@ class Peer:
             await self.connections.pop(peer).close()
 
     async def join(self, nickname):
-        await self.request("hello", {"protocol": 1})
+        await self.request("hello", {"protocol": 2})
         await self.request("nickname", {"nickname": nickname})
-        await self.request("enter_room", {"room": self.room})
+        entered = await self.request("enter_room", {"name": self.name})
+        self.room = entered["room"]
         ack = await self.request("join_call", {"room": self.room})
         await self.request("media", {"room": self.room, "audio": True, "video": True, "screen": False})
         # The peer that joins sends an offer to each peer in the call.
@@ -160,9 +162,9 @@ class Peer:
             await self.describe(other["peer"], "offer", connection)
 
 
-async def main(url, room, nickname):
+async def main(url, name, nickname):
     async with connect(url.replace("http", "ws", 1) + "/ws", origin=url) as socket:
-        peer = Peer(socket, room)
+        peer = Peer(socket, name)
         listening = asyncio.ensure_future(peer.listen())
         await peer.join(nickname)
         ended = asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)

@@ -144,7 +144,7 @@ export async function overWebSocket(site, { from = "127.0.0.1", origin = site.ur
   });
   const client = new SocketClient(socket);
   await within(opened, "a WebSocket");
-  await client.ask("hello", { protocol: 1 });
+  await client.ask("hello", { protocol: 2 });
   return client;
 }
 
@@ -197,6 +197,6 @@ export async function overEvents(site, { from = "127.0.0.1" } = {}) {
   const stream = await request(site, { from, path: "/events", headers });
   if (stream.statusCode !== 200) throw new Error(`event stream: ${stream.statusCode}`);
   const client = new EventClient(site, from, cookie, stream);
-  await client.ask("hello", { protocol: 1 });
+  await client.ask("hello", { protocol: 2 });
   return client;
 }

@@ -118,7 +118,7 @@ test("camera that ends right after each opening is not reopened in a storm", asy
     };
   });
   const other = await ProtocolClient.inRoom(server, "garden", "Bob");
-  await other.request("join_call", { room: "garden" });
+  await other.request("join_call", { room: other.id("garden") });
   await enter(page, "garden", "Ann");
   await joinCall(page);
   await page.waitForTimeout(4_000);

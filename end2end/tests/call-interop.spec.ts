@@ -117,7 +117,7 @@ test("call uses the relay when direct paths are blocked, and expired credentials
 
     await brief.start();
     const client = await ProtocolClient.inRoom(brief, "garden", "Cleo");
-    const { ice_servers } = await client.request("join_call", { room: "garden" });
+    const { ice_servers } = await client.request("join_call", { room: client.id("garden") });
     const gather = () =>
       page.evaluate(async (iceServers) => {
         const connection = new RTCPeerConnection({ iceServers, iceTransportPolicy: "relay" });

@@ -237,7 +237,7 @@ test("seventh user sees that the call is full, and the lobby shows the call", as
   const peers: ProtocolClient[] = [];
   for (const name of ["a", "b", "c", "d", "e", "f"])
     peers.push(await ProtocolClient.inRoom(server, "garden", `Peer ${name}`));
-  for (const peer of peers) await peer.request("join_call", { room: "garden" });
+  for (const peer of peers) await peer.request("join_call", { room: peer.id("garden") });
   await page.goto("/");
   await expect(page.getByRole("link", { name: /garden/ })).toContainText("Call · 6");
   await page.getByRole("link", { name: /garden/ }).click();

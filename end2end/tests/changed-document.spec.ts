@@ -1,7 +1,18 @@
 // Documents that a proxy, an extension or a translator has changed.
 import { createServer, request } from "node:http";
 import { type AddressInfo, connect } from "node:net";
-import { ProtocolClient, type Server, enter, expect, post, takeName, test, texts, waitUntilJoined } from "./support";
+import {
+  ProtocolClient,
+  type Server,
+  enter,
+  expect,
+  post,
+  takeName,
+  test,
+  texts,
+  waitUntilJoined,
+  write,
+} from "./support";
 
 /** A proxy that changes the HTML of pages. */
 async function changing(server: Server, edit: (html: string) => string) {
@@ -118,13 +129,13 @@ test("counts, names and notices of a translated page follow the room", async ({ 
   const other = await ProtocolClient.inRoom(server, "garden", "Kim");
   await expect(count).toHaveText("3 people");
   await expect(page.getByRole("complementary")).toContainText("Kim");
-  await bob.request("typing", { room: "garden" });
+  await bob.request("typing", { room: bob.id("garden") });
   await expect(page.getByText("is typing…")).toBeVisible();
   await bob.post("garden", "another");
   await expect(texts(page)).toHaveText(["¡translate me!", "another"]);
   other.close();
   await expect(count).toHaveText("2 people");
-  await post(page, `${"x".repeat(4_001)}`);
+  await write(page, "x".repeat(4_001));
   await expect(page.getByText("at most 4,000 characters")).toBeVisible();
   await page.getByRole("link", { name: "All rooms" }).click();
   await expect(page.getByRole("link", { name: /garden/ })).toBeVisible();

@@ -278,7 +278,7 @@ test("every emoji of the picker is a reaction that the server takes", async ({ s
   const { epoch } = client.frames.find((frame) => frame.payload?.epoch).payload;
   await client.post("garden", "hello");
   const react = (text: string, on: boolean) =>
-    client.request("react", { room: "garden", target: { epoch, seq: 1 }, emoji: text, on });
+    client.request("react", { room: client.id("garden"), target: { epoch, seq: 1 }, emoji: text, on });
   for (const { text } of emoji) {
     await react(text, true);
     await react(text, false);

@@ -33,10 +33,10 @@ crowd("a crowded room shows its number and loads members on demand", async ({ pa
   await expect(names).toHaveCount(151);
 
   // The crowd dissolves: the list is complete again, and changes with each departure.
-  for (const person of people.splice(5)) await person.request("leave_room", { room: "hall" });
+  for (const person of people.splice(5)) await person.request("leave_room", { room: person.id("hall") });
   await expect(names).toHaveCount(6);
   await expect(button(/^Show/)).toHaveCount(0);
-  await people[0].request("leave_room", { room: "hall" });
+  await people[0].request("leave_room", { room: people[0].id("hall") });
   await expect(names).toHaveCount(5);
 });
 
@@ -48,9 +48,9 @@ test("arrivals and departures in a row are folded", async ({ page, server }) => 
     people.push(await ProtocolClient.inRoom(server, "garden", name));
   }
   await expect(log.locator(".event")).toHaveText("Ann, Bob, Cat and 2 more joined");
-  await people[1].request("leave_room", { room: "garden" });
+  await people[1].request("leave_room", { room: people[1].id("garden") });
   await expect(log.locator(".event")).toHaveText("Ann, Cat, Dan and 1 more joined · Bob left");
   await people[0].post("garden", "hello");
-  await people[0].request("leave_room", { room: "garden" });
+  await people[0].request("leave_room", { room: people[0].id("garden") });
   await expect(log.locator(".event")).toHaveText(["Ann, Cat, Dan and 1 more joined · Bob left", "Ann left"]);
 });

@@ -34,7 +34,7 @@ test("room is exported by clicks, and the page stays", async ({ page, server }) 
   const data = await download(page, () => page.getByRole("link", { name: "Data (JSON Lines)" }).click());
   expect(data.suggestedFilename()).toMatch(/^noom-한국어 방-\d{4}-\d\d-\d\d\.jsonl$/);
   const [begin, message, end] = await lines(data);
-  expect(begin).toMatchObject({ format: "noom-export", version: 1, room: ROOM, head: 1 });
+  expect(begin).toMatchObject({ format: "noom-export", version: 2, name: ROOM, head: 1 });
   expect(message).toMatchObject({ seq: 1, text: HOSTILE, user: { nickname: "Bob" } });
   expect(end).toEqual({ end: 1 });
   await post(page, "still here");

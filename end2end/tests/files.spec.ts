@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { deflateSync } from "node:zlib";
 import type { Page } from "@playwright/test";
 import { expectAccessible } from "./accessible";
-import { SERVER_GONE, enter, expect, post, test, texts, waitUntilJoined } from "./support";
+import { SERVER_GONE, enter, expect, post, test, texts, waitUntilJoined, write } from "./support";
 import { TcpProxy } from "./tcp-proxy";
 
 const field = (page: Page) => page.getByRole("textbox", { name: "Message" });
@@ -153,7 +153,7 @@ test("refused and removed files are left out of the message, and a refused file 
   await enter(page, "garden", "Ann");
   await choose(page).setInputFiles(text("not a picture.png"));
   await expect(tray(page).getByRole("alert")).toHaveText(/The picture is damaged/);
-  await post(page, "hello");
+  await write(page, "hello");
   await expect(page.getByText("Remove the file that could not be uploaded")).toBeVisible();
   await page.getByRole("button", { name: "Remove not a picture.png" }).click();
   await expect(tray(page)).toHaveCount(0);

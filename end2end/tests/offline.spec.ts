@@ -49,7 +49,10 @@ test("room is read and written while the server is gone, and what was written is
   await expect(notice(page)).toHaveCount(0, { timeout: 40_000 });
   await expect(texts(page)).toHaveText(["from Bob", "from Ann", "written without a server"]);
   await expect
-    .poll(async () => (await carol.request("history", { room: "garden", before: 1_000, limit: 10 })).messages.length)
+    .poll(
+      async () =>
+        (await carol.request("history", { room: carol.id("garden"), before: 1_000, limit: 10 })).messages.length,
+    )
     .toBe(3);
   carol.close();
 });

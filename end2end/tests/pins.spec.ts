@@ -65,8 +65,8 @@ test("pinned messages are listed without JavaScript", async ({ person, server })
   const bob = await ProtocolClient.inRoom(server, "garden", "Bob");
   const { seq } = await bob.post("garden", "when we meet");
   await bob.post("garden", "hello");
-  const { epoch } = await bob.request("enter_room", { room: "garden" });
-  await bob.request("pin_message", { room: "garden", target: { epoch, seq }, on: true });
+  const { epoch } = await bob.enter("garden");
+  await bob.request("pin_message", { room: bob.id("garden"), target: { epoch, seq }, on: true });
   const page = await person({ javaScriptEnabled: false });
   await page.goto("/r/garden");
   await expect(row(page, "when we meet").getByText("Pinned by Bob")).toBeVisible();

@@ -43,8 +43,8 @@ test("unsent messages survive a reload and are delivered once and in order", asy
   let dropping = true;
   await intercept(page, (frame) => !(frame.type === "new_message" && dropping && ++dropped));
   await enter(page, "garden", "Ann");
-  await post(page, "first");
-  await post(page, "둘째");
+  await write(page, "first");
+  await write(page, "둘째");
   await expect.poll(() => dropped).toBe(1);
   expect(await storedUnsent(page)).toBe(2);
   await page.reload();
@@ -56,6 +56,41 @@ test("unsent messages survive a reload and are delivered once and in order", asy
   expect(await storedUnsent(page)).toBe(0);
 });
 
+test("page of another protocol version reloads once and keeps what was written", async ({
+  page,
+  server,
+  expectedConsole,
+}) => {
+  expectedConsole.push(SERVER_GONE);
+  let [isRefused, greetings] = [false, 0];
+  await page.routeWebSocket("**/ws", (socket) => {
+    const server = socket.connectToServer();
+    socket.onMessage((text) => {
+      if (JSON.parse(text.toString()).type !== "hello" || !isRefused) return server.send(text);
+      greetings++;
+      void socket.close({ code: 4_406 });
+    });
+  });
+  await enter(page, "garden", "Ann");
+  await server.stop();
+  await write(page, "not sent yet");
+  await page.getByRole("textbox", { name: "Message" }).fill("half a sen");
+  isRefused = true;
+  await server.start();
+  // The page that was loaded again is refused, too: now it is up to the user.
+  await expect.poll(() => greetings, { timeout: 45_000 }).toBe(2);
+  await expect(page.getByText("This page is out of date.")).toBeVisible();
+  await expect(page.getByRole("textbox", { name: "Message" })).toHaveValue("half a sen");
+  await expect(page.locator(".message.waiting")).toHaveText(/not sent yet/);
+  isRefused = false;
+  await page.getByRole("button", { name: "Reload" }).click();
+  await waitUntilJoined(page);
+  await expect(page.locator(".message.waiting")).toHaveCount(0);
+  await expect(texts(page)).toHaveText(["not sent yet"]);
+  await expect(page.getByRole("textbox", { name: "Message" })).toHaveValue("half a sen");
+  expect(greetings).toBe(2);
+});
+
 test("message whose ack was lost is not stored twice after a reload", async ({ page, person }) => {
   const other = await person();
   await enter(other, "garden", "Bob");
@@ -64,7 +99,7 @@ test("message whose ack was lost is not stored twice after a reload", async ({ p
     losing && (frame.payload.key || frame.type === "new_message") ? { type: "unknown", payload: {} } : frame;
   await intercept(page, () => true, loseAnswers);
   await enter(page, "garden", "Ann");
-  await post(page, "once");
+  await write(page, "once");
   await expect(texts(other)).toHaveText(["once"]);
   losing = false;
   await page.reload();
@@ -79,8 +114,8 @@ test("unsent messages are delivered after the user left the room", async ({ page
   let dropping = true;
   await intercept(page, (frame) => !(frame.type === "new_message" && dropping));
   await enter(page, "garden", "Ann");
-  await post(page, "one");
-  await post(page, "two");
+  await write(page, "one");
+  await write(page, "two");
   await page.getByRole("link", { name: "All rooms" }).click();
   await expect(page.getByRole("heading", { name: "Noom" })).toBeVisible();
   dropping = false;
@@ -223,7 +258,7 @@ test("page that is offline says so and connects when asked", async ({ person, se
     window.dispatchEvent(new Event("offline"));
   });
   await expect.poll(() => page.evaluate(() => (window as any).notices.join())).toContain("You seem to be offline");
-  await post(page, "written offline");
+  await write(page, "written offline");
   // An attempt hangs, which the page would wait for.
   await expect(page.getByText("Connecting…")).toBeVisible();
   proxy.restoreForNew();
@@ -331,12 +366,12 @@ for (const [seconds, fault] of [
     const other = await person();
     await enter(page, "garden", "Ann");
     await enter(other, "garden", "Bob");
-    await post(page, "before");
+    await write(page, "before");
     await expect(texts(other)).toHaveText(["before"]);
     proxy[fault]();
     for (let n = 1; n <= 3; n++) {
-      await post(page, `Ann ${n}`);
-      await post(other, `Bob ${n}`);
+      await write(page, `Ann ${n}`);
+      await write(other, `Bob ${n}`);
       await page.waitForTimeout((seconds * 1_000) / 3);
     }
     // The page detects a silent connection within 35 s.

@@ -71,6 +71,8 @@ export class Server {
 export class ProtocolClient {
   private nextId = 1;
   private waiting = new Map<number, (frame: any) => void>();
+  /** The ids of the rooms that it has entered, by name. */
+  private rooms = new Map<string, string>();
   readonly frames: any[] = [];
 
   private constructor(private socket: WebSocket) {
@@ -89,10 +91,21 @@ export class ProtocolClient {
     const socket = new WebSocket(`${server.url.replace("http", "ws")}/ws`, { headers: { origin: server.url } });
     await new Promise((resolve, reject) => socket.once("open", resolve).once("error", reject));
     const client = new ProtocolClient(socket);
-    await client.request("hello", { protocol: 1 });
+    await client.request("hello", { protocol: 2 });
     await client.request("nickname", { nickname });
-    await client.request("enter_room", { room });
+    await client.enter(room);
     return client;
+  }
+
+  async enter(name: string) {
+    const entered = await this.request("enter_room", { name });
+    this.rooms.set(name, entered.room);
+    return entered;
+  }
+
+  /** The id of a room that it has entered. */
+  id(room: string): string {
+    return this.rooms.get(room)!;
   }
 
   request(type: string, payload: object): Promise<any> {
@@ -107,7 +120,7 @@ export class ProtocolClient {
   }
 
   post(room: string, text: string) {
-    return this.request("new_message", { room, key: randomUUID(), text });
+    return this.request("new_message", { room: this.id(room), key: randomUUID(), text });
   }
 
   close() {
@@ -205,15 +218,15 @@ export async function takeName(page: Page, nickname: string) {
 /** Sends a message, and waits until the server has stored or refused it. A page shows it earlier than that. */
 export async function post(page: Page, text: string) {
   await write(page, text);
+  await expect(page.getByRole("textbox", { name: "Message" })).toHaveValue("");
   await expect(page.locator(".message.waiting:not(:has(.failed))")).toHaveCount(0);
 }
 
-/** Sends a message that the page has to keep for now. */
+/** Sends a message that the page has to keep for now, or refuses. */
 export async function write(page: Page, text: string) {
   const composer = page.getByRole("textbox", { name: "Message" });
   await composer.fill(text);
   await composer.press("Enter");
-  await expect(composer).toHaveValue("");
 }
 
 /** The message texts in the room, in order. */

@@ -1,6 +1,6 @@
 // Many tabs of one browser.
 import { HttpProxy } from "./http-proxy";
-import { SERVER_GONE, enter, expect, post, test, texts, waitUntilJoined } from "./support";
+import { SERVER_GONE, enter, expect, post, test, texts, waitUntilJoined, write } from "./support";
 
 const PAUSED = "Noom is open in too many tabs; this one is paused.";
 
@@ -59,7 +59,7 @@ test("tab that is paused while it posts takes the request back, and posts when i
   await enter(other, "garden", "Bob");
   await page.goto(`${proxy.url}/r/garden`);
   await waitUntilJoined(page);
-  const release = await proxy.holdPost(() => post(page, "sent once"));
+  const release = await proxy.holdPost(() => write(page, "sent once"));
   for (let n = 0; n < 3; n++) {
     const tab = await context.newPage();
     await tab.goto(`${proxy.url}/r/garden`);

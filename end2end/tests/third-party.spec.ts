@@ -22,26 +22,30 @@ test("client written from PROTOCOL.md posts, loses its connection and misses not
       expect(answer.type).toBe("ack");
       return answer.payload;
     };
-    const hello = await request("hello", { protocol: 1, ...(resume ? { resume } : {}) });
+    const hello = await request("hello", { protocol: 2, ...(resume ? { resume } : {}) });
     return { socket, request, until, hello };
   };
 
   const ann = await connect();
   const bob = await connect();
-  await ann.request("enter_room", { room: "garden" });
-  const entered = await bob.request("enter_room", { room: "garden" });
-  expect(entered).toMatchObject({ head: 0, count: 2, messages: [], recovered: false });
+  const { room } = await ann.request("enter_room", { name: "garden" });
+  const entered = await bob.request("enter_room", { name: "garden" });
+  expect(entered).toMatchObject({ room, name: "garden", head: 0, count: 2, messages: [], recovered: false });
   const key = randomUUID();
-  const ack = await ann.request("new_message", { room: "garden", key, text: "hello" });
-  expect(ack).toMatchObject({ room: "garden", key, seq: 1 });
+  const ack = await ann.request("new_message", { room, key, text: "hello" });
+  expect(ack).toMatchObject({ room, key, seq: 1 });
   const received = await bob.until((frame) => frame.type === "new_message");
   expect(received.payload).toMatchObject({ seq: 1, key, text: "hello", user: ann.hello.user });
 
   bob.socket.terminate();
-  await ann.request("new_message", { room: "garden", key: randomUUID(), text: "are you there?" });
+  await ann.request("new_message", { room, key: randomUUID(), text: "are you there?" });
   const again = await connect(bob.hello.resume);
   expect(again.hello.user).toEqual(bob.hello.user);
-  const resumed = await again.request("enter_room", { room: "garden", after: { epoch: entered.epoch, seq: 1 } });
+  const resumed = await again.request("enter_room", {
+    name: "garden",
+    room,
+    after: { epoch: entered.epoch, seq: 1, rev: 0 },
+  });
   expect(resumed.recovered).toBe(true);
   expect(resumed.messages.map((message: any) => message.text)).toEqual(["are you there?"]);
   again.socket.close();

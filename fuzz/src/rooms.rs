@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use noom::protocol::{Ack, Features, Message, MessageKey, Position, ServerFrame, UserId};
+use noom::protocol::{Ack, Message, MessageKey, Position, ServerFrame, UserId};
 use noom::server::history::History;
 use noom::server::hub::core::{Core, EMPTY_ROOM_STAYS, Effect, Enter, GRACE, Input, Output, Rename, SeatId};
 use noom::server::id::{ConnId, RoomId, RoomRow};
@@ -54,7 +54,7 @@ pub fn rooms(bytes: &[u8]) {
 
 impl World {
     fn step(&mut self, start: Instant, action: u8, target: u8) {
-        let (conn, room) = (ConnId(1 + u64::from(target % 6)), RoomId(1 + i64::from(target / 6 % 2)));
+        let (conn, room) = (ConnId(1 + u64::from(target % 6)), RoomId(1 + u64::from(target / 6 % 2)));
         let (seat, user) = (SeatId { conn, room }, UserId(conn.0.div_ceil(2)));
         match action % 10 {
             0 => self.enter(start, seat, user),
@@ -69,7 +69,7 @@ impl World {
                 assert_eq!(author.is_ok(), self.seen.contains_key(&(conn, room)));
                 let Ok(user) = author else { return };
                 let (key, text) = (MessageKey(self.queue.len() as u128), "text".to_owned());
-                self.queue.push((room, Message::of_text(room.0.to_string(), 0, key, user, text, 0)));
+                self.queue.push((room, Message::of_text(room, 0, key, user, text, 0)));
             }
             6 => self.commit(),
             7 => self.deliver(start),
@@ -88,10 +88,9 @@ impl World {
         let outbox = self.outboxes.entry(conn).or_default().clone();
         let nick = Nick::unchecked(format!("n{}", user.0));
         let seq = self.seen.get(&(conn, room)).copied().unwrap_or_default();
-        let after = Some(Position { epoch: String::new(), seq, rev: None });
-        let row = RoomRow { id: room, name: room.0.to_string().into() };
-        let features = if conn.0 % 2 == 0 { Features::all() } else { Features::default() };
-        let enter = Enter { conn, outbox, features, user, nick, room: row, id: Some(1), after };
+        let after = Some(Position { epoch: String::new(), seq, rev: 0 });
+        let row = RoomRow { id: room, number: 1, name: room.to_string().into() };
+        let enter = Enter { conn, outbox, user, nick, room: row, id: Some(1), after };
         if self.handle(start, Input::Enter(enter)) {
             self.seen.entry((conn, room)).or_default();
         }
@@ -116,7 +115,7 @@ impl World {
                     let receivers = self.core.change_receivers(room, change.state.rev);
                     receivers.for_each(|to| to.0.borrow_mut().push(frame.clone()));
                 }
-                Output::Effect(Effect::Fetch(room, after)) => panic!("a gap in {room:?} after {after}"),
+                Output::Effect(Effect::Fetch(room, after)) => panic!("a gap in {room:?} after {after:?}"),
                 Output::Close(..)
                 | Output::Effect(Effect::MemberCount(..) | Effect::CallCount(..) | Effect::Unloaded(_)) => {}
             }
@@ -160,14 +159,12 @@ impl World {
             for frame in outbox.0.take() {
                 match frame {
                     ServerFrame::Ack { ack: Ack::EnterRoom(ack), .. } => {
-                        let room = RoomId(ack.room.parse().expect("a room of this run"));
-                        let seen = self.seen.get_mut(&(*conn, room)).expect("an answer in the room");
+                        let seen = self.seen.get_mut(&(*conn, ack.room)).expect("an answer in the room");
                         assert_eq!(ack.messages.len() as u64, ack.head - *seen);
                         *seen = ack.head;
                     }
                     ServerFrame::NewMessage(message) => {
-                        let room = RoomId(message.room.parse().expect("a room of this run"));
-                        let seen = self.seen.get_mut(&(*conn, room)).expect("a message in the room");
+                        let seen = self.seen.get_mut(&(*conn, message.room)).expect("a message in the room");
                         assert_eq!(message.seq, *seen + 1);
                         *seen = message.seq;
                     }

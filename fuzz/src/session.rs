@@ -3,10 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use noom::client::session::{Action, Event, Intent, MessageCommand, Session, Update};
+use noom::client::session::{Action, Event, Intent, MessageCommand, Session, UnsentMessage, Update};
 use noom::protocol::change::DeleteMessage;
-use noom::protocol::frame::Post;
-use noom::protocol::{ClientFrame, MessageKey, MessageRef};
+use noom::protocol::{ClientFrame, MessageKey, MessageRef, RoomId};
 
 /// The connection of the browser.
 #[derive(Clone, Copy, PartialEq)]
@@ -24,17 +23,19 @@ struct Page {
     sent: usize,
     posts: u128,
     /// The position of the last message shown, by room.
-    shown: BTreeMap<String, u64>,
+    shown: BTreeMap<RoomId, u64>,
     /// The revision of the last change shown, by room.
-    revs: BTreeMap<String, u64>,
+    revs: BTreeMap<RoomId, u64>,
+    /// The rooms that were entered, by name.
+    ids: BTreeMap<String, RoomId>,
 }
 
 /// Whatever the server sends, a page sends only valid frames, `hello` first, shows the messages and changes of a room
 /// without gap or repetition, and does not wake up repeatedly without reason.
 pub fn session(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
-    let (session, shown, revs) = (Session::new(1), BTreeMap::new(), BTreeMap::new());
-    let mut page = Page { session, now: 0, socket: Socket::None, sent: 0, posts: 0, shown, revs };
+    let (session, shown, revs, ids) = (Session::new(1), BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+    let mut page = Page { session, now: 0, socket: Socket::None, sent: 0, posts: 0, shown, revs, ids };
     page.handle(Event::Start);
     text.lines().for_each(|line| page.line(line));
 }
@@ -63,16 +64,20 @@ impl Page {
             "reconnect" => Event::Intent(Intent::ReconnectNow),
             "enter" => Event::Intent(Intent::Enter { room: room(), after: None }),
             "leave" => {
-                self.shown.remove(&room());
+                if let Some(id) = self.ids.remove(&room()) {
+                    self.shown.remove(&id);
+                }
                 Event::Intent(Intent::Leave { room: room() })
             }
             "post" => {
                 self.posts += 1;
-                Event::Intent(Intent::Post(Post::of_text(room(), MessageKey::from_random(self.posts), rest.into())))
+                let key = MessageKey::from_random(self.posts);
+                Event::Intent(Intent::Post(UnsentMessage::of_text(room(), key, rest.into())))
             }
             "delete" => {
                 let target = MessageRef { epoch: rest.into(), seq: rest.len() as u64 };
-                Event::Intent(Intent::Change(MessageCommand::Delete(DeleteMessage { room: room(), target })))
+                let room = self.ids.get(&room()).copied().unwrap_or_default();
+                Event::Intent(Intent::Change(MessageCommand::Delete(DeleteMessage { room, target })))
             }
             "rename" => Event::Intent(Intent::Rename { nickname: rest.into() }),
             "older" => Event::Intent(Intent::Older { room: room(), before: 100, limit: 50 }),
@@ -117,8 +122,9 @@ impl Page {
                     self.sent += 1;
                 }
                 Action::Emit(Update::Entered(ack)) => {
-                    self.revs.insert(ack.room.clone(), ack.rev.unwrap_or_default());
+                    self.revs.insert(ack.room, ack.rev);
                     self.shown.insert(ack.room, ack.head);
+                    self.ids.insert(ack.name, ack.room);
                 }
                 Action::Emit(Update::Changed(change)) => {
                     let rev = self.revs.get_mut(&change.room).expect("changes arrive only for entered rooms");

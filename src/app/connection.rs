@@ -9,7 +9,7 @@ use leptos_i18n::td;
 
 use super::erase::Erase;
 use super::locale::{Language, t};
-use super::reload::reload_when_outdated;
+use super::reload::{reload_when_outdated, reload_when_unsupported};
 use crate::client::Client;
 use crate::client::session::{ConnectionState, Intent, WaitReason};
 use crate::client::timer::now;
@@ -27,6 +27,7 @@ pub(super) fn ConnectionNotice() -> impl IntoView {
     let newer = move || client.state.other_build.with(Option::is_some);
     let outdated = move || client.state.is_outdated.get();
     reload_when_outdated(client);
+    reload_when_unsupported(client);
     let clock = countdown_clock(connection);
     let reload_button = move || button(t!(i18n, reload), |_| drop(window().location().reload()));
     let reconnect = move |_| client.dispatch(Intent::ReconnectNow);

@@ -108,7 +108,7 @@ fn LobbyView(page: LobbyPage) -> impl IntoView {
 #[component]
 fn RoomLink(room: RoomCount) -> impl IntoView {
     let i18n = Language::current();
-    let RoomCount { name, count, call } = room;
+    let RoomCount { room: _, name, count, call } = room;
     let href = path::room(&name);
     view! {
         <li>

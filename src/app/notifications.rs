@@ -88,11 +88,11 @@ pub(super) fn notify_of_shown(client: Client, room: Room, is_visible: ReadSignal
 #[component]
 pub(super) fn NotifySwitch(
     client: Client,
-    name: StoredValue<String>,
+    room: Room,
     /// The room is in the list.
     is_kept: Memo<bool>,
 ) -> impl IntoView {
-    let i18n = Language::current();
+    let (i18n, name) = (Language::current(), room.name);
     // Known in the browser only.
     let (is_supported, is_switched_on) = (RwSignal::new(false), RwSignal::new(false));
     // A room that was removed from the list is not watched any more.
@@ -110,18 +110,18 @@ pub(super) fn NotifySwitch(
         is_switched_on.set(is_on(&name.get_value()));
     });
     let switch = move |_| {
-        let room = name.get_value();
+        let key = key(&name.get_value());
         if is_switched_on.get_untracked() {
-            Storage::Local.remove(&key(&room));
+            Storage::Local.remove(&key);
             return is_switched_on.set(false);
         }
         spawn_local(async move {
             let is_allowed = ask().await && service_worker::is_active();
             is_blocked.try_set(!is_allowed);
-            if is_allowed && Storage::Local.set(&key(&room), "1") {
+            if is_allowed && Storage::Local.set(&key, "1") {
                 is_switched_on.try_set(true);
                 // Only own rooms are watched while another one is shown.
-                client.dispatch(Intent::KeepRoom { room, on: true });
+                client.dispatch(Intent::KeepRoom { room: room.id.get_value(), on: true });
             }
         });
     };

@@ -1,13 +1,15 @@
-//! Automatic reload of a page whose build differs from the server's.
+//! Automatic reload of a page whose build, or whose protocol, differs from the server's.
 
 use leptos::prelude::*;
 use wasm_bindgen::JsCast;
 use web_sys::{HtmlInputElement, HtmlTextAreaElement};
 
 use crate::client::Client;
+use crate::client::session::ConnectionState;
 use crate::client::storage::Storage;
+use crate::protocol::{CloseCode, VERSION};
 
-/// The storage key of the last build that a page reloaded for. One reload per build prevents a reload loop.
+/// The storage key of the last build, or protocol, that a page reloaded for. One reload for each prevents a reload loop.
 const RELOADED_FOR: &str = "noom.reloaded-for";
 
 /// Stands for the build of a server whose answers the page does not understand.
@@ -33,6 +35,24 @@ pub(super) fn reload_when_outdated(client: Client) {
     Effect::new(move |_| {
         let handle = window_event_listener(leptos::ev::visibilitychange, move |_| attempt());
         on_cleanup(move || handle.remove());
+    });
+}
+
+/// Reloads a page whose protocol the server does not speak, at once: nothing works on it. What was typed and not sent is
+/// in storage. A call goes on between the browsers, so its page is left alone. If the new page speaks the same protocol,
+/// another reload would not help.
+pub(super) fn reload_when_unsupported(client: Client) {
+    Effect::new(move |_| {
+        let unsupported = ConnectionState::Refused(CloseCode::UnsupportedVersion.number());
+        let protocol = format!("protocol {VERSION}");
+        let was_tried = || Storage::Session.get(RELOADED_FOR).is_some_and(|tried| tried == protocol);
+        if client.state.connection.get() == unsupported
+            && !client.state.calls.has_meeting()
+            && !was_tried()
+            && Storage::Session.set(RELOADED_FOR, &protocol)
+        {
+            let _ = window().location().reload();
+        }
     });
 }
 

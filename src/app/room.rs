@@ -128,7 +128,7 @@ fn RoomView(page: RoomPage, start: Start, search: Search) -> impl IntoView {
     let RoomPage { me, cookie, room, my_rooms: own_rooms, key, refused, search: found } = page;
     cookie_notice::provide(cookie);
     refusal::provide_form(refused);
-    let name = room.room.clone();
+    let name = room.name.clone();
     let read = own_rooms.iter().find(|own| own.name == name).map(|own| own.read);
     let own_rooms = my_rooms(client, own_rooms);
     let unread_elsewhere = unread_elsewhere(own_rooms, &name);

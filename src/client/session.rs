@@ -68,12 +68,13 @@ mod rooms;
 mod send_queue;
 pub mod transport_choice;
 mod typing;
+pub mod unsent_message;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::backoff::Backoff;
 use crate::protocol::frame::{Empty, SetNickname};
-use crate::protocol::{ClientFrame, Command, Features, Refusal, RoomList, RoomUpdate, UserId};
+use crate::protocol::{ClientFrame, Command, Refusal, RoomId, RoomList, RoomUpdate, UserId};
 use connection::{MAX_OPEN_TIMEOUT_MS, OPEN_TIMEOUT_MS};
 use heartbeat::Heartbeat;
 use outgoing::OutgoingQueue;
@@ -91,6 +92,7 @@ pub use event::{
 };
 pub use message_command::MessageCommand;
 pub use transport_choice::TransportKind;
+pub use unsent_message::UnsentMessage;
 
 /// The bound of the first reconnect delay. It doubles with each attempt.
 const FIRST_RECONNECT_MS: u64 = 500;
@@ -120,11 +122,12 @@ pub struct Session {
     /// The token with which the next `hello` proves that it is the same user.
     resume: Option<String>,
     me: Option<UserId>,
-    /// The features that the server grants on this connection.
-    features: Features,
-    /// An older server refuses a `hello` that asks for features.
-    asks_for_features: bool,
+    /// By the names under which pages show them.
     rooms: BTreeMap<String, Room>,
+    /// The ids of the rooms that were entered, by the names that were asked for and by their canonical names.
+    ids: BTreeMap<String, RoomId>,
+    /// Rooms that this connection is in, although pages left them before they were entered.
+    left_early: BTreeSet<RoomId>,
     room_list: ListedRooms,
     own_rooms: OwnRooms,
     requests: Requests,
@@ -150,9 +153,9 @@ impl Session {
             announced_delay_ms: None,
             resume: None,
             me: None,
-            features: Features::default(),
-            asks_for_features: true,
             rooms: BTreeMap::new(),
+            ids: BTreeMap::new(),
+            left_early: BTreeSet::new(),
             room_list: ListedRooms::default(),
             own_rooms: OwnRooms::default(),
             requests: Requests::new(),
@@ -166,11 +169,6 @@ impl Session {
     /// Prefers the transport that worked for an earlier page. Call it before [`Event::Start`].
     pub fn prefer(&mut self, transport: TransportKind) {
         self.transport_choice.prefer(transport);
-    }
-
-    /// The features that the server grants on this connection.
-    pub const fn features(&self) -> Features {
-        self.features
     }
 
     /// Handles an event that happens at the time `now`.

@@ -12,7 +12,7 @@ use leptos::prelude::{Update as _, *};
 
 use super::call::channel::CallChannel;
 use super::session::{ConnectionState, Update};
-use crate::protocol::{BUILD, EnterRoomAck, ErrorCode, Message, MyRoom, RoomCount, User};
+use crate::protocol::{BUILD, EnterRoomAck, ErrorCode, Message, MyRoom, RoomCount, RoomId, User};
 
 pub use room::{ChangeEnded, MoreMembers, Older, Pending, Room, SearchAnswer};
 
@@ -140,25 +140,25 @@ impl State {
                 self.with_room(&room, |room| room.search_answer.set(Some(SearchAnswer { text, before, result })));
             }
             Update::Pins { room, result } => self.with_room(&room, |room| room.pins_loaded(result)),
-            Update::Welcome(joined) => self.with_room(&joined.room, |room| room.joined(joined.user, joined.count)),
-            Update::Bye(left) => self.with_room(&left.room, |room| room.left(left.user, left.count)),
-            Update::Crowd(crowd) => self.with_room(&crowd.room, |room| room.crowd(crowd.count, crowd.members)),
+            Update::Welcome(joined) => self.with_room_id(joined.room, |room| room.joined(joined.user, joined.count)),
+            Update::Bye(left) => self.with_room_id(left.room, |room| room.left(left.user, left.count)),
+            Update::Crowd(crowd) => self.with_room_id(crowd.room, |room| room.crowd(crowd.count, crowd.members)),
             Update::Members { room, after, page } => {
                 let me = self.me.get_untracked();
                 self.with_room(&room, |room| room.members_loaded(after, page, me.as_ref()));
             }
             Update::Typing { room, users } => self.with_room(&room, |room| room.typing.set(users)),
-            Update::Renamed(renamed) => self.with_room(&renamed.room, |room| room.rename(&renamed.user)),
+            Update::Renamed(renamed) => self.with_room_id(renamed.room, |room| room.rename(&renamed.user)),
             Update::Call { room, update } => {
                 self.with_room(&room, |room| room.update_call(&update));
                 self.calls.send(update);
             }
-            Update::Changed(change) => self.with_room(&change.room.clone(), |room| room.changed(change)),
+            Update::Changed(change) => self.with_room_id(change.room, |room| room.changed(change)),
             Update::ChangeEnded { command, result } => {
                 let ended = |room: Room| {
                     room.changes_ended.update(|ended| ended.push(ChangeEnded { command: command.clone(), result }))
                 };
-                self.with_room(command.room(), ended);
+                self.with_room_id(command.room(), ended);
             }
             Update::Posted { room, key, status } => self.with_room(&room, |room| room.posted(key, status)),
         }
@@ -173,7 +173,7 @@ impl State {
     }
 
     fn entered(&self, ack: EnterRoomAck) {
-        self.with_room(&ack.room.clone(), |room| {
+        self.with_room(&ack.name.clone(), |room| {
             let id = self.me.with_untracked(|me| me.as_ref().map(|me| me.id));
             // In a crowd the list may not reach to this user.
             let listed = || ack.members.iter().find(|member| Some(member.id) == id);
@@ -186,7 +186,15 @@ impl State {
 
     fn message(&self, message: Message) {
         let is_own = self.me.with_untracked(|me| me.as_ref().is_some_and(|me| me.id == message.user.id));
-        self.with_room(&message.room.clone(), |room| room.message(message, is_own));
+        self.with_room_id(message.room, |room| room.message(message, is_own));
+    }
+
+    /// Calls `apply` with the room that is shown, if it has this id.
+    fn with_room_id(&self, id: RoomId, apply: impl FnOnce(Room)) {
+        let room = self.room.get_untracked();
+        if let Some(room) = room.filter(|room| room.id.try_get_value() == Some(id)) {
+            apply(room);
+        }
     }
 
     /// Calls `apply` with the room that is shown, if it has this name.

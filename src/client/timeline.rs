@@ -220,7 +220,7 @@ mod fixture {
     use std::ops::Range;
 
     use super::*;
-    use crate::protocol::UserId;
+    use crate::protocol::{RoomId, UserId};
 
     pub(super) fn user(id: u64) -> User {
         User { id: UserId(id), nickname: format!("n{id}") }
@@ -233,7 +233,7 @@ mod fixture {
 
     pub(super) fn message(seq: u64, author: u64, at: u64) -> Message {
         let key = MessageKey(u128::from(seq));
-        Message::of_text("r".into(), seq, key, user(author), "t".into(), at)
+        Message::of_text(RoomId(1), seq, key, user(author), "t".into(), at)
     }
 
     pub(super) fn messages(seqs: Range<u64>) -> Vec<Message> {

@@ -5,15 +5,15 @@
 //! without a connection need no database. All tabs share the entries, so two tabs may send the same message; its key
 //! makes that idempotent.
 
+use super::session::UnsentMessage;
 use super::storage::Storage;
-use crate::protocol::frame::Post;
 use crate::protocol::{FromJson, Json, MessageKey, Reading};
 
 /// An entry's name is this prefix, the time, so that names sort in the order of posting, and the message's key.
 const PREFIX: &str = "noom.unsent.";
 
 /// Stores a message, unless it is stored already.
-pub(super) fn store(post: &Post) {
+pub(super) fn store(post: &UnsentMessage) {
     if find(post.key).is_some() {
         return;
     }
@@ -32,11 +32,12 @@ pub(super) fn remove(key: MessageKey) {
 }
 
 /// All stored messages, in the order in which they were posted.
-pub(super) fn all() -> Vec<Post> {
+pub(super) fn all() -> Vec<UnsentMessage> {
     let read = |name: &String| {
         // A newer version in another tab may write more fields.
         let reading = Reading::Tolerant;
-        let post = Json::parse(&Storage::Local.get(name)?, reading).and_then(|json| Post::from_json(json, reading));
+        let post =
+            Json::parse(&Storage::Local.get(name)?, reading).and_then(|json| UnsentMessage::from_json(json, reading));
         if post.is_err() {
             // Edited by hand.
             Storage::Local.remove(name);

@@ -2,7 +2,7 @@
 
 use super::codec::{DecodeError, FromJson, Json, Reading, wire};
 use super::error::ErrorCode;
-use super::id::PeerId;
+use super::id::{PeerId, RoomId};
 use super::user::User;
 
 wire! {
@@ -42,7 +42,7 @@ wire! {
     /// Payload of `join_call`.
     pub struct JoinCall {
         /// The room, which the connection must have entered.
-        pub room: String,
+        pub room: RoomId,
         /// The peer id from before a lost connection, to take back its slot.
         #[serde(skip_serializing_if = "Option::is_none")]
         pub peer: Option<PeerId>,
@@ -56,15 +56,15 @@ wire! {
         pub peers: Vec<Peer>,
         /// The STUN and TURN servers to use.
         pub ice_servers: Vec<IceServer>,
-        /// With the feature `ice_lifetime`: the seconds for which the credentials are valid, if there are any.
+        /// The seconds for which the credentials are valid, if there are any.
         #[serde(skip_serializing_if = "Option::is_none")]
         pub ice_seconds: Option<u64>,
     }
 
     /// Payload of `call_joined` and `call_left`.
     pub struct CallPresence {
-        /// The room's name.
-        pub room: String,
+        /// The room.
+        pub room: RoomId,
         /// The peer that joined or left.
         pub peer: PeerId,
         /// The user behind it.
@@ -73,8 +73,8 @@ wire! {
 
     /// Payload of `offer` and `answer`.
     pub struct Describe {
-        /// The room's name.
-        pub room: String,
+        /// The room.
+        pub room: RoomId,
         /// The recipient when sent by a client, the sender when received.
         pub peer: PeerId,
         /// The session description.
@@ -91,8 +91,8 @@ wire! {
 
     /// Payload of `ice`.
     pub struct Trickle {
-        /// The room's name.
-        pub room: String,
+        /// The room.
+        pub room: RoomId,
         /// The recipient when sent by a client, the sender when received.
         pub peer: PeerId,
         /// The candidate; `None` marks the end of candidates (RFC 8838).
@@ -114,8 +114,8 @@ wire! {
 
     /// Payload of `media`.
     pub struct SetMedia {
-        /// The room's name.
-        pub room: String,
+        /// The room.
+        pub room: RoomId,
         /// The sender. Set by the server; a client leaves it out.
         #[serde(skip_serializing_if = "Option::is_none")]
         pub peer: Option<PeerId>,

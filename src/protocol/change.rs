@@ -5,7 +5,7 @@
 //! only the latest state of each changed message, and applying a state twice is the same as once.
 
 use super::codec::{DecodeError, FromJson, Json, Reading, wire};
-use super::id::UserId;
+use super::id::{RoomId, UserId};
 use super::user::User;
 
 wire! {
@@ -54,8 +54,8 @@ wire! {
 
     /// Payload of `message_changed`: the state of a message after a change.
     pub struct MessageChange {
-        /// The room's canonical name.
-        pub room: String,
+        /// The room.
+        pub room: RoomId,
         /// The message's position.
         pub seq: u64,
         /// The text, if the message was edited. Absent if the last change has not touched it.
@@ -80,7 +80,7 @@ wire! {
     /// Payload of `edit_message`.
     pub struct EditMessage {
         /// The room, which the connection must have entered.
-        pub room: String,
+        pub room: RoomId,
         /// The message, which must be the user's own.
         pub target: MessageRef,
         /// The number of edits ([`MessageState::edits`]) of the message that the user has edited. If it has more, another
@@ -96,7 +96,7 @@ wire! {
     /// Payload of `delete_message`.
     pub struct DeleteMessage {
         /// The room, which the connection must have entered.
-        pub room: String,
+        pub room: RoomId,
         /// The message, which must be the user's own.
         pub target: MessageRef,
     }
@@ -104,7 +104,7 @@ wire! {
     /// Payload of `react`.
     pub struct React {
         /// The room, which the connection must have entered.
-        pub room: String,
+        pub room: RoomId,
         /// The message.
         pub target: MessageRef,
         /// The emoji ([`check_emoji`](super::check_emoji)).
@@ -116,7 +116,7 @@ wire! {
     /// Payload of `pin_message`.
     pub struct PinMessage {
         /// The room, which the connection must have entered.
-        pub room: String,
+        pub room: RoomId,
         /// The message.
         pub target: MessageRef,
         /// Pins it, or unpins it.
@@ -125,8 +125,8 @@ wire! {
 
     /// Answer to `edit_message`, `delete_message`, `react` and `pin_message`: the message has the requested state.
     pub struct ChangeAck {
-        /// The room's canonical name.
-        pub room: String,
+        /// The room.
+        pub room: RoomId,
         /// The message's position.
         pub seq: u64,
         /// The revision of the message ([`MessageState::rev`]). That of an earlier change if the command had no effect.

@@ -4,7 +4,7 @@ use super::attachment::Attachment;
 use super::call::Peer;
 use super::change::{MessageChange, MessageState, Pin, Reaction};
 use super::codec::{DecodeError, FromJson, Json, Reading, wire};
-use super::id::{MessageKey, UserId};
+use super::id::{MessageKey, RoomId, UserId};
 use super::limits::HEARTBEAT_MS;
 use super::user::User;
 
@@ -12,8 +12,8 @@ wire! {
     /// A stored message. A tolerant reader knows by an empty `text` without files that it cannot show it: a newer server
     /// has other kinds of entries in its history.
     pub struct Message {
-        /// The room's canonical name.
-        pub room: String,
+        /// The room.
+        pub room: RoomId,
         /// Its position in the room's history: 1, 2, 3 … without gaps.
         pub seq: u64,
         /// Chosen by the author's client; identifies the message among those of the author in this room.
@@ -46,14 +46,15 @@ wire! {
         pub epoch: String,
         /// The `seq` of the last message seen; 0 for none.
         pub seq: u64,
-        /// With the feature `changes`: the revision of the last change seen; 0 for none.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        pub rev: Option<u64>,
+        /// The revision of the last change seen; 0 for none.
+        pub rev: u64,
     }
 
     /// A room in the list, with its number of users.
     pub struct RoomCount {
-        /// The room's canonical name.
+        /// The room.
+        pub room: RoomId,
+        /// Its canonical name.
         pub name: String,
         /// Users, not connections.
         pub count: u64,
@@ -72,8 +73,8 @@ wire! {
     pub struct RoomUpdate {
         /// The rooms that are new in the list, or whose numbers changed.
         pub rooms: Vec<RoomCount>,
-        /// The names of the rooms that are no longer in the list.
-        pub removed: Vec<String>,
+        /// The rooms that are no longer in the list.
+        pub removed: Vec<RoomId>,
     }
 
     /// The limits that a client may need.
@@ -105,9 +106,6 @@ wire! {
         pub build: String = String::new(),
         /// The server's limits.
         pub limits: Limits = Limits::default(),
-        /// The names of the [features](super::feature) that the server grants. Present if the client asked for any.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        pub features: Option<Vec<String>>,
     }
 
     /// Answer to `nickname`.
@@ -119,19 +117,19 @@ wire! {
     /// Answer to `enter_room`.
     #[derive(Default)]
     pub struct EnterRoomAck {
-        /// The room's canonical name.
-        pub room: String,
+        /// The room.
+        pub room: RoomId,
+        /// Its canonical name.
+        pub name: String,
         /// See [`Position::epoch`].
         pub epoch: String,
         /// The `seq` of the room's last message; 0 when there is none.
         pub head: u64,
-        /// With the feature `changes`: the revision of the room's last change; 0 when there is none.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        pub rev: Option<u64>,
+        /// The revision of the room's last change; 0 when there is none.
+        pub rev: u64,
         /// The number of users in the room, including this one.
         pub count: u64 = 0,
-        /// The users in the room, in the order of arrival. With the feature `crowds` the first
-        /// [`MAX_MEMBERS`](super::MAX_MEMBERS) of them.
+        /// The first users in the room, in the order of arrival, at most [`MAX_MEMBERS`](super::MAX_MEMBERS).
         pub members: Vec<User> = Vec::new(),
         /// See [`MembersAck::members_after`].
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -139,12 +137,12 @@ wire! {
         /// See [`MembersAck::crowded`].
         #[serde(skip_serializing_if = "Option::is_none")]
         pub crowded: Option<bool>,
-        /// This user, with the feature `crowds`.
+        /// This user, who may not be among them.
         #[serde(skip_serializing_if = "Option::is_none")]
         pub you: Option<User>,
         /// Oldest first. If `recovered`, all messages after the requested position; otherwise the latest.
         pub messages: Vec<Message>,
-        /// With the feature `changes`: the states of messages up to the requested position that were changed after it, in
+        /// The states of messages up to the requested position that were changed after it, in
         /// the order of their revisions. Absent without such a position, or if there are too many: then earlier messages
         /// may be out of date.
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -170,15 +168,15 @@ wire! {
         /// If there are more: the `after` of the next `members`.
         #[serde(skip_serializing_if = "Option::is_none")]
         pub members_after: Option<u64>,
-        /// True if the room is crowded: clients with the feature `crowds` are not told of changes of the list.
+        /// True if the room is crowded: changes of the list are not sent.
         #[serde(skip_serializing_if = "Option::is_none")]
         pub crowded: Option<bool>,
     }
 
     /// Answer to `new_message`: the message is stored.
     pub struct PostAck {
-        /// The room's canonical name.
-        pub room: String,
+        /// The room.
+        pub room: RoomId,
         /// The key that the client sent.
         pub key: MessageKey,
         /// The message's position.
@@ -245,7 +243,7 @@ impl From<PinsAck> for SearchAck {
 
 impl Message {
     /// A message that was just posted, with nothing but a text.
-    pub fn of_text(room: String, seq: u64, key: MessageKey, user: User, text: String, at: u64) -> Self {
+    pub fn of_text(room: RoomId, seq: u64, key: MessageKey, user: User, text: String, at: u64) -> Self {
         Self { room, seq, key, user, text, at, reply_to: None, state: None, attachments: None, mentions: None }
     }
 
@@ -326,10 +324,10 @@ impl RoomUpdate {
     /// Changes a list accordingly.
     pub fn apply(&self, rooms: &mut Vec<RoomCount>) {
         rooms.retain(|room| {
-            !self.removed.contains(&room.name) && !self.rooms.iter().any(|changed| changed.name == room.name)
+            !self.removed.contains(&room.room) && !self.rooms.iter().any(|changed| changed.room == room.room)
         });
         rooms.extend(self.rooms.iter().cloned());
-        rooms.sort_unstable_by(|a, b| b.count.cmp(&a.count).then_with(|| a.name.cmp(&b.name)));
+        rooms.sort_unstable_by(|a, b| b.count.cmp(&a.count).then_with(|| (&a.name, a.room).cmp(&(&b.name, b.room))));
     }
 }
 

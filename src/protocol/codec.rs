@@ -331,7 +331,7 @@ impl<'a> Fields<'a> {
 ///
 /// # Errors
 /// The error of [`FromJson`], as text.
-pub(super) fn deserialize<'de, T: FromJson, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
+pub(crate) fn deserialize<'de, T: FromJson, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
     T::from_json(Json::deserialize(deserializer)?, Reading::Tolerant).map_err(D::Error::custom)
 }
 
@@ -394,4 +394,4 @@ macro_rules! substitute {
     };
 }
 
-pub(super) use {substitute, wire, wire_name};
+pub(crate) use {substitute, wire, wire_name};

@@ -14,6 +14,11 @@ use super::error::ErrorCode;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct UserId(pub u64);
 
+/// A room. It stays the same whatever the room is called, and no other room gets it. 64 random bits; sixteen lower-case
+/// hexadecimal digits on the wire. No room has the default, 0.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RoomId(pub u64);
+
 /// A peer: one connection's slot in a call, visible to everyone in the room. 64 random bits; sixteen lower-case
 /// hexadecimal digits on the wire.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -70,6 +75,7 @@ macro_rules! as_digits {
 }
 
 as_digits!(UserId, "a user id");
+as_digits!(RoomId, "a room id");
 as_digits!(PeerId, "a peer id");
 as_digits!(AttachmentId, "the id of an attachment");
 
@@ -116,6 +122,7 @@ macro_rules! as_text {
 }
 
 as_text!(UserId);
+as_text!(RoomId);
 as_text!(PeerId);
 as_text!(AttachmentId);
 as_text!(MessageKey);

@@ -1,6 +1,6 @@
 //! The protocol's constants: limits that a client and the server both check, and the heartbeat.
 //!
-//! Part of version 1. Limits that an operator configures are in `server::config`.
+//! Part of the protocol. Limits that an operator configures are in `server::config`.
 
 /// The longest frame that a client may send, in bytes of UTF-8.
 pub const MAX_FRAME_BYTES: usize = 64 * 1024;
@@ -41,7 +41,7 @@ pub const MAX_CHANGES_BYTES: usize = 256 * 1024;
 pub const CROWD: u64 = 100;
 /// A crowded room is crowded until it has no more users than this.
 pub const CROWD_ENDS: u64 = 80;
-/// The most members that one answer lists for a client that asked for the feature `crowds`.
+/// The most members that one answer lists.
 pub const MAX_MEMBERS: u64 = 100;
 /// The most different emoji in the reactions to a message.
 pub const MAX_EMOJI: usize = 20;
@@ -59,7 +59,7 @@ pub const MAX_PINS: u64 = 50;
 pub const MAX_ATTACHMENTS: usize = 10;
 /// The longest name of a file, in bytes of UTF-8: what file systems allow.
 pub const MAX_FILE_NAME_BYTES: usize = 255;
-/// The most rooms that `room_change` lists.
+/// The most rooms in the list of rooms.
 pub const MAX_LISTED_ROOMS: usize = 200;
 /// The most rooms in a user's own list. Further ones are not added.
 pub const MAX_MY_ROOMS: usize = 200;

@@ -2,13 +2,18 @@
 //!
 //! The numbers of messages have no gaps, so the number of unread messages is the difference of two of them.
 
+use std::cmp::Ordering;
+
 use super::change::MessageRef;
 use super::codec::wire;
+use super::id::RoomId;
 
 wire! {
     /// A room in a user's own list.
     pub struct MyRoom {
-        /// The room's canonical name.
+        /// The room.
+        pub room: RoomId,
+        /// Its canonical name.
         pub name: String,
         /// The `seq` of its last message; 0 when there is none.
         pub head: u64,
@@ -32,14 +37,14 @@ wire! {
     pub struct MyRoomsUpdate {
         /// The rooms that are new in the list, or whose numbers changed.
         pub rooms: Vec<MyRoom>,
-        /// The names of the rooms that are no longer in it.
-        pub removed: Vec<String>,
+        /// The rooms that are no longer in it.
+        pub removed: Vec<RoomId>,
     }
 
     /// Payload of `keep_room`.
     pub struct KeepRoom {
         /// The room, which the connection must have entered if it is added.
-        pub room: String,
+        pub room: RoomId,
         /// Adds the room to the user's list, or removes it.
         pub on: bool,
     }
@@ -47,13 +52,18 @@ wire! {
     /// Payload of `mark_read`.
     pub struct MarkRead {
         /// The room, which the connection must have entered.
-        pub room: String,
+        pub room: RoomId,
         /// The last message that the user has read.
         pub target: MessageRef,
     }
 }
 
 impl MyRoom {
+    /// The order of lists: by name, by code points.
+    pub fn order(&self, other: &Self) -> Ordering {
+        (&self.name, self.room).cmp(&(&other.name, other.room))
+    }
+
     /// The number of messages that the user has not read.
     pub fn unread(&self) -> u64 {
         self.head.saturating_sub(self.read)
@@ -66,11 +76,11 @@ impl MyRoom {
 }
 
 impl MyRoomsUpdate {
-    /// Changes a list accordingly. The list is sorted by name, by code points.
+    /// Changes a list accordingly.
     pub fn apply(&self, rooms: &mut Vec<MyRoom>) {
-        let is_changed = |room: &MyRoom| self.rooms.iter().any(|changed| changed.name == room.name);
-        rooms.retain(|room| !self.removed.contains(&room.name) && !is_changed(room));
+        let is_changed = |room: &MyRoom| self.rooms.iter().any(|changed| changed.room == room.room);
+        rooms.retain(|room| !self.removed.contains(&room.room) && !is_changed(room));
         rooms.extend(self.rooms.iter().cloned());
-        rooms.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        rooms.sort_unstable_by(MyRoom::order);
     }
 }

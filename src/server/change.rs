@@ -189,7 +189,7 @@ impl From<ChangeError> for Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::{MessageKey, MessageState, Pin};
+    use crate::protocol::{MessageKey, MessageState, Pin, RoomId};
 
     const ANN: UserId = UserId(1);
     const BEN: UserId = UserId(2);
@@ -202,7 +202,7 @@ mod tests {
     fn message(made: impl IntoIterator<Item = (String, u64)>) -> Message {
         let reactions = group_reactions(made.into_iter().map(|(emoji, id)| (emoji, user(id))));
         let state = MessageState { rev: 1, edits: 1, edited_at: Some(1), reactions, ..MessageState::default() };
-        let (room, text) = ("r".into(), "hello".into());
+        let (room, text) = (RoomId(1), "hello".into());
         let state = Some(Box::new(state));
         Message { state, ..Message::of_text(room, 1, MessageKey(1), user(ANN.0), text, 0) }
     }
@@ -210,7 +210,7 @@ mod tests {
     fn deleted() -> Message {
         let mut message = message([]);
         let state = MessageState { rev: 2, deleted_at: Some(2), ..*message.state.clone().unwrap() };
-        message.apply(&MessageChange { room: "r".into(), seq: 1, text: None, mentions: None, state });
+        message.apply(&MessageChange { room: RoomId(1), seq: 1, text: None, mentions: None, state });
         message
     }
 

@@ -26,7 +26,7 @@ pub struct History {
     pub rev: u64,
     /// Consecutive messages up to `head`, oldest first.
     pub messages: Vec<Arc<Message>>,
-    /// If there was a position with a revision: the states of messages up to the position that were changed after it, in
+    /// If there was a position: the states of messages up to the position that were changed after it, in
     /// the order of their revisions. `None` if they are not known or too many.
     pub changes: Option<Vec<Arc<MessageChange>>>,
     /// There are older messages. Always `false` when `recovered`.
@@ -44,7 +44,7 @@ pub struct History {
 pub fn check_position(after: &Position, epoch: &str, head: u64, rev: u64) -> Result<(), Unrecovered> {
     if after.epoch != epoch {
         Err(Unrecovered::EpochChanged)
-    } else if after.seq > head || after.rev.is_some_and(|after| after > rev) {
+    } else if after.seq > head || after.rev > rev {
         Err(Unrecovered::PositionAhead)
     } else if head - after.seq > MAX_REPLAY {
         Err(Unrecovered::GapTooLarge)
@@ -60,14 +60,14 @@ pub fn encoded_bytes(message: &Message) -> usize {
     let file = |file: &Attachment| 100 + escaped(&file.name) + file.media_type.len();
     let files = message.attachments().iter().map(file).sum::<usize>();
     let mentions = users_bytes(message.mentions());
-    160 + escaped(&message.room) + escaped(&message.user.nickname) + escaped(&message.text) + state + files + mentions
+    180 + escaped(&message.user.nickname) + escaped(&message.text) + state + files + mentions
 }
 
 /// The same for a change.
 pub fn encoded_change_bytes(change: &MessageChange) -> usize {
     let text = change.text.as_ref().map_or(0, |text| escaped(text));
     let mentions = users_bytes(change.mentions.as_deref().unwrap_or_default());
-    80 + escaped(&change.room) + text + mentions + state_bytes(&change.state)
+    100 + text + mentions + state_bytes(&change.state)
 }
 
 fn users_bytes(users: &[User]) -> usize {

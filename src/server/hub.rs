@@ -46,7 +46,7 @@ use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
 
-use crate::protocol::{Ack, Feature, RoomList, ServerFrame};
+use crate::protocol::{Ack, RoomList, ServerFrame};
 use crate::server::call::ice::IceSettings;
 use crate::server::config::LimitSettings;
 use crate::server::environment::Environment;
@@ -58,7 +58,7 @@ pub use connections::ConnectionHandle;
 use connections::Connections;
 use core::Effect;
 use fan_out::FanOut;
-use lobby::{Format, Lobby};
+use lobby::Lobby;
 use outbox::{Flusher, Outbox};
 pub use posting::NewPost;
 use rate_limit::Quota;
@@ -175,9 +175,8 @@ impl Hub {
 
     /// Answers a connection with the list of rooms, and sends it every change from now on.
     pub fn watch(&self, conn: &ConnectionHandle, id: Option<u64>) {
-        let format = if conn.features.has(Feature::RoomUpdates) { Format::Updates } else { Format::Lists };
         let mut lobby = lock(&self.lobby);
-        let list = lobby.watch(conn.id, conn.outbox.clone(), format);
+        let list = lobby.watch(conn.id, conn.outbox.clone());
         // With the lobby locked, so that no change comes before the list. Encoded later, because shards wait for it.
         if let Some(id) = id {
             let size = list.rooms.iter().map(|room| room.name.len() + 40).sum();

@@ -1,20 +1,20 @@
-//! The identifiers that only the server knows.
+//! Connections and rooms, as the server knows them.
 
 use std::sync::Arc;
+
+pub use crate::protocol::RoomId;
 
 /// A connection of this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnId(pub u64);
 
-/// A room's number in the store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct RoomId(pub i64);
-
 /// A room as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoomRow {
-    /// Its number.
+    /// Its id.
     pub id: RoomId,
+    /// Its number in the store.
+    pub number: i64,
     /// Its canonical name, as first entered.
     pub name: Arc<str>,
 }

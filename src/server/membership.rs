@@ -21,7 +21,7 @@ pub struct Membership {
 impl From<Membership> for MyRoom {
     fn from(membership: Membership) -> Self {
         let Membership { room, head, read, mentions } = membership;
-        Self { name: room.name.to_string(), head, read: read.min(head), mentions: count(&mentions) }
+        Self { room: room.id, name: room.name.to_string(), head, read: read.min(head), mentions: count(&mentions) }
     }
 }
 

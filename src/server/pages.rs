@@ -61,7 +61,7 @@ pub(crate) async fn room(
             RoomSnapshot { name: requested.canonical.clone().into(), ..RoomSnapshot::default() }
         }
     };
-    let RoomSnapshot { name: canonical, head, rev, messages, more, people, call } = snapshot;
+    let RoomSnapshot { id, name: canonical, head, rev, messages, more, people, call } = snapshot;
     let MembersAck { count, members, members_after, crowded } = people;
     let canonical = canonical.to_string();
     let is_redirect = canonical != name && is_page();
@@ -72,10 +72,11 @@ pub(crate) async fn room(
     let refused = form.and_then(|id| refused_form(&server, id, visitor));
     let epoch = server.hub.epoch().to_owned();
     let room = EnterRoomAck {
-        room: canonical,
+        room: id,
+        name: canonical,
         epoch,
         head,
-        rev: Some(rev),
+        rev,
         count,
         members,
         members_after,

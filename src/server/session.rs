@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::protocol::frame::Hello;
 use crate::protocol::{
-    Ack, BUILD, ClientFrame, CloseCode, Command, Features, HelloAck, Limits, MAX_FRAME_BYTES, MAX_NICKNAME_GRAPHEMES,
+    Ack, BUILD, ClientFrame, CloseCode, Command, HelloAck, Limits, MAX_FRAME_BYTES, MAX_NICKNAME_GRAPHEMES,
     MAX_ROOM_GRAPHEMES, MAX_TEXT_CHARS, Refusal, ServerFrame, User, UserId, VERSION,
 };
 use crate::server::hub::address::Address;
@@ -21,7 +21,7 @@ use crate::server::hub::payer::Payer;
 use crate::server::hub::price::{Budget, Price};
 use crate::server::hub::rate_limit::{Bucket, Quota};
 use crate::server::hub::{ConnectionHandle, Hub};
-use crate::server::id::RoomRow;
+use crate::server::id::{RoomId, RoomRow};
 use crate::server::identity::{Credential, Identity};
 
 /// The number of malformed frames within [`FAULTS_WITHIN`] that closes the connection.
@@ -52,8 +52,8 @@ pub struct Session {
     address: Address,
     /// The user, who pays together with the address, after `hello`.
     payer: Option<Payer>,
-    /// The rooms that the connection has entered, by folded name.
-    rooms: HashMap<String, RoomRow>,
+    /// The rooms that the connection has entered.
+    rooms: HashMap<RoomId, RoomRow>,
     /// The times of the latest malformed frames.
     faults: VecDeque<Instant>,
     /// Paid by frames above the limit.
@@ -164,8 +164,6 @@ impl Session {
         account.connect(self.conn.id, self.conn.outbox.clone(), self.hub.limits.connections_per_user);
         let user = User { id: credential.user, nickname: account.nickname() };
         self.payer = Some(Payer { account, address: self.address.clone() });
-        let features = hello.features.as_deref().map(Features::named);
-        self.conn.features = features.unwrap_or_default();
         Ok(Ack::Hello(HelloAck {
             resume: self.identity.resume_token(credential, cookie, now),
             user,
@@ -179,7 +177,6 @@ impl Session {
                 messages_per_second: self.hub.limits.messages_per_second.into(),
                 message_burst: self.hub.limits.message_burst.into(),
             },
-            features: features.map(Features::names),
         }))
     }
 

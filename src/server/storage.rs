@@ -12,7 +12,9 @@ pub use super::id::RoomRow;
 use super::membership::{Mark, Membership};
 use super::name_key::RoomName;
 use super::search::Query;
-use crate::protocol::{AttachmentId, ErrorCode, Message, MessageKey, Position, Refusal, SearchAck, User, UserId};
+use crate::protocol::{
+    AttachmentId, ErrorCode, Message, MessageKey, Position, Refusal, RoomId, SearchAck, User, UserId,
+};
 
 /// A message to store.
 pub struct Append {
@@ -161,6 +163,9 @@ pub trait Storage: fmt::Debug + Send + Sync {
 
     /// The room with this name, if it exists.
     fn find_room(&self, name: RoomName) -> Reply<'_, Option<RoomRow>>;
+
+    /// The room with this id, if it exists.
+    fn find_room_with_id(&self, id: RoomId) -> Reply<'_, Option<RoomRow>>;
 
     /// Creates the room unless it exists, and returns it.
     fn create_room(&self, name: RoomName) -> Reply<'_, RoomRow>;

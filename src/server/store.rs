@@ -31,7 +31,7 @@ use std::sync::Arc;
 use rusqlite::OpenFlags;
 use tokio::sync::oneshot;
 
-use crate::protocol::{Message, Position, SearchAck, UserId};
+use crate::protocol::{Message, Position, RoomId, SearchAck, UserId};
 use crate::server::history::History;
 use crate::server::membership::{Mark, Membership};
 use crate::server::name_key::RoomName;
@@ -139,6 +139,14 @@ impl Store {
     pub async fn find_room(&self, name: &RoomName) -> Result<Option<RoomRow>, StoreError> {
         let folded = name.folded.clone();
         self.readers.run(move |connection| reader::room(connection, &folded)).await
+    }
+
+    /// The room with this id, if it exists.
+    ///
+    /// # Errors
+    /// As above.
+    pub async fn find_room_with_id(&self, id: RoomId) -> Result<Option<RoomRow>, StoreError> {
+        self.readers.run(move |connection| reader::room_with_id(connection, id)).await
     }
 
     /// The history for a connection that enters: every message after `after` if that can be recovered, else the latest
@@ -277,6 +285,10 @@ impl Storage for Store {
 
     fn find_room(&self, name: RoomName) -> Reply<'_, Option<RoomRow>> {
         Box::pin(async move { Self::find_room(self, &name).await })
+    }
+
+    fn find_room_with_id(&self, id: RoomId) -> Reply<'_, Option<RoomRow>> {
+        Box::pin(Self::find_room_with_id(self, id))
     }
 
     fn create_room(&self, name: RoomName) -> Reply<'_, RoomRow> {

@@ -89,7 +89,7 @@ async fn restored_backup_starts_new_epoch() {
     let entered = resume_from(folder.path(), &position).await;
     assert_epoch_changed(&entered);
     assert_eq!(entered["messages"].as_array().unwrap().len(), 2, "the messages are restored");
-    let again = json!({"epoch": entered["epoch"], "seq": entered["head"]});
+    let again = json!({"epoch": entered["epoch"], "seq": entered["head"], "rev": entered["rev"]});
     assert_eq!(resume_from(folder.path(), &again).await["recovered"], true, "the epoch changes only once");
 }
 

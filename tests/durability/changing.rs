@@ -87,8 +87,7 @@ impl User {
     /// Connects and enters the room from the last position. Returns `None` if the server was killed meanwhile.
     async fn enter(&mut self, address: SocketAddr) -> Option<Client> {
         let mut client = Client::connect(address, &self.cookie).await?;
-        let features = json!(["changes", "files", "pins"]);
-        client.command("hello", json!({"protocol": 1, "features": features})).await;
+        client.command("hello", json!({"protocol": 2})).await;
         first_ack(&mut client).await?;
         let newest = self.shown.keys().next_back().copied().unwrap_or_default();
         let known = !self.epoch.is_null();
@@ -351,7 +350,7 @@ async fn kills_during_changes_and_uploads_lose_and_repeat_nothing_and_leave_no_f
     }
 
     let mut reader = Client::connect(server.address, "").await.unwrap();
-    reader.ask("hello", json!({"protocol": 1, "features": ["changes", "files"]})).await;
+    reader.ask("hello", json!({"protocol": 2})).await;
     reader.ask("enter_room", json!({"room": ROOM})).await;
     let log = all_messages(&mut reader, ROOM).await;
     assert!(log.iter().zip(1..).all(|(message, n)| message["seq"] == n), "no gaps");

@@ -16,7 +16,7 @@ pub(crate) async fn post_and_kill(folder: &Path, messages: u64) -> Value {
         seq = ann.post("r", &n.to_string()).await["seq"].clone();
     }
     server.kill();
-    json!({"epoch": entered["epoch"], "seq": seq})
+    json!({"epoch": entered["epoch"], "seq": seq, "rev": 0})
 }
 
 /// Starts a server and enters the room with an old position. Returns the ack of `enter_room`.
@@ -66,7 +66,7 @@ async fn restoring_older_copy_of_same_run_invalidates_positions() {
     copy_database(copy.path(), folder.path());
     // The number is assigned again before a client that saw the first message returns.
     post_and_kill(folder.path(), 1).await;
-    assert_epoch_changed(&resume_from(folder.path(), &json!({"epoch": epoch, "seq": seq})).await);
+    assert_epoch_changed(&resume_from(folder.path(), &json!({"epoch": epoch, "seq": seq, "rev": 0})).await);
 }
 
 #[tokio::test]

@@ -50,11 +50,11 @@ impl User {
     /// Connects and enters the room from the last position. Returns `None` if the server was killed meanwhile.
     async fn enter(&mut self, address: SocketAddr) -> Option<Client> {
         let mut client = Client::connect(address, "").await?;
-        client.command("hello", json!({"protocol": 1, "resume": self.resume})).await;
+        client.command("hello", json!({"protocol": 2, "resume": self.resume})).await;
         self.resume = first_ack(&mut client).await?["resume"].clone();
         let last = self.seen.last().map_or(0, |(seq, _)| *seq);
         let known = !self.epoch.is_null();
-        let after = if known { json!({"epoch": self.epoch, "seq": last}) } else { Value::Null };
+        let after = if known { json!({"epoch": self.epoch, "seq": last, "rev": 0}) } else { Value::Null };
         client.command("enter_room", json!({"room": self.room, "after": after})).await;
         let entered = first_ack(&mut client).await?;
         assert_eq!(entered["recovered"], known, "the position is still valid: {entered}");

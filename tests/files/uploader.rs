@@ -52,7 +52,7 @@ impl<'a> Visitor<'a> {
     /// The same visitor on a new connection.
     pub(crate) async fn again(server: &'a Server, cookie: String, room: &'static str) -> Self {
         let mut client = Client::with_cookie(server, &cookie).await;
-        client.ask("hello", json!({"protocol": 1, "features": ["files", "changes"]})).await;
+        client.ask("hello", json!({"protocol": 2})).await;
         client.ask("enter_room", json!({"room": room})).await;
         Self { server, cookie, room, client }
     }

@@ -27,30 +27,31 @@ const SENDERS: usize = 20;
 const SENDING: Duration = Duration::from_millis(250);
 
 /// The payload of a command that reaches as many others as it can. `target` is an own message.
-fn payload(kind: &str, n: usize, peer: &Value, target: &Value) -> Value {
+fn payload(kind: &str, n: usize, room: &str, peer: &Value, target: &Value) -> Value {
     let sdp = format!("v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n{}", "a=x\r\n".repeat(200));
     match kind {
-        "hello" => json!({"protocol": 1}),
+        "hello" => json!({"protocol": 2}),
         "nickname" => json!({"nickname": format!("Stranger {:x} {n}", rand())}),
-        "enter_room" if n.is_multiple_of(4) => json!({"room": format!("r{}", n % 40)}),
+        "enter_room" if n.is_multiple_of(4) => json!({"name": format!("r{}", n % 40)}),
+        "enter_room" => json!({"name": "r"}),
         "new_message" => {
             // The most that a message can do to the writer and to pages: it mentions as many as it may.
             let mentions: Vec<_> = (0..20).map(|_| format!("{:016x}", rand())).collect();
-            json!({"room": "r", "key": fresh_key(), "text": "@ ".repeat(2_000), "mentions": mentions})
+            json!({"room": room, "key": fresh_key(), "text": "@ ".repeat(2_000), "mentions": mentions})
         }
         "edit_message" => {
-            json!({"room": "r", "target": target, "edits": n, "text": format!("{n} {}", "x".repeat(3_900))})
+            json!({"room": room, "target": target, "edits": n, "text": format!("{n} {}", "x".repeat(3_900))})
         }
-        "delete_message" => json!({"room": "r", "target": target}),
-        "pin_message" => json!({"room": "r", "target": target, "on": n.is_multiple_of(2)}),
-        "react" => json!({"room": "r", "target": target, "emoji": "👍", "on": n.is_multiple_of(2)}),
-        "history" => json!({"room": "r", "before": 1_000, "limit": 100}),
-        "offer" => json!({"room": "r", "peer": peer, "description": {"type": "offer", "sdp": sdp}}),
-        "answer" => json!({"room": "r", "peer": peer, "description": {"type": "answer", "sdp": sdp}}),
-        "ice" => json!({"room": "r", "peer": peer}),
-        "media" => json!({"room": "r", "audio": n.is_multiple_of(2), "video": true, "screen": false}),
+        "delete_message" => json!({"room": room, "target": target}),
+        "pin_message" => json!({"room": room, "target": target, "on": n.is_multiple_of(2)}),
+        "react" => json!({"room": room, "target": target, "emoji": "👍", "on": n.is_multiple_of(2)}),
+        "history" => json!({"room": room, "before": 1_000, "limit": 100}),
+        "offer" => json!({"room": room, "peer": peer, "description": {"type": "offer", "sdp": sdp}}),
+        "answer" => json!({"room": room, "peer": peer, "description": {"type": "answer", "sdp": sdp}}),
+        "ice" => json!({"room": room, "peer": peer}),
+        "media" => json!({"room": room, "audio": n.is_multiple_of(2), "video": true, "screen": false}),
         "ping" | "watch_rooms" | "unwatch_rooms" => json!({}),
-        _ => json!({"room": "r"}),
+        _ => json!({"room": room}),
     }
 }
 
@@ -63,7 +64,7 @@ fn rand() -> u32 {
 async fn send_frames(own: Ipv4Addr, address: SocketAddr, kind: &'static str) {
     // Refused connections are the limit of the address.
     let Some(mut client) = Client::connect_from(own, address, "").await else { return };
-    client.ask("hello", json!({"protocol": 1})).await;
+    client.ask("hello", json!({"protocol": 2})).await;
     let entered = client.answer("enter_room", json!({"room": "r"})).await;
     let own = client.answer("new_message", json!({"room": "r", "key": fresh_key(), "text": "x"})).await;
     let target = json!({"epoch": entered["payload"]["epoch"], "seq": own["payload"]["seq"]});
@@ -75,11 +76,12 @@ async fn send_frames(own: Ipv4Addr, address: SocketAddr, kind: &'static str) {
         "leave_call" => "join_call",
         other => other,
     };
+    let room = client.room_id("r");
     let (mut sending, mut receiving) = client.into_socket().split();
     let send = async {
         for n in 0..FRAMES {
             let kind = if n % 2 == 0 { kind } else { before };
-            let frame = json!({"type": kind, "payload": payload(kind, n, &peer, &target), "id": n + 10});
+            let frame = json!({"type": kind, "payload": payload(kind, n, &room, &peer, &target), "id": n + 10});
             if sending.send(Message::text(frame.to_string())).await.is_err() {
                 return;
             }
@@ -164,7 +166,7 @@ fn requests(address: SocketAddr) -> Vec<String> {
 /// A person in the room whose page shows changes of messages.
 async fn person(server: &Server) -> Client {
     let mut client = Client::connected(server).await;
-    client.ask("hello", json!({"protocol": 1, "features": ["changes"]})).await;
+    client.ask("hello", json!({"protocol": 2})).await;
     client.ask("enter_room", json!({"room": "r"})).await;
     client
 }

@@ -33,7 +33,7 @@ async fn arrive(server: Arc<Server>, n: usize, cookie: Option<String>) -> (Clien
         0 => Client::over_events(server, &cookie).await,
         _ => Client::with_cookie(server, &cookie).await,
     };
-    client.ask("hello", json!({"protocol": 1})).await;
+    client.ask("hello", json!({"protocol": 2})).await;
     client.ask("watch_rooms", json!({})).await;
     client.ask("unwatch_rooms", json!({})).await;
     client.ask("nickname", json!({"nickname": format!("Person {n}")})).await;

@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use noom::client::session::{ConnectionState, Intent, SendStatus, Update};
-use noom::protocol::frame::{EnterRoom, Post};
+use noom::client::session::{ConnectionState, Intent, SendStatus, UnsentMessage, Update};
+use noom::protocol::frame::EnterRoom;
 use noom::protocol::{
     Ack, ClientFrame, Command, EnterRoomAck, Message, MessageChange, MessageKey, MyRoom, Position, PostAck, RoomCount,
-    ServerFrame, Unrecovered, User, UserId,
+    RoomId, ServerFrame, Unrecovered, User, UserId,
 };
 
-use super::history::{History, PageId, Record};
+use super::history::{History, PageId, Record, StoredRoom};
 
 /// A broken promise.
 #[derive(Clone, Debug)]
@@ -47,8 +47,11 @@ const MEMBERS: &str = "a page shows the users that are in the room";
 const LISTED: &str = "a page shows the list of non-empty rooms with their user counts";
 const COUNTED: &str = "a page shows how much is unread in the rooms of its user";
 const KEPT: &str = "the database keeps durable messages";
+const IDENTIFIED: &str = "a room keeps its id as long as its history, and no other room ever has it";
 
 type Log = Vec<Arc<Message>>;
+/// A room in an epoch.
+type Place = (String, RoomId);
 type Checked = Result<(), (&'static str, String)>;
 
 /// Room names are compared without case.
@@ -69,25 +72,30 @@ pub fn check(history: &History) -> Result<Tally, Violation> {
 struct Checker {
     /// The current epoch.
     epoch: String,
-    logs: BTreeMap<(String, String), Log>,
+    /// The folded name of each room, in all epochs.
+    names: BTreeMap<RoomId, String>,
+    /// The id of each room, by epoch and folded name.
+    ids: BTreeMap<(String, String), RoomId>,
+    logs: BTreeMap<Place, Log>,
     /// All changes of messages, by epoch and room, and the state of the log before them.
-    changes: BTreeMap<(String, String), Vec<Arc<MessageChange>>>,
+    changes: BTreeMap<Place, Vec<Arc<MessageChange>>>,
     /// The states that a message has had, by epoch, room, seq and revision.
-    states: BTreeMap<(String, String, u64, u64), Arc<Message>>,
+    states: BTreeMap<(Place, u64, u64), Arc<Message>>,
     /// The key that was delivered at a position, by epoch, room and seq.
-    delivered: BTreeMap<(String, String, u64), MessageKey>,
+    delivered: BTreeMap<(Place, u64), MessageKey>,
     /// The epoch of the server, by connection.
     conns: BTreeMap<u64, String>,
     asked: BTreeMap<(u64, u64), Command>,
     /// The last seq that a connection received, by connection and room.
-    received: BTreeMap<(u64, String), u64>,
+    received: BTreeMap<(u64, RoomId), u64>,
     /// The last revision, in the same way.
-    received_revs: BTreeMap<(u64, String), u64>,
+    received_revs: BTreeMap<(u64, RoomId), u64>,
     posts: BTreeMap<MessageKey, Posted>,
-    acks: Vec<(String, String, PostAck)>,
+    /// The acknowledgements of the current epoch.
+    acks: Vec<(Place, PostAck)>,
     acked_keys: BTreeSet<MessageKey>,
     /// The last acknowledged seq, by epoch and room.
-    acked_until: BTreeMap<(String, String), u64>,
+    acked_until: BTreeMap<Place, u64>,
     pages: BTreeMap<PageId, Page>,
 }
 
@@ -106,7 +114,10 @@ struct Posted {
 struct Page {
     me: Option<User>,
     online: bool,
+    /// By folded name.
     rooms: BTreeMap<String, Room>,
+    /// Rooms that its session is in under a name by which it does not show them.
+    background: BTreeSet<RoomId>,
     watches: bool,
     /// The list of rooms that it shows.
     listed: Vec<RoomCount>,
@@ -119,6 +130,8 @@ struct Page {
 struct Room {
     /// The name by which the page knows it: as requested, later the canonical one.
     name: String,
+    /// Once it was entered.
+    id: Option<RoomId>,
     wanted: bool,
     entered: bool,
     epoch: String,
@@ -134,14 +147,17 @@ struct Room {
 impl Checker {
     fn take(&mut self, record: &Record) -> Checked {
         match record {
-            Record::Epoch { epoch, logs } => self.begin_epoch(epoch, logs),
+            Record::Epoch { epoch, rooms } => self.begin_epoch(epoch, rooms),
             Record::Committed(message) => self.commit(message),
             Record::Changed(change) => self.commit_change(change),
             Record::Accepted { conn, epoch } => {
                 self.conns.insert(*conn, epoch.clone());
                 Ok(())
             }
-            Record::Loaded { page, room, epoch, messages } => self.load(*page, room, epoch, messages),
+            Record::Loaded { page, id, room, epoch, messages } => {
+                id.map_or(Ok(()), |id| self.identify(epoch, id, room))?;
+                self.load(*page, room, epoch, messages)
+            }
             Record::Intended { page, intent } => {
                 self.intend(*page, intent);
                 Ok(())
@@ -157,43 +173,59 @@ impl Checker {
                 Ok(())
             }
             Record::Fault(_) => Ok(()),
-            Record::Ended { logs } => self.end(logs),
+            Record::Ended { rooms } => self.end(rooms),
         }
     }
 
     // --- The log -------------------------------------------------------------------------------
 
-    fn begin_epoch(&mut self, epoch: &str, logs: &BTreeMap<String, Log>) -> Checked {
+    fn begin_epoch(&mut self, epoch: &str, rooms: &[StoredRoom]) -> Checked {
         if epoch == self.epoch {
-            self.holds(logs)?;
+            self.holds(rooms)?;
         } else {
             self.check_acks()?;
         }
         self.epoch = epoch.to_owned();
-        for (room, log) in logs {
-            let id = (epoch.to_owned(), fold(room));
+        for StoredRoom { id, name, log } in rooms {
+            self.identify(epoch, *id, name)?;
+            let place = (epoch.to_owned(), *id);
             for message in log {
-                self.states.insert((id.0.clone(), id.1.clone(), message.seq, message.rev()), message.clone());
+                self.states.insert((place.clone(), message.seq, message.rev()), message.clone());
             }
-            self.logs.insert(id, log.clone());
+            self.logs.insert(place, log.clone());
         }
         Ok(())
     }
 
     /// Checks that a database has all messages that became durable in this epoch.
-    fn holds(&self, logs: &BTreeMap<String, Log>) -> Checked {
-        let logs: BTreeMap<_, _> = logs.iter().map(|(room, log)| (fold(room), log)).collect();
-        for ((_, room), log) in self.logs.iter().filter(|((epoch, _), _)| *epoch == self.epoch) {
-            if logs.get(room).map_or(0, |log| log.len()) < log.len() {
-                return Err((KEPT, format!("{room} has fewer than {} messages", log.len())));
+    fn holds(&mut self, rooms: &[StoredRoom]) -> Checked {
+        let epoch = self.epoch.clone();
+        rooms.iter().try_for_each(|room| self.identify(&epoch, room.id, &room.name))?;
+        for ((_, id), log) in self.logs.iter().filter(|((of, _), _)| *of == epoch) {
+            if rooms.iter().find(|room| room.id == *id).map_or(0, |room| room.log.len()) < log.len() {
+                return Err((KEPT, format!("{id} has fewer than {} messages", log.len())));
             }
         }
         Ok(())
     }
 
+    /// Checks that a room has the same id as before, and no other room has it.
+    fn identify(&mut self, epoch: &str, id: RoomId, name: &str) -> Checked {
+        let name = fold(name);
+        let known = self.names.entry(id).or_insert_with(|| name.clone());
+        if *known != name {
+            return Err((IDENTIFIED, format!("{id} is {name} and was {known}")));
+        }
+        let known = self.ids.entry((epoch.to_owned(), name)).or_insert(id);
+        if *known != id {
+            return Err((IDENTIFIED, format!("{name} is {id} and was {known}", name = self.names[&id])));
+        }
+        Ok(())
+    }
+
     fn commit(&mut self, message: &Arc<Message>) -> Checked {
-        let room = fold(&message.room);
-        let log = self.logs.entry((self.epoch.clone(), room.clone())).or_default();
+        let (room, place) = (message.room, (self.epoch.clone(), message.room));
+        let log = self.logs.entry(place.clone()).or_default();
         if message.seq != log.len() as u64 + 1 {
             return Err((GAPLESS, format!("{} after {} in {room}", message.seq, log.len())));
         }
@@ -201,11 +233,12 @@ impl Checker {
             return Err((DOUBLED, format!("{} in {room}", message.key)));
         }
         log.push(message.clone());
-        self.states.insert((self.epoch.clone(), room.clone(), message.seq, 0), message.clone());
+        self.states.insert((place, message.seq, 0), message.clone());
         let Some(post) = self.posts.get(&message.key) else {
             return Err((INVENTED, format!("{} was never posted", message.key)));
         };
-        if post.author != Some(message.user.id) || fold(&post.room) != room || !post.texts.contains(&message.text) {
+        let is_in_room = self.names.get(&room) == Some(&fold(&post.room));
+        if post.author != Some(message.user.id) || !is_in_room || !post.texts.contains(&message.text) {
             return Err((INVENTED, format!("{} is not what {:?} posted", message.key, post.author)));
         }
         if let Some((epoch, seq)) = &post.after
@@ -218,23 +251,22 @@ impl Checker {
     }
 
     fn commit_change(&mut self, change: &Arc<MessageChange>) -> Checked {
-        let id = (self.epoch.clone(), fold(&change.room));
-        let log = self.logs.entry(id.clone()).or_default();
+        let place = (self.epoch.clone(), change.room);
+        let log = self.logs.entry(place.clone()).or_default();
         let Some(message) = log.get_mut((change.seq as usize).wrapping_sub(1)) else {
             return Err((CHANGED, format!("{change:?} is of no message")));
         };
         if message.is_deleted() || !Arc::make_mut(message).apply(change) {
             return Err((CHANGED, format!("{change:?} follows {message:?}")));
         }
-        self.states.insert((id.0.clone(), id.1.clone(), change.seq, change.state.rev), message.clone());
-        self.changes.entry(id).or_default().push(change.clone());
+        self.states.insert((place.clone(), change.seq, change.state.rev), message.clone());
+        self.changes.entry(place).or_default().push(change.clone());
         Ok(())
     }
 
     /// Checks that a delivered change is durable, and what became durable.
     fn is_change_in_log(&self, epoch: &str, change: &MessageChange) -> Checked {
-        let id = (epoch.to_owned(), fold(&change.room));
-        let stored = self.states.get(&(id.0, id.1, change.seq, change.state.rev));
+        let stored = self.states.get(&((epoch.to_owned(), change.room), change.seq, change.state.rev));
         let is_same = stored.is_some_and(|stored| {
             stored.state.as_deref() == Some(&change.state)
                 && change.text.as_ref().is_none_or(|text| *text == stored.text)
@@ -244,16 +276,16 @@ impl Checker {
 
     /// Checks that a delivered message is durable, and the same that other clients received at its position.
     fn is_in_log(&mut self, epoch: &str, message: &Message) -> Checked {
-        let room = fold(&message.room);
-        let key = self.delivered.entry((epoch.to_owned(), room.clone(), message.seq)).or_insert(message.key);
+        let (room, place) = (message.room, (epoch.to_owned(), message.room));
+        let key = self.delivered.entry((place.clone(), message.seq)).or_insert(message.key);
         if *key != message.key {
             return Err((AGREED, format!("{} in {room} was {key} and is {}", message.seq, message.key)));
         }
-        let log = self.logs.get(&(epoch.to_owned(), room.clone()));
+        let log = self.logs.get(&place);
         match log.and_then(|log| log.get((message.seq as usize).wrapping_sub(1))) {
             None => Err((DURABLE, format!("{} in {room} is not in the log", message.seq))),
             Some(_) => {
-                let stored = self.states.get(&(epoch.to_owned(), room, message.seq, message.rev()));
+                let stored = self.states.get(&(place, message.seq, message.rev()));
                 if stored.is_some_and(|stored| **stored == *message) {
                     Ok(())
                 } else {
@@ -274,11 +306,11 @@ impl Checker {
 
     /// Checks that the log has every message acknowledged in the epoch that ends.
     fn check_acks(&mut self) -> Checked {
-        for (epoch, room, ack) in std::mem::take(&mut self.acks) {
-            let log = self.logs.get(&(epoch, room.clone()));
+        for (place, ack) in std::mem::take(&mut self.acks) {
+            let log = self.logs.get(&place);
             let stored = log.and_then(|log| log.get((ack.seq as usize).wrapping_sub(1)));
             if stored.is_none_or(|stored| stored.key != ack.key || stored.at != ack.at) {
-                return Err((LOST, format!("{} at {} in {room}", ack.key, ack.seq)));
+                return Err((LOST, format!("{} at {} in {}", ack.key, ack.seq, ack.room)));
             }
         }
         Ok(())
@@ -294,6 +326,8 @@ impl Checker {
                 shown.name.clone_from(room);
                 shown.wanted = true;
                 shown.entered = false;
+                // Until it is entered, its session may be in it under another name.
+                page.background.extend(shown.id.take());
                 if after.is_none() {
                     // Without a position it enters like a new page.
                     (shown.epoch, shown.newest) = (String::new(), 0);
@@ -304,7 +338,7 @@ impl Checker {
                 let shown = page.rooms.entry(fold(room)).or_default();
                 (shown.wanted, shown.entered) = (false, false);
             }
-            Intent::Post(Post { room, key, text, .. }) => {
+            Intent::Post(UnsentMessage { room, key, text, .. }) => {
                 let post = self.posts.entry(*key).or_insert_with(|| Posted {
                     page: id,
                     room: room.clone(),
@@ -342,7 +376,7 @@ impl Checker {
             && let Some(post) = self.posts.get_mut(&sent.key)
         {
             if post.author.is_none() {
-                let acked = self.acked_until.get(&(self.epoch.clone(), fold(&sent.room)));
+                let acked = self.acked_until.get(&(self.epoch.clone(), sent.room));
                 post.after = acked.map(|seq| (self.epoch.clone(), *seq));
             }
             post.author = self.pages.get(&id).and_then(|page| page.me.as_ref()).map(|me| me.id);
@@ -359,7 +393,7 @@ impl Checker {
         match frame {
             ServerFrame::NewMessage(message) => {
                 self.is_in_log(&epoch, message)?;
-                match self.received.get_mut(&(conn, fold(&message.room))) {
+                match self.received.get_mut(&(conn, message.room)) {
                     Some(last) if message.seq == *last + 1 => *last += 1,
                     last => return Err((CONTIGUOUS, format!("{} follows {last:?} on {conn}", message.seq))),
                 }
@@ -367,7 +401,7 @@ impl Checker {
             }
             ServerFrame::MessageChanged(change) => {
                 self.is_change_in_log(&epoch, change)?;
-                match self.received_revs.get_mut(&(conn, fold(&change.room))) {
+                match self.received_revs.get_mut(&(conn, change.room)) {
                     Some(last) if change.state.rev == *last + 1 => *last += 1,
                     last => return Err((CONTIGUOUS, format!("rev {} follows {last:?} on {conn}", change.state.rev))),
                 }
@@ -377,15 +411,15 @@ impl Checker {
                 Some(command) => self.receive_ack(page, conn, epoch, command, ack),
                 None => Err((CONTIGUOUS, format!("{id} is answered twice on {conn}"))),
             },
+            ServerFrame::RoomChange(list) => self.identify_listed(&epoch, &list.rooms),
+            ServerFrame::RoomUpdate(update) => self.identify_listed(&epoch, &update.rooms),
+            ServerFrame::MyRoomsChanged(update) => self.identify_own(&epoch, &update.rooms),
             ServerFrame::Error { .. }
             | ServerFrame::Welcome(_)
             | ServerFrame::Bye(_)
             | ServerFrame::Crowd(_)
             | ServerFrame::Nickname(_)
             | ServerFrame::Typing(_)
-            | ServerFrame::RoomChange(_)
-            | ServerFrame::RoomUpdate(_)
-            | ServerFrame::MyRoomsChanged(_)
             | ServerFrame::GoingAway(_)
             | ServerFrame::CallJoined(_)
             | ServerFrame::CallLeft(_)
@@ -396,11 +430,20 @@ impl Checker {
         }
     }
 
+    fn identify_listed(&mut self, epoch: &str, rooms: &[RoomCount]) -> Checked {
+        rooms.iter().try_for_each(|listed| self.identify(epoch, listed.room, &listed.name))
+    }
+
+    fn identify_own(&mut self, epoch: &str, rooms: &[MyRoom]) -> Checked {
+        rooms.iter().try_for_each(|own| self.identify(epoch, own.room, &own.name))
+    }
+
     fn receive_ack(&mut self, page: PageId, conn: u64, epoch: String, command: Command, ack: &Ack) -> Checked {
         match ack {
             Ack::EnterRoom(ack) => {
-                self.received.insert((conn, fold(&ack.room)), ack.head);
-                self.received_revs.insert((conn, fold(&ack.room)), ack.rev.unwrap_or_default());
+                self.identify(&epoch, ack.room, &ack.name)?;
+                self.received.insert((conn, ack.room), ack.head);
+                self.received_revs.insert((conn, ack.room), ack.rev);
                 self.are_in_log(&epoch, &ack.messages)?;
                 ack.changes.iter().flatten().try_for_each(|change| self.is_change_in_log(&epoch, change))?;
                 let Command::EnterRoom(asked) = command else {
@@ -428,30 +471,30 @@ impl Checker {
                 }
             }
             Ack::Change(ack) => {
-                let stored = self.states.get(&(epoch, fold(&ack.room), ack.seq, ack.rev));
+                let stored = self.states.get(&((epoch, ack.room), ack.seq, ack.rev));
                 stored.map(drop).ok_or_else(|| (DURABLE, format!("rev {} is acknowledged for {}", ack.rev, ack.seq)))
             }
             Ack::Hello(ack) => {
                 self.pages.entry(page).or_default().me = Some(ack.user.clone());
                 Ok(())
             }
-            Ack::Empty(_) | Ack::Nickname(_) | Ack::Members(_) | Ack::Rooms(_) | Ack::MyRooms(_) | Ack::JoinCall(_) => {
-                Ok(())
-            }
+            Ack::Rooms(list) => self.identify_listed(&epoch, &list.rooms),
+            Ack::MyRooms(list) => self.identify_own(&epoch, &list.rooms),
+            Ack::Empty(_) | Ack::Nickname(_) | Ack::Members(_) | Ack::JoinCall(_) => Ok(()),
         }
     }
 
     fn acknowledge(&mut self, epoch: String, ack: &PostAck) -> Checked {
-        let room = fold(&ack.room);
-        let log = self.logs.get(&(epoch.clone(), room.clone()));
+        let place = (epoch, ack.room);
+        let log = self.logs.get(&place);
         let stored = log.and_then(|log| log.get((ack.seq as usize).wrapping_sub(1)));
         if stored.is_none_or(|stored| stored.key != ack.key || stored.at != ack.at) {
-            return Err((DURABLE, format!("{} is acknowledged at {} in {room}", ack.key, ack.seq)));
+            return Err((DURABLE, format!("{} is acknowledged at {} in {}", ack.key, ack.seq, ack.room)));
         }
-        if epoch == self.epoch {
-            let until = self.acked_until.entry((epoch.clone(), room.clone())).or_default();
+        if place.0 == self.epoch {
+            let until = self.acked_until.entry(place.clone()).or_default();
             *until = (*until).max(ack.seq);
-            self.acks.push((epoch, room, ack.clone()));
+            self.acks.push((place, ack.clone()));
         }
         self.acked_keys.insert(ack.key);
         Ok(())
@@ -485,19 +528,18 @@ impl Checker {
                 // The server may have given this guest another number meanwhile.
                 let me = page.me.as_ref().map(|me| me.id);
                 page.me = ack.members.iter().find(|member| Some(member.id) == me).cloned().or(page.me.take());
-                let room = page.rooms.entry(fold(&ack.room)).or_default();
-                if room.wanted && room.name != ack.room {
+                let room = page.rooms.entry(fold(&ack.name)).or_default();
+                if room.wanted && room.name != ack.name {
                     // For the same room, entered in the background to send messages. The page does not show it.
+                    page.background.insert(ack.room);
                     return Ok(());
                 }
+                page.background.remove(&ack.room);
                 return room.enter(ack);
             }
             Update::NotEntered { room, .. } => page.rooms.entry(fold(room)).or_default().entered = false,
             Update::Message(message) => {
-                let room = page.rooms.entry(fold(&message.room)).or_default();
-                if room.wanted && room.name != message.room {
-                    return Ok(());
-                }
+                let Some(room) = page.shown(message.room)? else { return Ok(()) };
                 if message.seq != room.newest + 1 {
                     return Err((SHOWN, format!("{} follows {}", message.seq, room.newest)));
                 }
@@ -505,10 +547,7 @@ impl Checker {
                 room.load(std::slice::from_ref(message));
             }
             Update::Changed(change) => {
-                let room = page.rooms.entry(fold(&change.room)).or_default();
-                if room.wanted && room.name != change.room {
-                    return Ok(());
-                }
+                let Some(room) = page.shown(change.room)? else { return Ok(()) };
                 if change.state.rev != room.rev + 1 {
                     return Err((SHOWN, format!("rev {} follows {}", change.state.rev, room.rev)));
                 }
@@ -528,17 +567,17 @@ impl Checker {
             Update::MyRooms(rooms) => page.own.clone_from(rooms),
             Update::Rooms(list) => page.listed.clone_from(&list.rooms),
             Update::Welcome(came) => {
-                let room = page.rooms.entry(fold(&came.room)).or_default();
+                let Some(room) = page.with_id(came.room) else { return Ok(()) };
                 // Presence is coalesced: a slow reader may receive a return without the departure.
                 room.members.retain(|member| member.id != came.user.id);
                 room.members.push(came.user.clone());
             }
             Update::Bye(left) => {
-                let room = page.rooms.entry(fold(&left.room)).or_default();
+                let Some(room) = page.with_id(left.room) else { return Ok(()) };
                 room.members.retain(|member| member.id != left.user.id);
             }
             Update::Renamed(renamed) => {
-                page.rooms.entry(fold(&renamed.room)).or_default().rename(&renamed.user);
+                page.with_id(renamed.room).into_iter().for_each(|room| room.rename(&renamed.user));
             }
             Update::Posted { key, status, .. } => {
                 let Some(post) = self.posts.get_mut(key) else { return Ok(()) };
@@ -567,8 +606,8 @@ impl Checker {
 
     // --- The end -------------------------------------------------------------------------------
 
-    fn end(&mut self, logs: &BTreeMap<String, Log>) -> Checked {
-        self.holds(logs)?;
+    fn end(&mut self, rooms: &[StoredRoom]) -> Checked {
+        self.holds(rooms)?;
         self.check_acks()?;
         for (key, post) in self.posts.iter().filter(|(_, post)| !post.ended) {
             if self.pages.contains_key(&post.page) {
@@ -583,7 +622,7 @@ impl Checker {
                 if !room.entered {
                     return Err((SETTLED, format!("page {} is not in {name}", id.0)));
                 }
-                let head = self.logs.get(&(self.epoch.clone(), name.clone())).map_or(0, Vec::len) as u64;
+                let head = self.log_of(room).len() as u64;
                 if room.epoch != self.epoch || room.newest != head {
                     return Err((COMPLETE, format!("page {} shows {name} to {} of {head}", id.0, room.newest)));
                 }
@@ -596,10 +635,16 @@ impl Checker {
         Ok(())
     }
 
+    /// The log of a room that a page shows.
+    fn log_of(&self, room: &Room) -> &[Arc<Message>] {
+        let log = room.id.and_then(|id| self.logs.get(&(self.epoch.clone(), id)));
+        log.map(Vec::as_slice).unwrap_or_default()
+    }
+
     fn is_up_to_date(&self, id: PageId, name: &str, room: &Room) -> Checked {
-        let log = self.logs.get(&(self.epoch.clone(), name.to_owned()));
+        let log = self.log_of(room);
         for (seq, shown) in &room.messages {
-            let stored = log.and_then(|log| log.get((*seq as usize).wrapping_sub(1)));
+            let stored = log.get((*seq as usize).wrapping_sub(1));
             if stored.is_none_or(|stored| **stored != *shown) {
                 return Err((UP_TO_DATE, format!("page {} shows {shown:?} in {name}, not {stored:?}", id.0)));
             }
@@ -627,7 +672,7 @@ impl Checker {
     fn check_unread(&self, id: PageId, page: &Page) -> Checked {
         let is_away = |room: &&MyRoom| page.rooms.get(&fold(&room.name)).is_none_or(|shown| !shown.wanted);
         for room in page.own.iter().filter(is_away) {
-            let head = self.logs.get(&(self.epoch.clone(), fold(&room.name))).map_or(0, Vec::len) as u64;
+            let head = self.logs.get(&(self.epoch.clone(), room.room)).map_or(0, Vec::len) as u64;
             let is_counted = room.head == head || room.unread() >= 100;
             if !is_counted || room.read > head {
                 return Err((COUNTED, format!("page {} shows {room:?}, and there are {head} messages", id.0)));
@@ -649,6 +694,22 @@ impl Checker {
             return Err((MEMBERS, format!("page {} shows {shown:?} in {name}, not {there:?}", id.0)));
         }
         Ok(())
+    }
+}
+
+impl Page {
+    /// The room with this id, once the page has entered it.
+    fn with_id(&mut self, id: RoomId) -> Option<&mut Room> {
+        self.rooms.values_mut().find(|room| room.id == Some(id))
+    }
+
+    /// The room in which a message or change is shown. None if it is for a room in the background.
+    fn shown(&mut self, id: RoomId) -> Result<Option<&mut Room>, (&'static str, String)> {
+        let is_background = self.background.contains(&id);
+        match self.with_id(id) {
+            None if !is_background => Err((SHOWN, format!("{id} was not entered"))),
+            room => Ok(room),
+        }
     }
 }
 
@@ -677,7 +738,9 @@ impl Room {
     fn enter(&mut self, ack: &EnterRoomAck) -> Checked {
         let same = self.epoch == ack.epoch;
         let next = ack.messages.iter().map(|message| message.seq).find(|seq| *seq > self.newest);
-        if ack.recovered && (!same || next.is_some_and(|seq| seq != self.newest + 1)) {
+        // A room that the page has begun from the start and left again may still be resumed in the background.
+        let is_blank = !self.wanted && self.epoch.is_empty();
+        if ack.recovered && !is_blank && (!same || next.is_some_and(|seq| seq != self.newest + 1)) {
             return Err((SHOWN, format!("{next:?} follows {}, recovered", self.newest)));
         }
         if !same {
@@ -689,7 +752,8 @@ impl Room {
         }
         self.load(&ack.messages);
         ack.changes.iter().flatten().for_each(|change| self.change(change));
-        self.rev = ack.rev.unwrap_or_default();
+        self.rev = ack.rev;
+        self.id = Some(ack.room);
         self.entered = true;
         self.newest = if same && ack.recovered { self.newest.max(ack.head) } else { ack.head };
         self.epoch.clone_from(&ack.epoch);
@@ -701,10 +765,12 @@ impl Room {
 /// Checks that the ack of `enter_room` fits the request.
 fn is_whole(epoch: &str, asked: &EnterRoom, ack: &EnterRoomAck) -> Checked {
     let (first, last) = (ack.messages.first().map(|m| m.seq), ack.messages.last().map(|m| m.seq));
-    let whole = match (&asked.after, ack.recovered, ack.reason) {
+    // A position belongs to the room whose id was sent with it. An older database may not have that room.
+    let after = asked.after.as_ref().filter(|_| asked.room.is_none_or(|room| room == ack.room));
+    let whole = match (after, ack.recovered, ack.reason) {
         (Some(after), true, None) => {
             let missed = (after.seq < ack.head).then_some(after.seq + 1);
-            after.epoch == epoch && after.seq <= ack.head && first == missed && last.is_none_or(|seq| seq == ack.head)
+            after.epoch == epoch && after.seq <= ack.head && first == missed && ack.changes.is_some()
         }
         (None, false, None) => last.unwrap_or(0) == ack.head,
         (Some(Position { epoch: old, .. }), false, Some(Unrecovered::EpochChanged)) => old != epoch,
@@ -712,9 +778,11 @@ fn is_whole(epoch: &str, asked: &EnterRoom, ack: &EnterRoomAck) -> Checked {
         (Some(after), false, Some(Unrecovered::GapTooLarge)) => after.seq < ack.head || ack.changes.is_none(),
         _ => false,
     };
-    if ack.epoch == epoch && whole && last.is_none_or(|seq| seq == ack.head) {
+    let is_wanted = fold(&asked.name) == fold(&ack.name);
+    if ack.epoch == epoch && is_wanted && whole && last.is_none_or(|seq| seq == ack.head) {
         return Ok(());
     }
-    let (after, head, reason) = (&asked.after, ack.head, ack.reason);
-    Err((RESUMED, format!("{after:?} was answered with {first:?} to {last:?} of {head}, {reason:?}")))
+    let (head, reason) = (ack.head, ack.reason);
+    let name = &ack.name;
+    Err((RESUMED, format!("{after:?} was answered with {first:?} to {last:?} of {head} in {name}, {reason:?}")))
 }

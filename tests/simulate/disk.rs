@@ -26,6 +26,7 @@ use noom::server::storage::{Append, AppendError, ChangeOutcome, ChangeRequest, O
 use tokio::sync::oneshot;
 
 use super::environment::SimulatedEnvironment;
+use super::history::StoredRoom;
 use super::mutation::Mutation;
 use super::rng::Rng;
 
@@ -103,6 +104,8 @@ struct State {
     /// Pending reads, by time and order of request.
     reads: BTreeMap<(u64, u64), ReadStep>,
     next_read: u64,
+    /// The number of ids that were given to rooms. Not a part of the image, so that a restore does not take any back.
+    room_ids: u64,
     /// The messages and changes that became durable since the scheduler last took it.
     committed: Vec<Committed>,
     /// For [`Mutation::HistoryReadTooEarly`]: the head of each room when it was last looked up.
@@ -113,7 +116,7 @@ struct State {
 enum Write {
     Append { room: RoomRow, user: User, key: MessageKey, text: String, done: Option<Box<dyn FnOnce(Outcome) + Send>> },
     Change { room: RoomRow, user: User, seq: u64, change: Change, done: Option<Box<dyn FnOnce(ChangeOutcome) + Send>> },
-    CreateRoom { name: RoomName, done: Option<oneshot::Sender<Result<RoomRow>>> },
+    CreateRoom { id: RoomId, name: RoomName, done: Option<oneshot::Sender<Result<RoomRow>>> },
     Nickname { user: UserId, nickname: Option<String>, done: Option<oneshot::Sender<Result<()>>> },
     Marks { marks: Vec<Mark>, done: Option<oneshot::Sender<Result<()>>> },
 }
@@ -154,6 +157,7 @@ impl Disk {
             phase_ends_at: None,
             reads: BTreeMap::new(),
             next_read: 0,
+            room_ids: 0,
             committed: Vec::new(),
             looked_up: BTreeMap::new(),
         };
@@ -174,12 +178,18 @@ impl Disk {
 
     /// Replaces the database by an older copy of it, under this epoch. No process may use it.
     pub fn restore(&self, copy: Image, epoch: String) {
-        self.state().image = Image { epoch, ..copy };
+        let mut state = self.state();
+        if self.mutation == Some(Mutation::RoomIdReused) {
+            state.room_ids = copy.rooms.len() as u64;
+        }
+        state.image = Image { epoch, ..copy };
     }
 
-    /// All messages, by the room's canonical name.
-    pub fn logs(&self) -> BTreeMap<String, Vec<Arc<Message>>> {
-        self.state().image.rooms.iter().map(|room| (room.row.name.to_string(), room.log.clone())).collect()
+    /// All rooms with their messages.
+    pub fn rooms(&self) -> Vec<StoredRoom> {
+        let stored =
+            |Room { row, log, .. }: &Room| StoredRoom { id: row.id, name: row.name.to_string(), log: log.clone() };
+        self.state().image.rooms.iter().map(stored).collect()
     }
 
     pub fn configure(&self, change: impl FnOnce(&mut Settings)) {
@@ -221,6 +231,9 @@ impl Disk {
         );
         state.phase = Phase::Idle;
         state.phase_ends_at = None;
+        if self.mutation == Some(Mutation::RoomIdChanges) {
+            state.image.rooms.iter_mut().for_each(|room| room.row.id.0 ^= 1);
+        }
         drop(state);
         drop(lost);
     }
@@ -248,6 +261,14 @@ impl Disk {
     }
 
     // --- Requests ------------------------------------------------------------------------------
+
+    /// An id that no room has or had.
+    fn new_room_id(&self) -> RoomId {
+        let mut state = self.state();
+        state.room_ids += 1;
+        // Multiplication by an odd number maps different numbers to different ones.
+        RoomId(state.room_ids.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+    }
 
     /// Queues a write. Refuses it if the queue is full.
     fn write(&self, write: Write) -> Result<()> {
@@ -329,6 +350,13 @@ impl State {
             },
         }
         None
+    }
+
+    /// The room with an id.
+    fn look_up(&mut self, id: RoomId) -> Option<RoomRow> {
+        let Room { row, log, .. } = self.image.room(id)?;
+        self.looked_up.insert(id, log.len() as u64);
+        Some(row.clone())
     }
 
     fn schedule_read(&mut self, now: u64, step: ReadStep) {
@@ -417,8 +445,8 @@ impl Image {
                         answers.push(Box::new(move || done(outcome)));
                     }
                 }
-                Write::CreateRoom { name, done } => {
-                    let row = self.create_room(name);
+                Write::CreateRoom { id, name, done } => {
+                    let row = self.create_room(*id, name);
                     answers.extend(done.take().map(|done| answer(done, Ok(row))));
                 }
                 Write::Nickname { user, nickname, done } => {
@@ -458,7 +486,7 @@ impl Image {
         at: u64,
         mutation: Option<Mutation>,
     ) -> Outcome {
-        let Some(Room { log, .. }) = self.rooms.get_mut(room.id.0 as usize) else {
+        let Some(Room { log, .. }) = self.room_mut(room.id) else {
             return Err(AppendError::Unavailable);
         };
         let known = log.iter().find(|message| message.user.id == user.id && message.key == key);
@@ -468,9 +496,9 @@ impl Image {
             }
             Some(_) => Err(AppendError::KeyConflict),
             None => {
-                let (room, seq) = (room.name.to_string(), log.len() as u64 + 1);
+                let seq = log.len() as u64 + 1;
                 let (user, text) = (user.clone(), text.to_owned());
-                let message = Arc::new(Message::of_text(room, seq, key, user, text, at));
+                let message = Arc::new(Message::of_text(room.id, seq, key, user, text, at));
                 log.push(message.clone());
                 Ok(Stored { message, dup: false })
             }
@@ -478,7 +506,7 @@ impl Image {
     }
 
     fn change(&mut self, room: RoomId, user: &User, seq: u64, change: &Change, at: u64) -> ChangeOutcome {
-        let Some(Room { log, rev, reactions, .. }) = self.rooms.get_mut(room.0 as usize) else {
+        let Some(Room { log, rev, reactions, .. }) = self.room_mut(room) else {
             return Err(ChangeError::Unavailable);
         };
         let index = (seq as usize).wrapping_sub(1);
@@ -507,16 +535,16 @@ impl Image {
             Change::Unpin => state.pinned = None,
         }
         state.reactions = group_reactions(made.iter().cloned());
-        let change = MessageChange { room: message.room.clone(), seq, text, mentions: None, state };
+        let change = MessageChange { room, seq, text, mentions: None, state };
         Arc::make_mut(message).apply(&change);
         Ok(Changed { rev: *rev, change: Some(Arc::new(change)), ..Changed::default() })
     }
 
-    fn create_room(&mut self, name: &RoomName) -> RoomRow {
+    fn create_room(&mut self, id: RoomId, name: &RoomName) -> RoomRow {
         if let Some(room) = self.find_room(&name.folded) {
             return room;
         }
-        let row = RoomRow { id: RoomId(self.rooms.len() as i64), name: name.canonical.as_str().into() };
+        let row = RoomRow { id, number: self.rooms.len() as i64 + 1, name: name.canonical.as_str().into() };
         self.rooms.push(Room {
             row: row.clone(),
             folded: name.folded.clone(),
@@ -531,24 +559,32 @@ impl Image {
         self.rooms.iter().find(|room| room.folded == folded).map(|room| room.row.clone())
     }
 
+    fn room(&self, id: RoomId) -> Option<&Room> {
+        self.rooms.iter().find(|room| room.row.id == id)
+    }
+
+    fn room_mut(&mut self, id: RoomId) -> Option<&mut Room> {
+        self.rooms.iter_mut().find(|room| room.row.id == id)
+    }
+
     fn rev(&self, room: RoomId) -> u64 {
-        self.rooms.get(room.0 as usize).map_or(0, |room| room.rev)
+        self.room(room).map_or(0, |room| room.rev)
     }
 
     /// The log of a room up to `head`. With [`Mutation::AckBeforeCommit`] the room may not exist yet.
     fn log(&self, room: RoomId, head: u64) -> &[Arc<Message>] {
-        let log = self.rooms.get(room.0 as usize).map(|room| room.log.as_slice()).unwrap_or_default();
+        let log = self.room(room).map(|room| room.log.as_slice()).unwrap_or_default();
         &log[..log.len().min(head as usize)]
     }
 }
 
 /// The states of the messages up to a position that were changed after it.
-fn changes_since(log: &[Arc<Message>], after: &Position, rev: u64) -> Vec<Arc<MessageChange>> {
-    let changed = log.iter().take(after.seq as usize).filter(|message| message.rev() > rev);
+fn changes_since(log: &[Arc<Message>], after: &Position) -> Vec<Arc<MessageChange>> {
+    let changed = log.iter().take(after.seq as usize).filter(|message| message.rev() > after.rev);
     let change = |message: &Arc<Message>| {
         let state = message.state.as_deref()?.clone();
         let text = (state.edits > 0 && state.deleted_at.is_none()).then(|| message.text.clone());
-        Some(Arc::new(MessageChange { room: message.room.clone(), seq: message.seq, text, mentions: None, state }))
+        Some(Arc::new(MessageChange { room: message.room, seq: message.seq, text, mentions: None, state }))
     };
     let mut changes: Vec<_> = changed.filter_map(change).collect();
     changes.sort_by_key(|change| change.state.rev);
@@ -566,21 +602,19 @@ fn history_for(
     let head = log.len() as u64;
     let mut history = History { epoch: epoch.to_owned(), head, rev, ..History::default() };
     if let Some(after) = after
-        && let Some(known) = after.rev
         && after.epoch == epoch
         && after.seq <= head
-        && known <= rev
+        && after.rev <= rev
     {
         let late = usize::from(mutation == Some(Mutation::ReplayLosesChange));
-        let changes: Vec<_> = changes_since(log, after, known).into_iter().skip(late).collect();
+        let changes: Vec<_> = changes_since(log, after).into_iter().skip(late).collect();
         history.changes = (changes.len() as u64 <= replay_at_most).then_some(changes);
     }
     let reason = match after {
         None => None,
         Some(after) if after.epoch != epoch => Some(Unrecovered::EpochChanged),
-        Some(after) if after.seq > head => Some(Unrecovered::PositionAhead),
-        Some(after) if after.rev.is_some_and(|after| after > rev) => Some(Unrecovered::PositionAhead),
-        Some(after) if after.rev.is_some() && history.changes.is_none() => Some(Unrecovered::GapTooLarge),
+        Some(after) if after.seq > head || after.rev > rev => Some(Unrecovered::PositionAhead),
+        Some(_) if history.changes.is_none() => Some(Unrecovered::GapTooLarge),
         Some(after) if head - after.seq > replay_at_most => Some(Unrecovered::GapTooLarge),
         Some(after) => {
             let late = u64::from(mutation == Some(Mutation::ReplayOffByOne));
@@ -624,14 +658,17 @@ impl Storage for SimulatedStorage {
     fn find_room(&self, name: RoomName) -> BoxFuture<'_, Result<Option<RoomRow>>> {
         self.disk.read(move |state| {
             let row = state.image.find_room(&name.folded)?;
-            let head = state.image.log(row.id, u64::MAX).len() as u64;
-            state.looked_up.insert(row.id, head);
-            Some(row)
+            state.look_up(row.id)
         })
     }
 
+    fn find_room_with_id(&self, id: RoomId) -> BoxFuture<'_, Result<Option<RoomRow>>> {
+        self.disk.read(move |state| state.look_up(id))
+    }
+
     fn create_room(&self, name: RoomName) -> BoxFuture<'_, Result<RoomRow>> {
-        self.disk.write_and_wait(|done| Write::CreateRoom { name, done })
+        let id = self.disk.new_room_id();
+        self.disk.write_and_wait(|done| Write::CreateRoom { id, name, done })
     }
 
     fn history_for(&self, room: RoomRow, after: Option<Position>) -> BoxFuture<'_, Result<History>> {

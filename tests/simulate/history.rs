@@ -1,29 +1,37 @@
 //! The record of a run: the intents of each page, the frames it sent and received, what it showed, and
 //! what became durable. It is the checker's only input.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
 use noom::client::session::{Intent, Update};
-use noom::protocol::{ClientFrame, Message, MessageChange, ServerFrame};
+use noom::protocol::{ClientFrame, Message, MessageChange, RoomId, ServerFrame};
 
 /// Identifies a page from its load to the next reload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PageId(pub u64);
 
+/// A room in the database.
+#[derive(Clone, Debug)]
+pub struct StoredRoom {
+    pub id: RoomId,
+    /// The canonical name.
+    pub name: String,
+    pub log: Vec<Arc<Message>>,
+}
+
 #[derive(Clone, Debug)]
 pub enum Record {
-    /// A server started with a database of this epoch and these messages.
-    Epoch { epoch: String, logs: BTreeMap<String, Vec<Arc<Message>>> },
+    /// A server started with a database of this epoch and these rooms.
+    Epoch { epoch: String, rooms: Vec<StoredRoom> },
     /// A message became durable.
     Committed(Arc<Message>),
     /// A change of a message became durable.
     Changed(Arc<MessageChange>),
     /// A server accepted a connection.
     Accepted { conn: u64, epoch: String },
-    /// A page was loaded with the latest messages of a room.
-    Loaded { page: PageId, room: String, epoch: String, messages: Vec<Message> },
+    /// A page was loaded with the latest messages of a room. Without an id, the room did not exist.
+    Loaded { page: PageId, id: Option<RoomId>, room: String, epoch: String, messages: Vec<Message> },
     /// A user acted on a page.
     Intended { page: PageId, intent: Intent },
     /// A page sent a frame.
@@ -37,7 +45,7 @@ pub enum Record {
     /// A fault was injected.
     Fault(String),
     /// The run ended with this content of the database.
-    Ended { logs: BTreeMap<String, Vec<Arc<Message>>> },
+    Ended { rooms: Vec<StoredRoom> },
 }
 
 #[derive(Debug, Default)]
@@ -62,7 +70,7 @@ impl History {
 impl fmt::Display for Record {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Epoch { epoch, logs } => write!(f, "database of epoch {epoch} with {} rooms", logs.len()),
+            Self::Epoch { epoch, rooms } => write!(f, "database of epoch {epoch} with {} rooms", rooms.len()),
             Self::Committed(message) => write!(f, "durable        {} {} {}", message.room, message.seq, message.key),
             Self::Changed(change) => {
                 write!(f, "durable        {} {} rev {}", change.room, change.seq, change.state.rev)

@@ -30,6 +30,10 @@ pub enum Mutation {
     DropOnOverflow,
     /// A restored database keeps its epoch.
     EpochKept,
+    /// The rooms of a database have other ids after a restart.
+    RoomIdChanges,
+    /// After a restore, a new room gets an id that another room has or had.
+    RoomIdReused,
     /// Fan-out delivers a message twice.
     FanOutDuplicates,
     /// Fan-out loses a message.
@@ -51,7 +55,7 @@ pub enum Mutation {
 }
 
 impl Mutation {
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::AckBeforeCommit,
         Self::NoDedupe,
         Self::ReplayOffByOne,
@@ -59,6 +63,8 @@ impl Mutation {
         Self::HistoryReadTooEarly,
         Self::DropOnOverflow,
         Self::EpochKept,
+        Self::RoomIdChanges,
+        Self::RoomIdReused,
         Self::FanOutDuplicates,
         Self::FanOutLoses,
         Self::FanOutReorders,
@@ -116,7 +122,9 @@ impl FrameMutator {
             | Mutation::HistoryReadTooEarly
             | Mutation::ReplayLosesChange
             | Mutation::HistoryWithoutChanges
-            | Mutation::EpochKept => frames,
+            | Mutation::EpochKept
+            | Mutation::RoomIdChanges
+            | Mutation::RoomIdReused => frames,
         }
     }
 

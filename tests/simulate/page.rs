@@ -2,10 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use noom::client::session::{MessageCommand, Session, Update};
+use noom::client::session::{MessageCommand, Session, UnsentMessage, Update};
 use noom::protocol::change::{DeleteMessage, EditMessage, PinMessage, React};
-use noom::protocol::frame::Post;
-use noom::protocol::{AckKind, MessageKey, MessageRef, Position, UserId};
+use noom::protocol::{AckKind, MessageKey, MessageRef, Position, RoomId, UserId};
 
 use super::history::PageId;
 use super::rng::Rng;
@@ -40,10 +39,12 @@ pub struct Page {
     pub left: Vec<String>,
     /// The position up to which it shows each room.
     pub shown: BTreeMap<String, Position>,
+    /// The ids of the rooms, by name, once they are known.
+    pub ids: BTreeMap<String, RoomId>,
     /// All messages that it posted.
-    pub posts: Vec<Post>,
+    pub posts: Vec<UnsentMessage>,
     /// Messages in browser storage: not known to be stored by the server. They survive a reload.
-    pub kept: Vec<Post>,
+    pub kept: Vec<UnsentMessage>,
     /// Posted messages without an answer.
     unanswered: BTreeSet<MessageKey>,
     /// Milliseconds that its clock lost during sleep.
@@ -64,6 +65,7 @@ impl Page {
             rooms,
             left: Vec::new(),
             shown: BTreeMap::new(),
+            ids: BTreeMap::new(),
             posts: Vec::new(),
             kept: Vec::new(),
             unanswered: BTreeSet::new(),
@@ -104,14 +106,14 @@ impl Page {
         }
     }
 
-    pub fn keep(&mut self, post: Post) {
+    pub fn keep(&mut self, post: UnsentMessage) {
         if !self.kept.iter().any(|kept| kept.key == post.key) {
             self.kept.push(post);
         }
     }
 
     /// Writes a new message, unless too many are unanswered.
-    pub fn write(&mut self, rng: &mut Rng) -> Option<Post> {
+    pub fn write(&mut self, rng: &mut Rng) -> Option<UnsentMessage> {
         if self.rooms.is_empty() || self.unanswered.len() >= MAX_UNANSWERED {
             return None;
         }
@@ -122,7 +124,7 @@ impl Page {
             let filling = *rng.pick(&["x", "가", "\"", "🤔"]);
             text.push_str(&filling.repeat(rng.mostly_short(1_500) as usize));
         }
-        let post = Post::of_text(room, key, text);
+        let post = UnsentMessage::of_text(room, key, text);
         self.posts.push(post.clone());
         self.unanswered.insert(key);
         Some(post)
@@ -130,8 +132,9 @@ impl Page {
 
     /// Changes one of the latest messages of a room. It may belong to another user, or be deleted: then the change is refused.
     pub fn change(&self, rng: &mut Rng) -> Option<MessageCommand> {
-        let room = rng.pick(self.rooms.get(..).filter(|rooms| !rooms.is_empty())?).clone();
-        let position = self.shown.get(&room).filter(|position| position.seq > 0)?;
+        let name = rng.pick(self.rooms.get(..).filter(|rooms| !rooms.is_empty())?);
+        let position = self.shown.get(name).filter(|position| position.seq > 0)?;
+        let room = *self.ids.get(name)?;
         let seq = position.seq - rng.below(position.seq.min(8));
         let target = MessageRef { epoch: position.epoch.clone(), seq };
         Some(match rng.below(9) {
@@ -148,21 +151,28 @@ impl Page {
         })
     }
 
+    /// The position up to which it shows the room with an id.
+    fn position(&mut self, room: RoomId) -> Option<&mut Position> {
+        let (name, _) = self.ids.iter().find(|(_, id)| **id == room)?;
+        self.shown.get_mut(name)
+    }
+
     /// Applies an update to the page.
     pub fn apply(&mut self, update: &Update) {
         match update {
             Update::Entered(ack) => {
                 let position = Position { epoch: ack.epoch.clone(), seq: ack.head, rev: ack.rev };
-                self.shown.insert(ack.room.clone(), position);
+                self.shown.insert(ack.name.clone(), position);
+                self.ids.insert(ack.name.clone(), ack.room);
             }
             Update::Message(message) => {
-                if let Some(position) = self.shown.get_mut(&message.room) {
+                if let Some(position) = self.position(message.room) {
                     position.seq = message.seq;
                 }
             }
             Update::Changed(change) => {
-                if let Some(position) = self.shown.get_mut(&change.room) {
-                    position.rev = Some(change.state.rev);
+                if let Some(position) = self.position(change.room) {
+                    position.rev = change.state.rev;
                 }
             }
             Update::Posted { key, .. } => {

@@ -3,8 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use noom::client::session::{Action, ConnectionState, Event, Intent, SendStatus, Update};
-use noom::protocol::frame::Post;
+use noom::client::session::{Action, ConnectionState, Event, Intent, SendStatus, UnsentMessage, Update};
 use noom::protocol::{ClientFrame, ErrorCode, MessageRef, Position, Reading, Refusal, ServerFrame, UserId};
 use noom::server::hub::RoomSnapshot;
 
@@ -178,8 +177,8 @@ impl World {
         while self.now < self.plan.until + SETTLE {
             self.step();
         }
-        let logs = self.server.disk.logs();
-        self.history.add(self.now, Record::Ended { logs });
+        let rooms = self.server.disk.rooms();
+        self.history.add(self.now, Record::Ended { rooms });
     }
 
     // --- Scheduling ----------------------------------------------------------------------------
@@ -509,12 +508,14 @@ impl World {
         self.pages[slot].load(page_id, seed, keeps);
         let PageContent { epoch, rooms } = content;
         for (room, snapshot) in rooms {
+            let id = snapshot.as_ref().map(|snapshot| snapshot.id);
             let RoomSnapshot { name, head, rev, messages, .. } =
                 snapshot.unwrap_or_else(|| RoomSnapshot { name: room.into(), ..RoomSnapshot::default() });
             let (room, epoch) = (name.to_string(), epoch.clone());
-            let position = Position { epoch: epoch.clone(), seq: head, rev: Some(rev) };
+            let position = Position { epoch: epoch.clone(), seq: head, rev };
             self.pages[slot].shown.insert(room.clone(), position);
-            self.history.add(self.now, Record::Loaded { page: page_id, room, epoch, messages });
+            self.pages[slot].ids.extend(id.map(|id| (room.clone(), id)));
+            self.history.add(self.now, Record::Loaded { page: page_id, id, room, epoch, messages });
         }
         self.pages[slot].rooms = self.pages[slot].shown.keys().cloned().collect();
         let pause = self.rng.mostly_short(SECOND);
@@ -560,14 +561,14 @@ impl World {
 
     fn choose_intent(&mut self, slot: usize) -> Option<Intent> {
         let (rng, page) = (&mut self.rng, &mut self.pages[slot]);
-        let sent_before = |rng: &mut Rng, page: &Page| -> Option<Post> {
+        let sent_before = |rng: &mut Rng, page: &Page| -> Option<UnsentMessage> {
             (!page.posts.is_empty()).then(|| rng.pick(&page.posts).clone())
         };
         match rng.below(40) {
             0 | 1 => Some(Intent::Post(sent_before(rng, page)?)),
             2 => {
                 let post = sent_before(rng, page)?;
-                Some(Intent::Post(Post { text: format!("{} or not", post.key), ..post }))
+                Some(Intent::Post(UnsentMessage { text: format!("{} or not", post.key), ..post }))
             }
             3 | 4 => {
                 let room = rng.pick(&page.rooms[..]).clone();
@@ -613,7 +614,10 @@ impl World {
                 let target = MessageRef { epoch: position.epoch.clone(), seq };
                 Some(Intent::MarkRead { room: room.clone(), target })
             }
-            26 => Some(Intent::KeepRoom { room: rng.pick(&page.rooms[..]).clone(), on: !rng.one_in(3) }),
+            26 => {
+                let room = *page.ids.get(rng.pick(&page.rooms[..]))?;
+                Some(Intent::KeepRoom { room, on: !rng.one_in(3) })
+            }
             _ => page.write(rng).map(Intent::Post),
         }
     }
@@ -657,8 +661,8 @@ impl World {
     }
 
     fn record_epoch(&mut self) {
-        let (epoch, logs) = (self.server.disk.epoch(), self.server.disk.logs());
-        self.history.add(self.now, Record::Epoch { epoch, logs });
+        let (epoch, rooms) = (self.server.disk.epoch(), self.server.disk.rooms());
+        self.history.add(self.now, Record::Epoch { epoch, rooms });
     }
 }
 

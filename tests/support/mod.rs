@@ -5,6 +5,7 @@
 
 mod events;
 pub mod random;
+mod rooms;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -21,6 +22,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 pub use events::Events;
+use rooms::KnownRooms;
 
 /// The timeout of everything that a test waits for.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -292,10 +294,11 @@ enum Transport {
     Events(Box<Events>),
 }
 
-/// One connection of a client.
+/// One connection of a client. A test calls rooms by their names, also where frames have their ids ([`rooms`]).
 pub struct Client {
     transport: Transport,
     next_id: u64,
+    rooms: KnownRooms,
     /// Frames that were received while the test waited for another one.
     pub skipped: Vec<Value>,
 }
@@ -334,7 +337,7 @@ impl Client {
     }
 
     fn over(transport: Transport) -> Self {
-        Self { transport, next_id: 1, skipped: Vec::new() }
+        Self { transport, next_id: 1, rooms: KnownRooms::default(), skipped: Vec::new() }
     }
 
     /// Its event stream.
@@ -343,6 +346,11 @@ impl Client {
             Transport::Events(events) => events,
             Transport::Socket(_) => panic!("a WebSocket carries this one"),
         }
+    }
+
+    /// The id of a room that it has entered, for frames that a test writes itself.
+    pub fn room_id(&self, name: &str) -> String {
+        self.rooms.id(name).to_owned()
     }
 
     /// Its WebSocket, for a test that sends and receives at the same time.
@@ -356,7 +364,7 @@ impl Client {
     /// Connects as a new guest and sends hello.
     pub async fn greeted(server: &Server) -> Self {
         let mut client = Self::connected(server).await;
-        client.ask("hello", json!({"protocol": 1})).await;
+        client.ask("hello", json!({"protocol": 2})).await;
         client
     }
 
@@ -372,7 +380,7 @@ impl Client {
         let address = server.address;
         async move {
             let mut client = Self::connect(address, "").await.expect("the upgrade succeeds");
-            client.ask("hello", json!({"protocol": 1})).await;
+            client.ask("hello", json!({"protocol": 2})).await;
             client.ask("enter_room", json!({"room": room})).await;
             client
         }
@@ -402,6 +410,7 @@ impl Client {
     pub async fn command(&mut self, kind: &str, payload: Value) -> u64 {
         let id = self.next_id;
         self.next_id += 1;
+        let payload = self.rooms.outgoing(id, kind, payload);
         self.send_text(&json!({"type": kind, "payload": payload, "id": id}).to_string()).await;
         id
     }
@@ -445,6 +454,13 @@ impl Client {
 
     /// The next frame, or the end of the connection.
     pub async fn receive(&mut self) -> Received {
+        match self.receive_raw().await {
+            Received::Frame(frame) => Received::Frame(self.rooms.incoming(frame)),
+            end => end,
+        }
+    }
+
+    async fn receive_raw(&mut self) -> Received {
         let socket = match &mut self.transport {
             Transport::Socket(socket) => socket,
             Transport::Events(events) => {

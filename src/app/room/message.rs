@@ -195,7 +195,7 @@ fn Body(
             });
             let (text, mentions, files) = message.with_untracked(|message| {
                 let files = message.attachments();
-                let files = (!files.is_empty()).then(|| attachments(&message.room, files));
+                let files = (!files.is_empty()).then(|| room.state.name.with_value(|room| attachments(room, files)));
                 (message.text.clone(), Mentions::of(room, message), files)
             });
             let text = (!text.is_empty()).then(|| view! { <Text text mentions title=title.clone()/> }.erase());

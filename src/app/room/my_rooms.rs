@@ -43,8 +43,8 @@ pub(super) fn MyRooms(room: RoomContext, rooms: Signal<Vec<MyRoom>>, name: Strin
     let switcher = expect_context::<Switcher>();
     let is_empty = move || rooms.with(Vec::is_empty);
     let keep = move |_| {
-        let name = room.state.name.get_value();
-        room.client.dispatch(Intent::KeepRoom { room: name, on: !is_kept.get_untracked() });
+        let id = room.state.id.get_value();
+        room.client.dispatch(Intent::KeepRoom { room: id, on: !is_kept.get_untracked() });
     };
     view! {
         <nav id=PANEL class="my-rooms" popover="auto" aria-label=t!(i18n, my_rooms)>
@@ -58,7 +58,7 @@ pub(super) fn MyRooms(room: RoomContext, rooms: Signal<Vec<MyRoom>>, name: Strin
             <button type="button" class="needs-script" on:click=keep>
                 {move || if is_kept.get() { Either::Left(t!(i18n, forget_room)) } else { Either::Right(t!(i18n, keep_room)) }}
             </button>
-            <NotifySwitch client=room.client name=room.state.name is_kept/>
+            <NotifySwitch client=room.client room=room.state is_kept/>
         </nav>
     }
     .erase()

@@ -38,10 +38,18 @@ pub(super) fn offered<'a>(own: &[MyRoom], active: impl Iterator<Item = &'a str>,
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::RoomId;
 
     fn names(typed: &str) -> Vec<(String, bool)> {
-        let room = |name: &str, head| MyRoom { name: name.into(), head, read: 1, mentions: None };
-        let own = [room("Alpha", 1), room("beta", 5), room("한국어", 1)];
+        let rooms = [("Alpha", 1), ("beta", 5), ("한국어", 1)].into_iter().zip(1..);
+        let own = rooms.map(|((name, head), id)| MyRoom {
+            room: RoomId(id),
+            name: name.into(),
+            head,
+            read: 1,
+            mentions: None,
+        });
+        let own: Vec<_> = own.collect();
         let choices = offered(&own, ["Alpha", "gamma"].into_iter(), typed);
         choices.into_iter().map(|choice| (choice.name, choice.is_typed)).collect()
     }

@@ -7,18 +7,13 @@ use super::Session;
 use super::event::Update;
 use super::message_command::MessageCommand;
 use super::request::PendingRequest;
-use crate::protocol::{Feature, MessageChange, Refusal};
+use crate::protocol::{MessageChange, Refusal};
 
 impl Session {
     /// Sends a change of this user.
     pub(super) fn change_message(&mut self, command: MessageCommand) {
-        let is_entered = self.rooms.get(command.room()).is_some_and(|room| room.entered);
-        if is_entered && self.features.has(command.feature()) {
-            let mut sent = command.clone();
-            if let MessageCommand::Edit(edit) = &mut sent {
-                edit.mentions.take_if(|_| !self.features.has(Feature::Mentions));
-            }
-            self.send(sent.into(), PendingRequest::Change(command));
+        if self.entered_room(command.room()).is_some() {
+            self.send(command.clone().into(), PendingRequest::Change(command));
         } else {
             self.change_ended(command, Err(None));
         }
@@ -31,18 +26,17 @@ impl Session {
 
     /// A message of a room was changed.
     pub(super) fn message_changed(&mut self, change: MessageChange) {
-        let Some(room) = self.rooms.get_mut(&change.room) else { return };
-        let Some(position) = room.position.as_mut().filter(|_| room.entered) else { return };
-        let known = position.rev.unwrap_or(0);
-        if change.state.rev <= known {
+        let Some((name, room)) = self.entered_room(change.room) else { return };
+        let Some(position) = &mut room.position else { return };
+        if change.state.rev <= position.rev {
             // A duplicate.
-        } else if change.state.rev == known + 1 {
-            position.rev = Some(change.state.rev);
+        } else if change.state.rev == position.rev + 1 {
+            position.rev = change.state.rev;
             self.emit(Update::Changed(change));
         } else {
             // As a gap between messages: it should not happen.
             room.entered = false;
-            self.enter(&change.room);
+            self.enter(&name);
         }
     }
 }

@@ -9,7 +9,7 @@ use super::transport_choice::TransportChoice;
 use super::typing::TypingUsers;
 use crate::client::backoff::full_jitter;
 use crate::protocol::frame::{Empty, Hello};
-use crate::protocol::{CloseCode, Command, ErrorCode, Features, HelloAck, PONG_TIMEOUT_MS, Refusal, VERSION};
+use crate::protocol::{CloseCode, Command, HelloAck, PONG_TIMEOUT_MS, Refusal, VERSION};
 
 /// A connection that was online this long resets the backoff.
 const BACKOFF_RESET_MS: u64 = 60_000;
@@ -60,8 +60,7 @@ impl Session {
     pub(super) fn opened(&mut self, now: u64) {
         self.opened_at = now;
         self.heartbeat.received(now);
-        let features = self.asks_for_features.then(|| Features::all().names());
-        let hello = Hello { protocol: VERSION, resume: self.resume.clone(), features };
+        let hello = Hello { protocol: VERSION, resume: self.resume.clone() };
         self.send(Command::Hello(hello), PendingRequest::Hello);
     }
 
@@ -72,7 +71,6 @@ impl Session {
         self.is_offline = false;
         self.resume = Some(ack.resume);
         self.me = Some(ack.user.id);
-        self.features = ack.features.as_deref().map(Features::named).unwrap_or_default();
         self.heartbeat.set_interval(ack.heartbeat_ms);
         self.emit(Update::Me(ack.user));
         self.emit(Update::Build(ack.build));
@@ -84,7 +82,6 @@ impl Session {
 
     /// `hello` was refused. Nothing works without it: reconnect later, as after a lost connection.
     pub(super) fn hello_refused(&mut self, now: u64, refusal: &Refusal) {
-        self.asks_for_features &= refusal.code != ErrorCode::UnknownField;
         self.reconnect_later(now, false, refusal.retry_after_ms.unwrap_or(0));
     }
 
@@ -261,6 +258,7 @@ impl Session {
         self.outgoing.disconnected();
         self.update_typing(TypingUsers::clear);
         self.rooms.values_mut().for_each(Room::disconnected);
+        self.left_early.clear();
         self.own_rooms.is_current = false;
         for request in self.requests.take_all() {
             match request {

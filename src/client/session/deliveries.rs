@@ -4,7 +4,6 @@ use super::Session;
 use super::outgoing::Outgoing;
 use super::refusal::{DEFAULT_RETRY_MS, Recovery, recovery};
 use super::request::PendingRequest;
-use super::room::Room;
 use crate::protocol::Refusal;
 
 impl Session {
@@ -37,9 +36,10 @@ impl Session {
     fn outgoing_settled(&mut self, id: u64) {
         // The user may have joined again meanwhile.
         if let Some(Outgoing::LeaveCall(room)) = self.outgoing.settle(id)
-            && self.rooms.get(&room).is_some_and(Room::needs_to_join_call)
+            && let Some((name, room)) = self.room_with_id(room)
+            && room.needs_to_join_call()
         {
-            self.join_call(&room);
+            self.join_call(&name);
         }
     }
 }

@@ -2,11 +2,12 @@
 
 use super::message_command::MessageCommand;
 use super::transport_choice::TransportKind;
+use super::unsent_message::UnsentMessage;
 use crate::protocol::call::{CallPresence, Describe, SetMedia, Trickle};
 use crate::protocol::change::{MessageChange, MessageRef};
-use crate::protocol::frame::{Crowd, Post, Renamed, RoomPresence};
+use crate::protocol::frame::{Crowd, Renamed, RoomPresence};
 use crate::protocol::{
-    EnterRoomAck, HistoryAck, JoinCallAck, MembersAck, Message, MessageKey, MyRoom, PinsAck, Position, Refusal,
+    EnterRoomAck, HistoryAck, JoinCallAck, MembersAck, Message, MessageKey, MyRoom, PinsAck, Position, Refusal, RoomId,
     RoomList, SearchAck, User,
 };
 
@@ -62,7 +63,7 @@ pub enum Intent {
         room: String,
     },
     /// Send a message: a new one, a failed one, or one that an earlier page left in storage.
-    Post(Post),
+    Post(UnsentMessage),
     /// Give up a message that was not sent.
     Discard(MessageKey),
     /// Change a message. [`Update::ChangeEnded`] follows.
@@ -114,7 +115,7 @@ pub enum Intent {
     /// Add a room to that list, or remove it. Without a connection nothing happens.
     KeepRoom {
         /// An entered room, or one in the list.
-        room: String,
+        room: RoomId,
         /// Add it.
         on: bool,
     },
@@ -157,11 +158,11 @@ pub enum Signal {
 
 impl Signal {
     /// The room whose call it belongs to.
-    pub fn room(&self) -> &str {
+    pub fn room(&self) -> RoomId {
         match self {
-            Self::Offer(signal) | Self::Answer(signal) => &signal.room,
-            Self::Ice(signal) => &signal.room,
-            Self::Media(signal) => &signal.room,
+            Self::Offer(signal) | Self::Answer(signal) => signal.room,
+            Self::Ice(signal) => signal.room,
+            Self::Media(signal) => signal.room,
         }
     }
 }
@@ -179,7 +180,7 @@ pub enum Action {
     /// Send a text frame.
     Send(String),
     /// Keep a message in storage that survives a reload of the page.
-    StoreUnsent(Post),
+    StoreUnsent(UnsentMessage),
     /// Remove a message from that storage.
     RemoveUnsent(MessageKey),
     /// Update what the page shows.
@@ -207,7 +208,7 @@ pub enum Update {
         room: String,
     },
     /// A message waits to be sent. It was posted now, or a page shows its room again.
-    Unsent(Post),
+    Unsent(UnsentMessage),
     /// A room could not be entered.
     NotEntered {
         /// The room's name as requested.

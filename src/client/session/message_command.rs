@@ -1,7 +1,7 @@
 //! The commands that change a message. Pure.
 
 use crate::protocol::change::{DeleteMessage, EditMessage, MessageRef, PinMessage, React};
-use crate::protocol::{Command, Feature};
+use crate::protocol::{Command, RoomId};
 
 /// A change of a message.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,20 +18,12 @@ pub enum MessageCommand {
 
 impl MessageCommand {
     /// The room of the message.
-    pub fn room(&self) -> &str {
+    pub fn room(&self) -> RoomId {
         match self {
-            Self::Edit(edit) => &edit.room,
-            Self::Delete(delete) => &delete.room,
-            Self::React(react) => &react.room,
-            Self::Pin(pin) => &pin.room,
-        }
-    }
-
-    /// The feature of a server that knows the command.
-    pub(super) fn feature(&self) -> Feature {
-        match self {
-            Self::Edit(_) | Self::Delete(_) | Self::React(_) => Feature::Changes,
-            Self::Pin(_) => Feature::Pins,
+            Self::Edit(edit) => edit.room,
+            Self::Delete(delete) => delete.room,
+            Self::React(react) => react.room,
+            Self::Pin(pin) => pin.room,
         }
     }
 

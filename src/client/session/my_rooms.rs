@@ -4,9 +4,10 @@ use super::Session;
 use super::event::Update;
 use super::refusal::list_retry_at;
 use super::request::PendingRequest;
+use super::room::Room;
 use crate::protocol::frame::Empty;
 use crate::protocol::my_rooms::{KeepRoom, MarkRead};
-use crate::protocol::{Command, Feature, MessageRef, MyRoom, MyRoomsUpdate, Refusal};
+use crate::protocol::{Command, MessageRef, MyRoom, MyRoomsUpdate, Refusal, RoomId};
 
 /// A mark is sent at most this often for each room, and when the room is left.
 const MARK_EVERY_MS: u64 = 5_000;
@@ -21,7 +22,7 @@ impl Session {
     /// Subscribes to the list, if the page shows it.
     pub(super) fn watch_my_rooms(&mut self) {
         self.own_rooms.retry_at = None;
-        if self.own_rooms.is_wanted && self.is_online() && self.features.has(Feature::MyRooms) {
+        if self.own_rooms.is_wanted && self.is_online() {
             self.send(Command::WatchMyRooms(Empty {}), PendingRequest::WatchMyRooms);
         }
     }
@@ -43,7 +44,8 @@ impl Session {
         update.apply(&mut self.own_rooms.rooms);
         // The server may not know yet what the user has read on this page.
         for room in &mut self.own_rooms.rooms {
-            let read = self.rooms.get(&room.name).map_or(0, |shown| shown.read.seq());
+            let shown = self.rooms.values().find(|shown| shown.id == Some(room.room));
+            let read = shown.map_or(0, |shown| shown.read.seq());
             room.read = room.read.max(read.min(room.head));
             forget_read_mentions(room);
         }
@@ -55,8 +57,8 @@ impl Session {
     }
 
     /// Adds a room to the list, or removes it.
-    pub(super) fn keep_room(&mut self, room: String, on: bool) {
-        if self.is_online() && self.features.has(Feature::MyRooms) {
+    pub(super) fn keep_room(&mut self, room: RoomId, on: bool) {
+        if self.is_online() {
             self.send(Command::KeepRoom(KeepRoom { room, on }), PendingRequest::Untracked);
         }
     }
@@ -69,7 +71,7 @@ impl Session {
         }
         let seq = target.seq;
         shown.read.target = Some(target);
-        if let Some(room) = self.own_rooms.find(name) {
+        if let Some(room) = shown.id.and_then(|id| self.own_rooms.find(id)) {
             let unread = room.unread();
             room.head = room.head.max(seq);
             room.read = room.read.max(seq);
@@ -96,15 +98,13 @@ impl Session {
 
     /// Sends the mark of a room, if there is something to send.
     pub(super) fn send_mark(&mut self, now: u64, name: &str) {
-        if !self.own_rooms.is_current || self.own_rooms.find(name).is_none() {
-            return;
-        }
-        let Some(room) = self.rooms.get_mut(name).filter(|room| room.entered && room.read.due_at().is_some()) else {
+        let Some(room) = self.rooms.get_mut(name).filter(|room| room.read.due_at().is_some()) else { return };
+        let Some(id) = room.entered_id().filter(|id| self.own_rooms.is_current && self.own_rooms.has(*id)) else {
             return;
         };
         let Some(target) = room.read.target.clone() else { return };
         (room.read.sent, room.read.next_at) = (target.seq, now + MARK_EVERY_MS);
-        self.send(Command::MarkRead(MarkRead { room: name.to_owned(), target }), PendingRequest::Untracked);
+        self.send(Command::MarkRead(MarkRead { room: id, target }), PendingRequest::Untracked);
     }
 
     /// The time at which the next mark has to be sent.
@@ -112,9 +112,8 @@ impl Session {
         if !self.own_rooms.is_current {
             return None;
         }
-        let is_own = |name: &String| self.own_rooms.rooms.iter().any(|room| room.name == *name);
-        let waiting = self.rooms.iter().filter(|(name, room)| room.entered && is_own(name));
-        waiting.filter_map(|(_, room)| room.read.due_at()).min()
+        let is_own = |room: &&Room| room.entered_id().is_some_and(|id| self.own_rooms.has(id));
+        self.rooms.values().filter(is_own).filter_map(|room| room.read.due_at()).min()
     }
 }
 

@@ -8,7 +8,7 @@
 use super::event::Signal;
 use crate::client::backoff::{Backoff, equal_jitter};
 use crate::protocol::frame::InRoom;
-use crate::protocol::{Command, PeerId};
+use crate::protocol::{Command, PeerId, RoomId};
 
 /// The most commands that wait for their answers at a time.
 const MAX_IN_FLIGHT: usize = 16;
@@ -22,8 +22,8 @@ const PACED: u64 = 16;
 /// A command of this module.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Outgoing {
-    LeaveRoom(String),
-    LeaveCall(String),
+    LeaveRoom(RoomId),
+    LeaveCall(RoomId),
     Signal(Signal),
 }
 
@@ -71,8 +71,8 @@ impl OutgoingQueue {
     }
 
     /// Returns whether the call of this room is still to be left.
-    pub(super) fn is_leaving_call(&self, room: &str) -> bool {
-        self.entries.iter().any(|entry| matches!(&entry.command, Outgoing::LeaveCall(left) if left == room))
+    pub(super) fn is_leaving_call(&self, room: RoomId) -> bool {
+        self.entries.iter().any(|entry| entry.command == Outgoing::LeaveCall(room))
     }
 
     /// Returns whether a command waits to be sent.
@@ -152,24 +152,24 @@ impl OutgoingQueue {
 }
 
 impl Outgoing {
-    pub(super) fn room(&self) -> &str {
+    pub(super) fn room(&self) -> RoomId {
         match self {
-            Self::LeaveRoom(room) | Self::LeaveCall(room) => room,
+            Self::LeaveRoom(room) | Self::LeaveCall(room) => *room,
             Self::Signal(signal) => signal.room(),
         }
     }
 
     /// The room and the peer to which a signal is addressed.
-    fn peer(&self) -> Option<(&str, PeerId)> {
+    fn peer(&self) -> Option<(RoomId, PeerId)> {
         match self {
-            Self::Signal(Signal::Offer(sent) | Signal::Answer(sent)) => Some((&sent.room, sent.peer)),
-            Self::Signal(Signal::Ice(sent)) => Some((&sent.room, sent.peer)),
+            Self::Signal(Signal::Offer(sent) | Signal::Answer(sent)) => Some((sent.room, sent.peer)),
+            Self::Signal(Signal::Ice(sent)) => Some((sent.room, sent.peer)),
             Self::Signal(Signal::Media(_)) | Self::LeaveRoom(_) | Self::LeaveCall(_) => None,
         }
     }
 
     /// Returns whether it is a signal to this peer.
-    pub(super) fn is_to(&self, room: &str, peer: PeerId) -> bool {
+    pub(super) fn is_to(&self, room: RoomId, peer: PeerId) -> bool {
         self.peer() == Some((room, peer))
     }
 
@@ -177,8 +177,8 @@ impl Outgoing {
     fn replaces(&self, earlier: &Self) -> bool {
         match (self, earlier) {
             // Leaving the room leaves its call, unless the room is entered again first: so the call is left, too.
-            (Self::LeaveRoom(room), Self::LeaveRoom(_) | Self::Signal(_)) => earlier.room() == room,
-            (Self::LeaveCall(room), Self::LeaveCall(_) | Self::Signal(_)) => earlier.room() == room,
+            (Self::LeaveRoom(room), Self::LeaveRoom(_) | Self::Signal(_)) => earlier.room() == *room,
+            (Self::LeaveCall(room), Self::LeaveCall(_) | Self::Signal(_)) => earlier.room() == *room,
             (Self::Signal(Signal::Media(sent)), Self::Signal(Signal::Media(before))) => sent.room == before.room,
             // An answer follows the roll-back of an own offer.
             (Self::Signal(Signal::Answer(_)), Self::Signal(_)) => self.peer() == earlier.peer(),

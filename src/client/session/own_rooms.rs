@@ -1,6 +1,6 @@
 //! The session's record of the user's own rooms, and of what the user has read. Pure.
 
-use crate::protocol::{MessageRef, MyRoom};
+use crate::protocol::{MessageRef, MyRoom, RoomId};
 
 /// The list, once the page has asked for it.
 #[derive(Debug, Default)]
@@ -45,7 +45,11 @@ impl OwnRooms {
         self.retry_at.is_some_and(|at| at <= now)
     }
 
-    pub(super) fn find(&mut self, name: &str) -> Option<&mut MyRoom> {
-        self.rooms.iter_mut().find(|room| room.name == name)
+    pub(super) fn find(&mut self, room: RoomId) -> Option<&mut MyRoom> {
+        self.rooms.iter_mut().find(|own| own.room == room)
+    }
+
+    pub(super) fn has(&self, room: RoomId) -> bool {
+        self.rooms.iter().any(|own| own.room == room)
     }
 }

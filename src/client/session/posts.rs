@@ -4,11 +4,12 @@ use super::Session;
 use super::event::{Action, SendStatus, Update};
 use super::refusal::{DEFAULT_RETRY_MS, Recovery, recovery};
 use super::request::PendingRequest;
-use crate::protocol::frame::Post;
-use crate::protocol::{Command, Feature, MessageKey, PostAck, Refusal};
+use super::room::Room;
+use super::unsent_message::UnsentMessage;
+use crate::protocol::{Command, MessageKey, PostAck, Refusal};
 
 impl Session {
-    pub(super) fn post(&mut self, post: Post) {
+    pub(super) fn post(&mut self, post: UnsentMessage) {
         if !self.queue.push(post.clone()) {
             return;
         }
@@ -30,24 +31,21 @@ impl Session {
         if !self.is_online() {
             return;
         }
-        let is_entered = |room: &str| self.rooms.get(room).is_some_and(|room| room.entered);
-        if let Some(post) = self.queue.start_next(now, self.requests.next_id(), is_entered) {
-            let mut sent = post.clone();
-            // A server that does not know of mentions would refuse the field.
-            sent.mentions.take_if(|_| !self.features.has(Feature::Mentions));
-            self.send(Command::NewMessage(sent), PendingRequest::Post(post));
+        let entered_id = |room: &str| self.rooms.get(room).and_then(Room::entered_id);
+        if let Some((room, message)) = self.queue.start_next(now, self.requests.next_id(), entered_id) {
+            self.send(Command::NewMessage(message.post_in(room)), PendingRequest::Post(message));
         }
     }
 
     /// The server has stored a message.
-    pub(super) fn post_stored(&mut self, id: u64, post: Post, ack: &PostAck) {
+    pub(super) fn post_stored(&mut self, id: u64, post: UnsentMessage, ack: &PostAck) {
         let position = self.rooms.get(&post.room).and_then(|room| room.position.as_ref());
         let is_shown = position.is_some_and(|position| ack.seq <= position.seq);
         self.settle(id, post, if is_shown { SendStatus::Shown } else { SendStatus::Stored(ack.seq) });
     }
 
     /// The server has refused a message.
-    pub(super) fn post_refused(&mut self, now: u64, id: u64, post: Post, refusal: Refusal) {
+    pub(super) fn post_refused(&mut self, now: u64, id: u64, post: UnsentMessage, refusal: Refusal) {
         match recovery(&refusal) {
             Recovery::RateLimit | Recovery::Store => {
                 let delay_ms = refusal.retry_after_ms.unwrap_or(DEFAULT_RETRY_MS).max(1);
@@ -67,7 +65,7 @@ impl Session {
         }
     }
 
-    pub(super) fn settle(&mut self, id: u64, Post { room, key, .. }: Post, status: SendStatus) {
+    pub(super) fn settle(&mut self, id: u64, UnsentMessage { room, key, .. }: UnsentMessage, status: SendStatus) {
         self.queue.settle(id, key);
         self.actions.push_back(Action::RemoveUnsent(key));
         self.leave_finished_background_room(&room);

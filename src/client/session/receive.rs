@@ -31,7 +31,7 @@ impl Session {
             ServerFrame::MessageChanged(change) => self.message_changed(change),
             ServerFrame::Welcome(presence) => self.emit(Update::Welcome(presence)),
             ServerFrame::Bye(presence) => {
-                self.stopped_typing(&presence.room, presence.user.id);
+                self.stopped_typing(presence.room, presence.user.id);
                 self.emit(Update::Bye(presence));
             }
             ServerFrame::Crowd(crowd) => self.emit(Update::Crowd(crowd)),
@@ -47,7 +47,7 @@ impl Session {
             ServerFrame::MyRoomsChanged(update) => self.my_rooms_changed(&update),
             ServerFrame::GoingAway(away) => self.announced_delay_ms = Some(away.reconnect_in_ms),
             ServerFrame::CallJoined(presence) => {
-                self.emit_call(presence.room.clone(), CallUpdate::PeerJoined(presence));
+                self.emit_call_in(presence.room, CallUpdate::PeerJoined(presence));
             }
             ServerFrame::CallLeft(presence) => self.peer_left(presence),
             ServerFrame::Offer(offer) => self.signaled(Signal::Offer(offer)),
@@ -153,10 +153,8 @@ impl Session {
     }
 
     fn refused(&mut self, now: u64, id: u64, request: PendingRequest, refusal: Refusal) {
-        // The page sends well-formed frames, so this server is of another version. One that knows no features yet is asked
-        // without them next time.
-        let asks_less = matches!(request, PendingRequest::Hello) && self.asks_for_features;
-        if refusal.code.is_bad_frame() && !(asks_less && refusal.code == ErrorCode::UnknownField) {
+        // The page sends well-formed frames, so this server is of another version.
+        if refusal.code.is_bad_frame() {
             self.emit(Update::NotUnderstood);
         }
         match request {

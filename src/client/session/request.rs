@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::message_command::MessageCommand;
-use crate::protocol::frame::Post;
+use super::unsent_message::UnsentMessage;
 use crate::protocol::{AckKind, ClientFrame, Command};
 
 /// The purpose of a request, kept until its answer arrives.
@@ -16,7 +16,7 @@ pub(super) enum PendingRequest {
     Enter {
         room: String,
     },
-    Post(Post),
+    Post(UnsentMessage),
     Change(MessageCommand),
     Rename,
     Older {

@@ -2,11 +2,13 @@
 
 use super::own_rooms::ReadMark;
 use super::typing::TypingUsers;
-use crate::protocol::{PeerId, Position};
+use crate::protocol::{PeerId, Position, RoomId};
 
 /// A room that a page shows, or in which messages are left to send.
 #[derive(Debug, Default)]
 pub(super) struct Room {
+    /// Its id, once it was entered.
+    pub(super) id: Option<RoomId>,
     /// The last message that the page shows.
     pub(super) position: Option<Position>,
     /// True if this connection is in the room.
@@ -25,22 +27,20 @@ pub(super) struct Room {
 }
 
 impl Room {
-    pub(super) fn shown(position: Option<Position>) -> Self {
-        Self { position, ..Self::default() }
-    }
-
-    pub(super) fn background() -> Self {
-        Self { background: true, ..Self::default() }
-    }
-
     /// The connection is lost, and with it the membership.
     pub(super) fn disconnected(&mut self) {
         self.entered = false;
+        self.enter_request = None;
         self.retry_at = None;
         self.read.disconnected();
         if let Some(slot) = &mut self.call {
             *slot = CallSlot::Requested(slot.peer());
         }
+    }
+
+    /// Its id, if this connection is in the room.
+    pub(super) fn entered_id(&self) -> Option<RoomId> {
+        self.id.filter(|_| self.entered)
     }
 
     /// Returns whether the page wants to be in the call and this connection is not.

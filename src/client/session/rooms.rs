@@ -10,7 +10,7 @@ use super::room::Room;
 use super::typing::TypingUsers;
 use crate::client::backoff::full_jitter;
 use crate::protocol::frame::{EnterRoom, History, InRoom, Members, Search, Typing};
-use crate::protocol::{Command, EnterRoomAck, Feature, MAX_MEMBERS, Message, PinsAck, Position, Refusal, UserId};
+use crate::protocol::{Command, EnterRoomAck, MAX_MEMBERS, Message, Position, Refusal, RoomId, UserId};
 
 /// The messages on a page of search results.
 const SEARCH_PAGE: u64 = 20;
@@ -19,21 +19,29 @@ impl Session {
     /// A page shows a room, up to the position `after`.
     pub(super) fn show_room(&mut self, room: String, after: Option<Position>) {
         self.emit_unsent(&room);
-        self.rooms.insert(room.clone(), Room::shown(after));
+        let shown = Room { id: self.ids.get(&room).copied(), position: after, ..Room::default() };
+        self.rooms.insert(room.clone(), shown);
         self.enter(&room);
     }
 
     /// No page shows a room any more. It is left, or stays as a background room while messages are queued for it.
     pub(super) fn hide_room(&mut self, now: u64, room: String) {
+        // The page may not know the canonical name yet.
+        let canonical = || self.rooms.iter().find(|(_, record)| record.id == self.ids.get(&room).copied());
+        let room = match self.rooms.contains_key(&room) {
+            true => room,
+            false => canonical().map_or(room.clone(), |(name, _)| name.clone()),
+        };
         self.send_mark(now, &room);
-        let was_in_call = self.rooms.remove(&room).is_some_and(|room| room.call.is_some());
-        if was_in_call && self.is_online() {
-            self.outgoing.push(Outgoing::LeaveCall(room.clone()));
+        // If its id is not known, it is left when it has been entered.
+        let Some(Room { id, call, .. }) = self.rooms.remove(&room) else { return };
+        if let Some(id) = id.filter(|_| call.is_some() && self.is_online()) {
+            self.outgoing.push(Outgoing::LeaveCall(id));
         }
         if self.is_online() && self.queue.of_room(&room).next().is_some() {
             self.enter_background_rooms();
-        } else {
-            self.leave(room);
+        } else if let Some(id) = id {
+            self.leave(id);
         }
     }
 
@@ -60,7 +68,8 @@ impl Session {
         }
         for name in self.queue.rooms() {
             if !self.rooms.contains_key(&name) {
-                self.rooms.insert(name.clone(), Room::background());
+                let id = self.ids.get(&name).copied();
+                self.rooms.insert(name.clone(), Room { id, background: true, ..Room::default() });
                 self.enter(&name);
             }
         }
@@ -70,8 +79,8 @@ impl Session {
     pub(super) fn leave_finished_background_room(&mut self, name: &str) {
         let is_finished = self.queue.of_room(name).next().is_none();
         if is_finished && self.rooms.get(name).is_some_and(|room| room.background) {
-            self.rooms.remove(name);
-            self.leave(name.to_owned());
+            let id = self.rooms.remove(name).and_then(|room| room.id);
+            id.into_iter().for_each(|id| self.leave(id));
         }
     }
 
@@ -81,16 +90,16 @@ impl Session {
             return;
         }
         let Some(room) = self.rooms.get_mut(name) else { return };
-        self.outgoing.drop_where(|command| *command == Outgoing::LeaveRoom(name.to_owned()));
+        if let Some(id) = room.id {
+            self.outgoing.drop_where(|command| *command == Outgoing::LeaveRoom(id));
+        }
         room.enter_request = Some(self.requests.next_id());
-        // A server that does not know of changes would refuse the field.
-        let has_changes = self.features.has(Feature::Changes);
-        let after = room.position.clone().map(|after| Position { rev: after.rev.filter(|_| has_changes), ..after });
-        let command = Command::EnterRoom(EnterRoom { room: name.to_owned(), after });
+        let enter = EnterRoom { name: name.to_owned(), room: room.id, after: room.position.clone() };
+        let command = Command::EnterRoom(enter);
         self.send(command, PendingRequest::Enter { room: name.to_owned() });
     }
 
-    fn leave(&mut self, room: String) {
+    fn leave(&mut self, room: RoomId) {
         if self.is_online() {
             self.outgoing.push(Outgoing::LeaveRoom(room));
         }
@@ -105,22 +114,47 @@ impl Session {
 
     /// `enter_room` was answered.
     pub(super) fn entered(&mut self, id: u64, requested: String, ack: EnterRoomAck) {
-        if !self.is_latest_enter(id, &requested) {
+        let was_known = self.ids.insert(requested.clone(), ack.room) == Some(ack.room);
+        self.ids.insert(ack.name.clone(), ack.room);
+        if self.is_latest_enter(id, &requested) {
+            self.enter_answered(requested, ack);
+        } else if !self.rooms.contains_key(&requested) && !was_known {
+            self.left_early.insert(ack.room);
+        }
+        self.leave_early_rooms();
+    }
+
+    /// Leaves the rooms that pages left before they were entered: their ids were not known then. Waits while another
+    /// room without a known id is being entered, because that may be the same one under another spelling.
+    fn leave_early_rooms(&mut self) {
+        if self.rooms.values().any(|room| room.id.is_none() && room.enter_request.is_some()) {
             return;
         }
-        let Some(mut room) = self.rooms.remove(&requested) else { return };
-        if ack.room != requested {
-            self.queue.rename_room(&requested, &ack.room);
-            self.emit(Update::Named { requested, room: ack.room.clone() });
-            self.emit_unsent(&ack.room);
-            // A page shows the room under its canonical name already, and the queued messages are sent there. The
-            // messages in this answer are not for that page, which resumes from its own position.
-            if let Some(shown) = self.rooms.get_mut(&ack.room).filter(|_| room.background) {
-                shown.entered = false;
-                return self.enter(&ack.room);
+        for id in std::mem::take(&mut self.left_early) {
+            if self.room_with_id(id).is_none() {
+                self.leave(id);
             }
         }
-        room.entered = true;
+    }
+
+    fn enter_answered(&mut self, requested: String, ack: EnterRoomAck) {
+        let Some(mut room) = self.rooms.remove(&requested) else { return };
+        if ack.name != requested {
+            self.queue.rename_room(&requested, &ack.name);
+            self.emit(Update::Named { requested, room: ack.name.clone() });
+            self.emit_unsent(&ack.name);
+            // A page shows the room under its canonical name already, and the queued messages are sent there. The
+            // messages in this answer are not for that page, which resumes from its own position.
+            if let Some(shown) = self.rooms.get_mut(&ack.name).filter(|_| room.background) {
+                shown.entered = false;
+                return self.enter(&ack.name);
+            }
+        }
+        (room.entered, room.id) = (true, Some(ack.room));
+        // A room has one record, whatever the server says.
+        self.rooms.values_mut().filter(|other| other.id == Some(ack.room)).for_each(|other| {
+            (other.entered, other.id) = (false, None);
+        });
         if room.read.target.as_ref().is_some_and(|target| target.epoch != ack.epoch) {
             // It belongs to another history.
             room.read = ReadMark::default();
@@ -128,7 +162,7 @@ impl Session {
         room.position = Some(Position { epoch: ack.epoch.clone(), seq: ack.head, rev: ack.rev });
         // A room that is entered again over the same connection is still in its call.
         let joins_call = room.needs_to_join_call();
-        let name = ack.room.clone();
+        let name = ack.name.clone();
         self.rooms.insert(name.clone(), room);
         self.emit(Update::Entered(ack));
         if joins_call {
@@ -138,7 +172,12 @@ impl Session {
 
     /// `enter_room` was refused.
     pub(super) fn enter_refused(&mut self, now: u64, id: u64, name: String, refusal: Refusal) {
-        if !self.is_latest_enter(id, &name) {
+        let is_latest = self.is_latest_enter(id, &name);
+        if let Some(room) = self.rooms.get_mut(&name).filter(|_| is_latest) {
+            room.enter_request = None;
+        }
+        self.leave_early_rooms();
+        if !is_latest {
             return;
         }
         match recovery(&refusal) {
@@ -164,8 +203,8 @@ impl Session {
     }
 
     pub(super) fn load_older(&mut self, room: String, before: u64, limit: u64) {
-        if self.rooms.get(&room).is_some_and(|room| room.entered) {
-            let command = Command::History(History { room: room.clone(), before, limit });
+        if let Some(id) = self.entered_id(&room) {
+            let command = Command::History(History { room: id, before, limit });
             self.send(command, PendingRequest::Older { room, before });
         } else {
             self.emit(Update::Older { room, before, history: None });
@@ -173,8 +212,8 @@ impl Session {
     }
 
     pub(super) fn search(&mut self, room: String, text: String, before: Option<u64>) {
-        if self.rooms.get(&room).is_some_and(|room| room.entered) {
-            let command = Search { room: room.clone(), text: text.clone(), before, limit: SEARCH_PAGE };
+        if let Some(id) = self.entered_id(&room) {
+            let command = Search { room: id, text: text.clone(), before, limit: SEARCH_PAGE };
             self.send(Command::Search(command), PendingRequest::Search { room, text, before });
         } else {
             self.emit(Update::Found { room, text, before, result: Err(None) });
@@ -182,19 +221,16 @@ impl Session {
     }
 
     pub(super) fn load_pins(&mut self, room: String) {
-        if !self.rooms.get(&room).is_some_and(|room| room.entered) {
-            self.emit(Update::Pins { room, result: Err(None) });
-        } else if self.features.has(Feature::Pins) {
-            self.send(Command::Pins(InRoom { room: room.clone() }), PendingRequest::Pins { room });
+        if let Some(id) = self.entered_id(&room) {
+            self.send(Command::Pins(InRoom { room: id }), PendingRequest::Pins { room });
         } else {
-            // A server of an earlier build, which has none.
-            self.emit(Update::Pins { room, result: Ok(PinsAck::default()) });
+            self.emit(Update::Pins { room, result: Err(None) });
         }
     }
 
     pub(super) fn load_members(&mut self, room: String, after: u64) {
-        if self.rooms.get(&room).is_some_and(|room| room.entered) {
-            let page = Members { room: room.clone(), after: (after > 0).then_some(after), limit: MAX_MEMBERS };
+        if let Some(id) = self.entered_id(&room) {
+            let page = Members { room: id, after: (after > 0).then_some(after), limit: MAX_MEMBERS };
             self.send(Command::Members(page), PendingRequest::Members { room, after });
         } else {
             self.emit(Update::Members { room, after, page: None });
@@ -203,33 +239,35 @@ impl Session {
 
     /// A message of a room has arrived.
     pub(super) fn message(&mut self, message: Message) {
-        let Some(room) = self.rooms.get_mut(&message.room) else { return };
-        let Some(position) = room.position.as_mut().filter(|_| room.entered) else { return };
+        let Some((name, room)) = self.entered_room(message.room) else { return };
+        let Some(position) = &mut room.position else { return };
         if message.seq <= position.seq {
             // A duplicate.
         } else if message.seq == position.seq + 1 {
             position.seq = message.seq;
-            self.stopped_typing(&message.room, message.user.id);
+            self.stopped_typing(message.room, message.user.id);
             self.emit(Update::Message(message));
         } else {
             // A gap should not happen. If it does, entering again resumes from the last message that arrived.
             room.entered = false;
-            self.enter(&message.room);
+            self.enter(&name);
         }
     }
 
     /// Announces a keystroke in a room, if the throttle allows it.
     pub(super) fn notify_typing(&mut self, now: u64, name: String) {
-        let room = self.rooms.get_mut(&name).filter(|room| room.entered);
-        if room.is_some_and(|room| room.typing.should_notify(now)) {
-            self.send(Command::Typing(InRoom { room: name }), PendingRequest::Untracked);
+        let Some(room) = self.rooms.get_mut(&name) else { return };
+        if let Some(id) = room.entered_id()
+            && room.typing.should_notify(now)
+        {
+            self.send(Command::Typing(InRoom { room: id }), PendingRequest::Untracked);
         }
     }
 
     /// Another user is typing.
-    pub(super) fn started_typing(&mut self, now: u64, Typing { room: name, user }: Typing) {
+    pub(super) fn started_typing(&mut self, now: u64, Typing { room, user }: Typing) {
         let is_me = self.me == Some(user.id);
-        if let Some(room) = self.rooms.get_mut(&name).filter(|room| room.entered && !is_me)
+        if let Some((name, room)) = self.entered_room(room).filter(|_| !is_me)
             && room.typing.started(user, now)
         {
             let users = room.typing.users();
@@ -237,13 +275,29 @@ impl Session {
         }
     }
 
-    pub(super) fn stopped_typing(&mut self, name: &str, user: UserId) {
-        if let Some(room) = self.rooms.get_mut(name)
+    pub(super) fn stopped_typing(&mut self, room: RoomId, user: UserId) {
+        if let Some((name, room)) = self.room_with_id(room)
             && room.typing.stopped(user)
         {
-            let (room, users) = (name.to_owned(), room.typing.users());
-            self.emit(Update::Typing { room, users });
+            let users = room.typing.users();
+            self.emit(Update::Typing { room: name, users });
         }
+    }
+
+    /// The name and the record of a room that was entered, over this connection or an earlier one.
+    pub(super) fn room_with_id(&mut self, id: RoomId) -> Option<(String, &mut Room)> {
+        let (name, room) = self.rooms.iter_mut().find(|(_, room)| room.id == Some(id))?;
+        Some((name.clone(), room))
+    }
+
+    /// The same, if the latest `enter_room` over this connection was answered.
+    pub(super) fn entered_room(&mut self, id: RoomId) -> Option<(String, &mut Room)> {
+        self.room_with_id(id).filter(|(_, room)| room.entered)
+    }
+
+    /// The id of a room that this connection is in.
+    pub(super) fn entered_id(&self, name: &str) -> Option<RoomId> {
+        self.rooms.get(name).and_then(Room::entered_id)
     }
 
     /// Changes the typing users of each room, and emits those that are different from before.

@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use crate::protocol::MessageKey;
-use crate::protocol::frame::Post;
+use super::unsent_message::UnsentMessage;
+use crate::protocol::{MessageKey, RoomId};
 
 /// Messages in the order in which they were posted. One at a time is in flight, so that the order is kept when one is
 /// refused and retried.
 #[derive(Debug, Default)]
 pub(super) struct SendQueue {
-    posts: VecDeque<Post>,
+    posts: VecDeque<UnsentMessage>,
     /// The id of the request that waits for its answer.
     in_flight: Option<u64>,
     /// Nothing is sent before this time, after the server refused a message for a while.
@@ -18,7 +18,7 @@ pub(super) struct SendQueue {
 
 impl SendQueue {
     /// Appends a message. Returns whether it was new: a key is queued once.
-    pub(super) fn push(&mut self, post: Post) -> bool {
+    pub(super) fn push(&mut self, post: UnsentMessage) -> bool {
         let is_new = !self.posts.iter().any(|queued| queued.key == post.key);
         if is_new {
             self.posts.push_back(post);
@@ -59,19 +59,24 @@ impl SendQueue {
         self.held_until.filter(|_| self.in_flight.is_none() && !self.posts.is_empty())
     }
 
-    /// The first message of a room that `may_send` accepts, unless one is in flight or the queue pauses. It is in
+    /// The first message of a room with an `entered_id`, and that id, unless one is in flight or the queue pauses. It is in
     /// flight from now on, under the request `id`.
-    pub(super) fn start_next(&mut self, now: u64, id: u64, may_send: impl Fn(&str) -> bool) -> Option<Post> {
+    pub(super) fn start_next(
+        &mut self,
+        now: u64,
+        id: u64,
+        entered_id: impl Fn(&str) -> Option<RoomId>,
+    ) -> Option<(RoomId, UnsentMessage)> {
         if self.in_flight.is_some() || self.held_until.is_some_and(|until| now < until) {
             return None;
         }
-        let post = self.posts.iter().find(|post| may_send(&post.room))?.clone();
+        let next = self.posts.iter().find_map(|post| Some((entered_id(&post.room)?, post.clone())))?;
         self.in_flight = Some(id);
-        Some(post)
+        Some(next)
     }
 
     /// The messages of one room, oldest first.
-    pub(super) fn of_room<'a>(&'a self, room: &'a str) -> impl Iterator<Item = &'a Post> {
+    pub(super) fn of_room<'a>(&'a self, room: &'a str) -> impl Iterator<Item = &'a UnsentMessage> {
         self.posts.iter().filter(move |post| post.room == room)
     }
 

@@ -4,24 +4,25 @@ use std::collections::BTreeSet;
 
 use leptos::prelude::*;
 
-use crate::client::session::{CallUpdate, MessageCommand, SendStatus};
+use crate::client::session::{CallUpdate, MessageCommand, SendStatus, UnsentMessage};
 use crate::client::timeline::{Entry, Gap, Timeline};
 use crate::protocol::call::CallPresence;
-use crate::protocol::frame::Post;
 use crate::protocol::{
     EnterRoomAck, ErrorCode, HistoryAck, Media, MembersAck, Message, MessageChange, MessageKey, MessageRef, Peer,
-    Position, Refusal, SearchAck, User,
+    Position, Refusal, RoomId, SearchAck, User,
 };
 
 /// The room that a page shows. Copies are handles to the same room.
 #[derive(Clone, Copy, Debug)]
 pub struct Room {
+    /// The id; that of no room until one with this name was created.
+    pub id: StoredValue<RoomId>,
     /// The canonical name, once the server has answered.
     pub name: StoredValue<String>,
     /// The history to which the positions of messages belong.
     epoch: StoredValue<String>,
     /// The revision of the last change that the messages contain.
-    rev: StoredValue<Option<u64>>,
+    rev: StoredValue<u64>,
     /// The changes that have come while older messages are being loaded, which may not contain them.
     late_changes: StoredValue<Vec<MessageChange>>,
     /// The changes of this user that have ended. The page takes them.
@@ -135,7 +136,7 @@ impl MoreMembers {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pending {
     /// The message as posted.
-    pub post: Post,
+    pub post: UnsentMessage,
     /// Its position, once it is stored.
     pub seq: Option<u64>,
     /// The refusal, if it was refused.
@@ -150,7 +151,8 @@ impl Room {
         Self {
             newest: RwSignal::new(ack.messages.last().map_or(0, |message| message.seq)),
             first_unread: RwSignal::new(first_unread),
-            name: StoredValue::new(ack.room),
+            id: StoredValue::new(ack.room),
+            name: StoredValue::new(ack.name),
             epoch: StoredValue::new(ack.epoch),
             rev: StoredValue::new(ack.rev),
             late_changes: StoredValue::new(Vec::new()),
@@ -186,7 +188,7 @@ impl Room {
     }
 
     /// Marks a failed message as waiting again, and returns it.
-    pub fn retry(self, key: MessageKey) -> Option<Post> {
+    pub fn retry(self, key: MessageKey) -> Option<UnsentMessage> {
         self.pending.try_update(|pending| {
             let failed = pending.iter_mut().find(|pending| pending.post.key == key)?;
             let refusal = failed.failed.take();
@@ -222,7 +224,7 @@ impl Room {
     }
 
     /// A message waits to be sent.
-    pub(super) fn unsent(self, post: Post) {
+    pub(super) fn unsent(self, post: UnsentMessage) {
         let key = post.key;
         let is_pending = self.pending.with_untracked(|pending| pending.iter().any(|other| other.post.key == key));
         // It may be stored and shown already, if only its `ack` was lost.
@@ -245,7 +247,7 @@ impl Room {
     pub(super) fn changed(self, change: MessageChange) {
         self.timeline.apply(&change);
         self.pin_changed(&change);
-        self.rev.set_value(Some(change.state.rev));
+        self.rev.set_value(change.state.rev);
         if untrack(|| self.loads_history()) {
             self.late_changes.update_value(|changes| changes.push(change));
         }
@@ -289,15 +291,16 @@ impl Room {
             let is_stored = pending.seq.is_some_and(|seq| seq <= ack.head);
             is_stored || ack.messages.iter().any(|message| message.key == pending.post.key)
         });
-        let has_changes = ack.rev.is_some();
+        let known = self.id.try_update_value(|id| std::mem::replace(id, ack.room)).unwrap_or_default();
+        let other_room = known != RoomId::default() && known != ack.room;
         self.rev.set_value(ack.rev);
-        if other_history == Some(true) || newest > ack.head {
+        if other_history == Some(true) || other_room || newest > ack.head {
             self.first_unread.set(None);
             self.show_latest(ack.messages, ack.more);
             if newest > 0 {
                 self.timeline.append(vec![Entry::OtherHistory]);
             }
-        } else if has_changes && newest > 0 && ack.changes.is_none() {
+        } else if newest > 0 && ack.changes.is_none() {
             // Too much was changed: what is shown may be out of date.
             self.show_latest(ack.messages, ack.more);
         } else {

@@ -2,23 +2,24 @@
 
 use super::ack::AckKind;
 use super::envelope::{Empty, Envelope, frames};
+use crate::protocol::VERSION;
 use crate::protocol::call::{Describe, JoinCall, SetMedia, Trickle};
 use crate::protocol::change::{DeleteMessage, EditMessage, MessageRef, PinMessage, React};
 use crate::protocol::chat::Position;
-use crate::protocol::codec::{DecodeError, Reading, wire};
+use crate::protocol::codec::{DecodeError, Fields, FromJson, Json, Reading, wire};
 use crate::protocol::error::ErrorCode;
-use crate::protocol::id::{AttachmentId, MessageKey, UserId};
+use crate::protocol::id::{AttachmentId, MessageKey, RoomId, UserId};
 use crate::protocol::my_rooms::{KeepRoom, MarkRead};
 
 /// One frame from a client: a command, and the `id` that its answer will carry.
 ///
 /// ```
 /// use noom::protocol::frame::InRoom;
-/// use noom::protocol::{ClientFrame, Command, ErrorCode};
+/// use noom::protocol::{ClientFrame, Command, ErrorCode, RoomId};
 ///
-/// let frame = ClientFrame { id: Some(6), command: Command::LeaveRoom(InRoom { room: "garden".into() }) };
+/// let frame = ClientFrame { id: Some(6), command: Command::LeaveRoom(InRoom { room: RoomId(0x70c0) }) };
 /// let text = frame.encode();
-/// assert_eq!(text, r#"{"type":"leave_room","payload":{"room":"garden"},"id":6}"#);
+/// assert_eq!(text, r#"{"type":"leave_room","payload":{"room":"00000000000070c0"},"id":6}"#);
 /// assert_eq!(ClientFrame::decode(&text), Ok(frame));
 ///
 /// // Decoding is strict, and an error still names the `id` to answer to.
@@ -120,14 +121,11 @@ commands! {
 wire! {
     /// Payload of `hello`.
     pub struct Hello {
-        /// The version that the client speaks: [`VERSION`](crate::protocol::VERSION).
+        /// The version that the client speaks: [`VERSION`].
         pub protocol: u64,
         /// The token of an earlier `ack` to `hello`. Takes precedence over the cookie.
         #[serde(skip_serializing_if = "Option::is_none")]
         pub resume: Option<String>,
-        /// The names of the [features](crate::protocol::feature) that the client asks for.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        pub features: Option<Vec<String>>,
     }
 
     /// Payload of `nickname` from a client.
@@ -138,8 +136,12 @@ wire! {
 
     /// Payload of `enter_room`.
     pub struct EnterRoom {
-        /// The room, in any form of its name.
-        pub room: String,
+        /// The name of the room, in any form. The room is created if there is none.
+        pub name: String,
+        /// The room, if the client knows it. It may have another name by now; the name in this frame only counts if
+        /// there is no such room.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub room: Option<RoomId>,
         /// The position to resume from.
         #[serde(skip_serializing_if = "Option::is_none")]
         pub after: Option<Position>,
@@ -147,14 +149,14 @@ wire! {
 
     /// Payload of commands that need only the room.
     pub struct InRoom {
-        /// The room's name.
-        pub room: String,
+        /// The room.
+        pub room: RoomId,
     }
 
     /// Payload of `members`.
     pub struct Members {
         /// The room, which the connection must have entered.
-        pub room: String,
+        pub room: RoomId,
         /// The `members_after` of an earlier answer. Without it, the first members are returned.
         #[serde(skip_serializing_if = "Option::is_none")]
         pub after: Option<u64>,
@@ -165,7 +167,7 @@ wire! {
     /// Payload of `new_message` from a client.
     pub struct Post {
         /// The room, which the connection must have entered.
-        pub room: String,
+        pub room: RoomId,
         /// Chosen by the client, unique per message. Makes a repeated post idempotent.
         pub key: MessageKey,
         /// The text ([`check_text`](crate::protocol::check_text)).
@@ -187,7 +189,7 @@ wire! {
     /// Payload of `history`.
     pub struct History {
         /// The room, which the connection must have entered.
-        pub room: String,
+        pub room: RoomId,
         /// Only messages with a smaller `seq` are returned.
         pub before: u64,
         /// The most messages to return, from 1 to [`MAX_HISTORY`](crate::protocol::MAX_HISTORY).
@@ -197,7 +199,7 @@ wire! {
     /// Payload of `search`.
     pub struct Search {
         /// The room, which the connection must have entered.
-        pub room: String,
+        pub room: RoomId,
         /// The words to find, at most [`MAX_SEARCH_CHARS`](crate::protocol::MAX_SEARCH_CHARS) code points.
         pub text: String,
         /// The [`SearchAck::before`](crate::protocol::SearchAck::before) of an earlier answer, to go on from there.
@@ -208,15 +210,28 @@ wire! {
     }
 }
 
+impl Hello {
+    /// Decodes a payload of which only `protocol` means the same in all versions.
+    fn from_any_version(payload: Json<'_>) -> Result<Self, DecodeError> {
+        let protocol = Fields::of(payload.clone(), Reading::Tolerant)?.take("protocol")?;
+        if protocol == VERSION {
+            Self::from_json(payload, Reading::Tolerant)
+        } else {
+            Ok(Self { protocol, resume: None })
+        }
+    }
+}
+
 impl Post {
     /// A message with nothing but a text.
-    pub fn of_text(room: String, key: MessageKey, text: String) -> Self {
+    pub fn of_text(room: RoomId, key: MessageKey, text: String) -> Self {
         Self { room, key, text, reply_to: None, attachments: None, mentions: None }
     }
 }
 
 impl ClientFrame {
-    /// Decodes a frame, strictly.
+    /// Decodes a frame, strictly. Only `hello` may have unknown fields: its version decides what they mean. Of another
+    /// version, only that number is read.
     ///
     /// # Errors
     /// Any code of a bad frame ([`ErrorCode::is_bad_frame`]), `KEY_INVALID`, and `SDP_INVALID`.
@@ -228,6 +243,9 @@ impl ClientFrame {
                 return Err(ErrorCode::UnknownType.into());
             }
             let (name, payload) = envelope.open()?;
+            if name == "hello" {
+                return Hello::from_any_version(payload).map(Command::Hello);
+            }
             Command::decode_payload(&name, payload, Reading::Strict)
         };
         decode(envelope).map(|command| Self { id, command }).map_err(|error| FrameError { id, error })

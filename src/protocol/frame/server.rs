@@ -8,6 +8,7 @@ use crate::protocol::change::MessageChange;
 use crate::protocol::chat::{Message, RoomList, RoomUpdate};
 use crate::protocol::codec::{DecodeError, FromJson, Json, Reading, wire};
 use crate::protocol::error::ErrorCode;
+use crate::protocol::id::RoomId;
 use crate::protocol::my_rooms::MyRoomsUpdate;
 use crate::protocol::user::User;
 
@@ -88,19 +89,19 @@ server_frames! {
     "welcome" => Welcome(RoomPresence),
     /// A user left a room that this connection is in.
     "bye" => Bye(RoomPresence),
-    /// The number of users in a crowded room changed, for connections that asked for `crowds`.
+    /// The number of users in a crowded room changed, instead of `welcome` and `bye`.
     "crowd" => Crowd(Crowd),
     /// A user in a shared room changed their nickname.
     "nickname" => Nickname(Renamed),
     /// A message was stored.
     "new_message" => NewMessage(Message),
-    /// A message was edited, deleted, reacted to or pinned, for connections that asked for `changes`.
+    /// A message was edited, deleted, reacted to or pinned.
     "message_changed" => MessageChanged(MessageChange),
     /// A user in a shared room is typing.
     "typing" => Typing(Typing),
-    /// The list of rooms changed.
+    /// The whole list of rooms, when a difference would not do.
     "room_change" => RoomChange(RoomList),
-    /// The list of rooms changed, for connections that asked for differences.
+    /// The list of rooms changed.
     "room_update" => RoomUpdate(RoomUpdate),
     /// The user's own list of rooms changed, for connections that watch it.
     "my_rooms_changed" => MyRoomsChanged(MyRoomsUpdate),
@@ -123,8 +124,8 @@ server_frames! {
 wire! {
     /// Payload of `welcome` and `bye`.
     pub struct RoomPresence {
-        /// The room's canonical name.
-        pub room: String,
+        /// The room.
+        pub room: RoomId,
         /// The user who entered or left.
         pub user: User,
         /// The number of users in the room afterwards.
@@ -133,8 +134,8 @@ wire! {
 
     /// Payload of `crowd`.
     pub struct Crowd {
-        /// The room's canonical name.
-        pub room: String,
+        /// The room.
+        pub room: RoomId,
         /// The number of users in the room.
         pub count: u64,
         /// The whole list of members, if the room is no longer crowded.
@@ -144,16 +145,16 @@ wire! {
 
     /// Payload of `nickname` from the server.
     pub struct Renamed {
-        /// The room's canonical name.
-        pub room: String,
+        /// The room.
+        pub room: RoomId,
         /// The user, with the new nickname.
         pub user: User,
     }
 
     /// Payload of `typing` from the server.
     pub struct Typing {
-        /// The room's canonical name.
-        pub room: String,
+        /// The room.
+        pub room: RoomId,
         /// The user who is typing.
         pub user: User,
     }

@@ -128,7 +128,7 @@ impl<O: Clone> Calls<O> {
         if from == to {
             return Err(ErrorCode::BadCallState);
         }
-        let (room, peer) = (call.name.to_string(), from);
+        let peer = from;
         let frame = match signal {
             Signal::Offer(description) => {
                 // Also if there is one already, in either direction: a peer may offer at any time (RFC 8829).
@@ -160,8 +160,7 @@ impl<O: Clone> Calls<O> {
         }
         let peer = participant.peer;
         let Media { audio, video, screen } = media;
-        let frame =
-            ServerFrame::Media(SetMedia { room: call.name.to_string(), peer: Some(peer), audio, video, screen });
+        let frame = ServerFrame::Media(SetMedia { room, peer: Some(peer), audio, video, screen });
         let others = call.participants.iter().filter(|other| other.peer != peer);
         let sends = others.filter_map(|other| Some(Output::Send(other.outbox()?.clone(), frame.clone())));
         self.outputs.extend(sends);

@@ -1,14 +1,13 @@
 //! The facts about an export, which every format tells in its own way.
 
-use std::sync::Arc;
-
 use crate::i18n::Locale;
+use crate::server::id::RoomRow;
 
 /// The facts about an export.
 #[derive(Clone, Debug)]
 pub(in crate::server) struct About {
-    /// The room's canonical name.
-    pub(in crate::server) room: Arc<str>,
+    /// The room.
+    pub(in crate::server) room: RoomRow,
     /// The epoch that `head` counts in. A backup has none until a server uses it.
     pub(in crate::server) epoch: Option<String>,
     /// The `seq` of the room's last message at the start.

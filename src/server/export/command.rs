@@ -73,7 +73,7 @@ impl Order<'_> {
         target: &mut impl Write,
         failed: &impl Fn(io::Error) -> StartError,
     ) -> Result<u64, StartError> {
-        let (room, epoch, head) = (reader.room().name.clone(), reader.epoch().map(str::to_owned), reader.head());
+        let (room, epoch, head) = (reader.room().clone(), reader.epoch().map(str::to_owned), reader.head());
         let locale = self.lang.parse().unwrap_or(Locale::en);
         let mut document = Document::new(self.format, About { room, epoch, head, at: self.at, locale });
         let mut target = BufWriter::new(target);

@@ -34,7 +34,7 @@ impl Document {
         match self.format {
             Format::Jsonl => json_lines::message(message, out),
             Format::Html => {
-                html::message(self.about.locale, self.previous.as_ref(), message, out);
+                html::message(&self.about, self.previous.as_ref(), message, out);
                 self.previous = Some(message.clone());
             }
         }

@@ -19,8 +19,8 @@ const GROUP_MS: u64 = 5 * 60_000;
 
 pub(super) fn begin(about: &About, out: &mut String) {
     let About { room, epoch: _, head, at, locale } = about;
-    let locale = *locale;
-    let title = td_string!(locale, title_room, room = room.to_string()).to_string();
+    let (room, locale) = (&*room.name, *locale);
+    let title = td_string!(locale, title_room, room = room.to_owned()).to_string();
     let (made, utc) = (td_string!(locale, export_made), td_string!(locale, export_times));
     put(out, &["<!DOCTYPE html>\n<html lang=\"", tag(locale), "\" dir=\"ltr\">\n<head>\n<meta charset=\"utf-8\">\n"]);
     put(out, &["<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"]);
@@ -37,8 +37,9 @@ pub(super) fn begin(about: &About, out: &mut String) {
 }
 
 /// A message, and before it what ends and begins with it: lists are by day.
-pub(super) fn message(locale: Locale, previous: Option<&Message>, message: &Message, out: &mut String) {
+pub(super) fn message(about: &About, previous: Option<&Message>, message: &Message, out: &mut String) {
     let Message { seq, user, text, at, .. } = message;
+    let locale = about.locale;
     let (time, day) = (Parts::of(*at, Clock::Utc), Clock::Utc.day(*at));
     let same_day = previous.filter(|previous| Clock::Utc.day(previous.at) == day);
     if same_day.is_none() {
@@ -72,7 +73,7 @@ pub(super) fn message(locale: Locale, previous: Option<&Message>, message: &Mess
         put(out, &["<p class=\"note\">", td_string!(locale, message_deleted), "</p></li>\n"]);
         return;
     }
-    put_files(message, out);
+    put_files(&about.room.name, message, out);
     put(out, &["<p class=\"text\" dir=\"auto\">"]);
     for piece in split(text) {
         match piece {
@@ -94,10 +95,10 @@ pub(super) fn message(locale: Locale, previous: Option<&Message>, message: &Mess
 }
 
 /// The files: their names, sizes, and where they are on the server. An export has no files.
-fn put_files(message: &Message, out: &mut String) {
+fn put_files(room: &str, message: &Message, out: &mut String) {
     for file in message.attachments() {
         put(out, &["<p class=\"note\"><a href=\""]);
-        escape(&path::file(&message.room, file), out);
+        escape(&path::file(room, file), out);
         put(out, &["\" rel=\"noopener noreferrer\"><bdi>"]);
         escape(&file.name, out);
         put(out, &["</bdi></a> (", &grouped(file.bytes), " B)</p>"]);
@@ -182,22 +183,23 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::protocol::{MessageKey, Pin, User, UserId};
+    use crate::protocol::{MessageKey, Pin, RoomId, User, UserId};
+    use crate::server::id::RoomRow;
 
     const DAY: u64 = 86_400_000;
 
     fn of(seq: u64, nickname: &str, text: &str, at: u64) -> Message {
         let user = User { id: UserId(nickname.len() as u64), nickname: nickname.into() };
-        Message::of_text("r".into(), seq, MessageKey(seq.into()), user, text.into(), at)
+        Message::of_text(RoomId(1), seq, MessageKey(seq.into()), user, text.into(), at)
     }
 
     fn written(messages: &[Message]) -> String {
-        let about =
-            About { room: "<r> & co".into(), epoch: None, head: messages.len() as u64, at: 0, locale: Locale::en };
+        let room = RoomRow { id: RoomId(1), number: 1, name: "<r> & co".into() };
+        let about = About { room, epoch: None, head: messages.len() as u64, at: 0, locale: Locale::en };
         let mut out = String::new();
         begin(&about, &mut out);
         for (index, next) in messages.iter().enumerate() {
-            message(Locale::en, index.checked_sub(1).map(|before| &messages[before]), next, &mut out);
+            message(&about, index.checked_sub(1).map(|before| &messages[before]), next, &mut out);
         }
         end(&about, messages.len() as u64, &mut out);
         out

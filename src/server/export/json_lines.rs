@@ -3,18 +3,19 @@
 use serde::Serialize;
 
 use super::about::About;
-use crate::protocol::Message;
+use crate::protocol::{Message, RoomId};
 
 /// The name of the format, by which a program recognizes the file.
 const NAME: &str = "noom-export";
 /// Changes when a reader of an earlier version could misread the file.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 #[derive(Serialize)]
 struct Begin<'a> {
     format: &'static str,
     version: u32,
-    room: &'a str,
+    room: RoomId,
+    name: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     epoch: Option<&'a str>,
     head: u64,
@@ -30,7 +31,8 @@ struct End {
 pub(super) fn begin(about: &About, out: &mut String) {
     let About { room, epoch, head, at, locale: _ } = about;
     let program = concat!("noom ", env!("CARGO_PKG_VERSION"));
-    line(&Begin { format: NAME, version: VERSION, room, epoch: epoch.as_deref(), head: *head, at: *at, program }, out);
+    let (room, name, epoch) = (room.id, &*room.name, epoch.as_deref());
+    line(&Begin { format: NAME, version: VERSION, room, name, epoch, head: *head, at: *at, program }, out);
 }
 
 pub(super) fn message(message: &Message, out: &mut String) {
@@ -66,7 +68,7 @@ mod tests {
         #[test]
         fn message_is_one_line_and_decodes_to_itself(text in any::<String>(), nickname in any::<String>(), seq in 1..1_000_u64) {
             let user = User { id: UserId(7), nickname };
-            let original = Message::of_text("r".into(), seq, MessageKey(seq.into()), user, text, 5);
+            let original = Message::of_text(RoomId(1), seq, MessageKey(seq.into()), user, text, 5);
             let mut out = String::new();
             message(&original, &mut out);
             prop_assert!(out.ends_with('\n') && out.lines().count() == 1);

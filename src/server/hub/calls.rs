@@ -7,7 +7,7 @@ use super::core::SeatId;
 use super::outbox::Outbox;
 use super::{ConnectionHandle, Hub};
 use crate::protocol::call::{Candidate, Description, DescriptionKind, Media};
-use crate::protocol::{ErrorCode, Feature, PeerId, Refusal, User};
+use crate::protocol::{ErrorCode, PeerId, Refusal, User};
 use crate::server::call::sdp;
 use crate::server::call::signal::{Input, Join, Signal};
 use crate::server::id::{ConnId, RoomRow};
@@ -38,7 +38,7 @@ impl Hub {
             fresh: PeerId(self.environment.random_bits()),
             id,
             ice_servers: self.ice.servers(account.id, self.environment.unix_time()),
-            ice_seconds: self.ice.lifetime_seconds().filter(|_| conn.features.has(Feature::IceLifetime)),
+            ice_seconds: self.ice.lifetime_seconds(),
         };
         let mut shard = self.shards.of(room.id);
         if !shard.is_in(SeatId { conn: conn.id, room: room.id }) {

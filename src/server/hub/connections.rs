@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex};
 use super::Hub;
 use super::account::Account;
 use super::outbox::{Budget, Outbox, OutboxLimits};
-use crate::protocol::Features;
 use crate::server::config::LimitSettings;
 use crate::server::id::ConnId;
 use crate::server::lock::lock;
@@ -29,8 +28,6 @@ pub struct ConnectionHandle {
     pub id: ConnId,
     /// The connection's outbox.
     pub outbox: Arc<Outbox>,
-    /// The features that were granted to it: none before `hello`.
-    pub features: Features,
 }
 
 impl Connections {
@@ -50,7 +47,7 @@ impl Hub {
         (outboxes.len() < *at_most).then(|| {
             let (id, outbox) = (ConnId(next.fetch_add(1, Ordering::Relaxed)), Outbox::within(*limits, budget));
             outboxes.insert(id, outbox.clone());
-            ConnectionHandle { id, outbox, features: Features::default() }
+            ConnectionHandle { id, outbox }
         })
     }
 

@@ -7,7 +7,7 @@
 //! ```
 //! use std::time::Instant;
 //!
-//! use noom::protocol::{Features, UserId};
+//! use noom::protocol::UserId;
 //! use noom::server::history::History;
 //! use noom::server::hub::core::{Broadcast, Core, Enter, Input, Output, SeatId};
 //! use noom::server::id::{ConnId, RoomId, RoomRow};
@@ -15,11 +15,10 @@
 //!
 //! // An outbox is anything that can be cloned; here, a number.
 //! let mut core = Core::<u32>::default();
-//! let room = RoomRow { id: RoomId(1), name: "book club".into() };
+//! let room = RoomRow { id: RoomId(7), number: 1, name: "book club".into() };
 //! let seat = SeatId { conn: ConnId(7), room: room.id };
 //! let (user, nick) = (UserId(1), Nick::unchecked("Ann".into()));
-//! let features = Features::default();
-//! let enter = Enter { conn: seat.conn, outbox: 70, features, user, nick, room, id: Some(2), after: None };
+//! let enter = Enter { conn: seat.conn, outbox: 70, user, nick, room, id: Some(2), after: None };
 //!
 //! core.handle(Instant::now(), Input::Enter(enter))?;
 //! // The room has just been created in memory: the driver reads its history from the store.
@@ -60,7 +59,7 @@ use std::time::{Duration, Instant};
 
 pub use super::output::Entered;
 pub use super::output::{Audience, Broadcast, Effect, Except, Output};
-use crate::protocol::{CloseCode, ErrorCode, Feature, ServerFrame, User, UserId};
+use crate::protocol::{CloseCode, ErrorCode, ServerFrame, User, UserId};
 use crate::server::history::History;
 use crate::server::id::{ConnId, RoomId};
 use crate::server::name_key::NameKey;
@@ -68,7 +67,6 @@ pub use holds::FORM_HOLD;
 use holds::Holds;
 pub use input::{Enter, Input, Rename, SeatId};
 use room::Room;
-use seats::Seat;
 use tails::Tails;
 
 /// The grace period: a user whose last connection broke is in the room for this long, so that a reload of the page is
@@ -198,13 +196,10 @@ impl<O: Clone> Core<O> {
         seats.filter(move |seat| seat.loading.is_none() && seat.delivered.up_to < seq).map(|seat| &seat.outbox)
     }
 
-    /// The outboxes that receive the change with this `rev`: the same, of connections with the feature `changes`.
+    /// The same for the change with this `rev`.
     pub fn change_receivers(&self, room: RoomId, rev: u64) -> impl Iterator<Item = &O> {
         let seats = self.rooms.get(&room).into_iter().flat_map(|room| room.seats.iter());
-        let receives = move |seat: &&Seat<O>| {
-            seat.loading.is_none() && seat.delivered.rev < rev && seat.features.has(Feature::Changes)
-        };
-        seats.filter(receives).map(|seat| &seat.outbox)
+        seats.filter(move |seat| seat.loading.is_none() && seat.delivered.rev < rev).map(|seat| &seat.outbox)
     }
 
     /// The conflict of a name with another user's, in one room or in any room that the user is in.

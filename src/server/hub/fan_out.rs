@@ -17,6 +17,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::core::Input;
 use super::outbox::Outbox;
+use super::output::LogPosition;
 use super::{Hub, Shards};
 use crate::protocol::{Ack, ChangeAck, ErrorCode, Position, PostAck, Refusal, ServerFrame, UserId};
 use crate::server::change::{ChangeError, Changed, MentionsChanged};
@@ -88,7 +89,7 @@ pub(super) struct FanOut {
 struct ShardQueue {
     outcomes: Mutex<VecDeque<Outcome>>,
     /// Gaps in rooms' tails that have to be read from the store: the messages after a `seq`.
-    gaps: Mutex<Vec<(RoomRow, u64)>>,
+    gaps: Mutex<Vec<(RoomRow, LogPosition)>>,
     wake: Notify,
 }
 
@@ -127,7 +128,7 @@ impl FanOut {
     }
 
     /// Queues a gap that has to be read from the store.
-    pub(super) fn push_gap(&self, room: RoomRow, after: u64) {
+    pub(super) fn push_gap(&self, room: RoomRow, after: LogPosition) {
         let queue = &self.queues[Shards::index(room.id, self.queues.len())];
         lock(&queue.gaps).push((room, after));
         queue.wake.notify_one();
@@ -167,7 +168,7 @@ impl Outcome {
         let (answered, input, participation, mentions) = match result {
             Written::Post { author, result } => {
                 let answer = result.as_ref().map_err(|error| Refusal::from(*error)).map(|stored| PostAck {
-                    room: stored.message.room.clone(),
+                    room: stored.message.room,
                     key: stored.message.key,
                     seq: stored.message.seq,
                     at: stored.message.at,
@@ -186,7 +187,7 @@ impl Outcome {
             }
             Written::Change { asker, result } => {
                 let answer = result.as_ref().map_err(|error| Refusal::from(*error)).map(|changed| ChangeAck {
-                    room: room.name.to_string(),
+                    room: room.id,
                     seq: asker.seq,
                     rev: changed.rev,
                 });
@@ -280,8 +281,8 @@ impl Hub {
     }
 
     /// Reads a gap in a room's tail.
-    async fn fetch(&self, room: RoomRow, after: u64) {
-        let position = Position { epoch: self.storage.epoch().to_owned(), seq: after, rev: None };
+    async fn fetch(&self, room: RoomRow, after: LogPosition) {
+        let position = Position { epoch: self.storage.epoch().to_owned(), seq: after.up_to, rev: after.rev };
         let read = self.storage.history_for(room.clone(), Some(position)).await;
         let history = read.ok().filter(|history| history.recovered);
         // Never refused.

@@ -29,18 +29,8 @@ struct Entry {
 #[derive(Debug)]
 struct Watcher<O> {
     outbox: O,
-    format: Format,
     /// It began to watch after the last [`Lobby::take_change`], so that its list may differ from the one before.
     is_new: bool,
-}
-
-/// The form in which a watcher receives changes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// The whole list each time.
-    Lists,
-    /// The differences.
-    Updates,
 }
 
 /// A change of the list, and its receivers.
@@ -92,8 +82,9 @@ impl<O: Clone> Lobby<O> {
 
     /// The list: largest rooms first, then by name.
     pub fn list(&self) -> RoomList {
-        let entries = self.order.iter().filter_map(|(.., id)| self.rooms.get(id));
-        let listed = |entry: &Entry| RoomCount {
+        let entries = self.order.iter().filter_map(|(.., id)| Some((id, self.rooms.get(id)?)));
+        let listed = |(id, entry): (&RoomId, &Entry)| RoomCount {
+            room: *id,
             name: entry.name.to_string(),
             count: entry.count,
             call: (entry.call > 0).then_some(entry.call),
@@ -102,8 +93,8 @@ impl<O: Clone> Lobby<O> {
     }
 
     /// Adds a watcher, who is sent every change from now on. Returns the list.
-    pub fn watch(&mut self, conn: ConnId, outbox: O, format: Format) -> RoomList {
-        self.watchers.insert(conn, Watcher { outbox, format, is_new: self.changed });
+    pub fn watch(&mut self, conn: ConnId, outbox: O) -> RoomList {
+        self.watchers.insert(conn, Watcher { outbox, is_new: self.changed });
         self.list()
     }
 
@@ -122,10 +113,8 @@ impl<O: Clone> Lobby<O> {
         self.sent.clone_from(&list);
         let (mut lists_to, mut updates_to) = (Vec::new(), Vec::new());
         for watcher in self.watchers.values_mut() {
-            match watcher.format {
-                Format::Updates if !std::mem::take(&mut watcher.is_new) => updates_to.push(watcher.outbox.clone()),
-                Format::Lists | Format::Updates => lists_to.push(watcher.outbox.clone()),
-            }
+            let receivers = if std::mem::take(&mut watcher.is_new) { &mut lists_to } else { &mut updates_to };
+            receivers.push(watcher.outbox.clone());
         }
         // A room below the end of the list has changed, or one is as it was before.
         if update.rooms.is_empty() && update.removed.is_empty() {
@@ -136,10 +125,10 @@ impl<O: Clone> Lobby<O> {
 }
 
 fn difference(old: &RoomList, new: &RoomList) -> RoomUpdate {
-    let was: HashMap<_, _> = old.rooms.iter().map(|room| (&room.name, room)).collect();
-    let is: HashSet<_> = new.rooms.iter().map(|room| &room.name).collect();
-    let rooms = new.rooms.iter().filter(|room| was.get(&room.name) != Some(room)).cloned().collect();
-    let removed = old.rooms.iter().map(|room| &room.name).filter(|name| !is.contains(name)).cloned().collect();
+    let was: HashMap<_, _> = old.rooms.iter().map(|room| (room.room, room)).collect();
+    let is: HashSet<_> = new.rooms.iter().map(|room| room.room).collect();
+    let rooms = new.rooms.iter().filter(|room| was.get(&room.room) != Some(room)).cloned().collect();
+    let removed = old.rooms.iter().map(|room| room.room).filter(|id| !is.contains(id)).collect();
     RoomUpdate { rooms, removed }
 }
 
@@ -147,7 +136,7 @@ fn difference(old: &RoomList, new: &RoomList) -> RoomUpdate {
 mod tests {
     use super::*;
 
-    fn lobby(counts: &[(i64, &str, u64)]) -> Lobby<u8> {
+    fn lobby(counts: &[(u64, &str, u64)]) -> Lobby<u8> {
         let mut lobby = Lobby::default();
         for (id, name, count) in counts {
             lobby.count(RoomId(*id), Arc::from(*name), *count);
@@ -165,7 +154,7 @@ mod tests {
     #[test]
     fn call_is_listed_until_it_ends() {
         let mut lobby = lobby(&[(1, "a", 2)]);
-        lobby.watch(ConnId(1), 7, Format::Lists);
+        lobby.watch(ConnId(1), 7);
         lobby.take_change();
         for (count, listed) in [(1, Some(1)), (2, Some(2)), (0, None)] {
             lobby.call(RoomId(1), count);
@@ -178,7 +167,7 @@ mod tests {
     #[test]
     fn many_changes_reach_watchers_once() {
         let mut lobby = lobby(&[(1, "a", 1)]);
-        lobby.watch(ConnId(1), 7, Format::Lists);
+        lobby.watch(ConnId(1), 7);
         lobby.count(RoomId(1), Arc::from("a"), 2);
         let change = lobby.take_change().unwrap();
         assert_eq!((change.list.rooms[0].count, change.lists_to), (2, vec![7]));
@@ -192,7 +181,7 @@ mod tests {
     fn list_is_bounded() {
         let mut lobby = Lobby::<u8>::default();
         for id in 0..=MAX_LISTED_ROOMS {
-            lobby.count(RoomId(id as i64), Arc::from(format!("{id}")), 1);
+            lobby.count(RoomId(id as u64), Arc::from(format!("{id}")), 1);
         }
         assert_eq!(lobby.list().rooms.len(), MAX_LISTED_ROOMS);
     }
@@ -211,12 +200,12 @@ mod tests {
         for _ in 0..1_000 {
             for _ in 0..below(4) {
                 let id = below(MAX_LISTED_ROOMS as u64 * 3 / 2);
-                lobby.count(RoomId(id as i64), Arc::from(format!("room {id}")), below(3));
-                lobby.call(RoomId(id as i64), below(2));
+                lobby.count(RoomId(id), Arc::from(format!("room {id}")), below(3));
+                lobby.call(RoomId(id), below(2));
             }
             if below(4) == 0 {
                 let watcher = below(3);
-                seen.insert(watcher, lobby.watch(ConnId(watcher), watcher, Format::Updates).rooms);
+                seen.insert(watcher, lobby.watch(ConnId(watcher), watcher).rooms);
             }
             if below(2) == 0 {
                 continue;

@@ -48,8 +48,7 @@ pub struct MyRooms<O> {
 #[derive(Clone, Debug)]
 struct Unsaved {
     change: MarkChange,
-    /// The name of the room.
-    name: Arc<str>,
+    room: RoomRow,
 }
 
 /// A user with a list.
@@ -59,8 +58,8 @@ struct Owner<O> {
     watchers: Vec<Watcher<O>>,
     /// The rooms that the watchers have to be told of.
     changed: BTreeSet<RoomId>,
-    /// The names of the rooms that are no longer in the list.
-    removed: BTreeSet<Arc<str>>,
+    /// The rooms that are no longer in the list.
+    removed: BTreeSet<RoomId>,
     is_waiting: bool,
 }
 
@@ -132,9 +131,9 @@ impl<O: Clone> MyRooms<O> {
     /// The list of a user, if it is in memory.
     pub fn list(&self, user: UserId) -> Option<Vec<MyRoom>> {
         let owner = self.users.get(&user)?;
-        let shown = |(id, entry): (&RoomId, &Progress)| Some(self.rooms.get(id)?.shown(entry));
+        let shown = |(id, entry): (&RoomId, &Progress)| Some(self.rooms.get(id)?.shown(*id, entry));
         let mut rooms: Vec<_> = owner.rooms.iter().filter_map(shown).collect();
-        rooms.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        rooms.sort_unstable_by(MyRoom::order);
         Some(rooms)
     }
 
@@ -155,13 +154,12 @@ impl<O: Clone> MyRooms<O> {
 
     /// The list as it will be when the marks of the user are stored.
     pub fn with_unsaved(&self, user: UserId, mut memberships: Vec<Membership>) -> Vec<Membership> {
-        for (id, Unsaved { change, name }) in self.unsaved_of(user) {
+        for (id, Unsaved { change, room }) in self.unsaved_of(user) {
             let known = memberships.iter_mut().find(|membership| membership.room.id == id);
             match (*change, known) {
                 (MarkChange::Read(read) | MarkChange::Join(read), Some(known)) => known.read = known.read.max(read),
                 (MarkChange::Join(read), None) => {
-                    let room = RoomRow { id, name: name.clone() };
-                    memberships.push(Membership { room, head: read, read, mentions: BTreeSet::new() });
+                    memberships.push(Membership { room: room.clone(), head: read, read, mentions: BTreeSet::new() });
                 }
                 (MarkChange::Read(_), None) => {}
                 (MarkChange::Leave, _) => memberships.retain(|membership| membership.room.id != id),
@@ -197,7 +195,7 @@ impl<O: Clone> MyRooms<O> {
         });
         listed.head = listed.head.max(head);
         listed.users.insert(user);
-        owner.removed.remove(&room.name);
+        owner.removed.remove(&room.id);
         owner.rooms.insert(room.id, Progress { read, mentions, told: listed.head });
     }
 
@@ -224,7 +222,7 @@ impl<O: Clone> MyRooms<O> {
 
     /// These marks, oldest first in each room.
     fn unsaved_of(&self, user: UserId) -> impl Iterator<Item = (RoomId, &Unsaved)> {
-        let all = (user, RoomId(i64::MIN))..=(user, RoomId(i64::MAX));
+        let all = (user, RoomId(0))..=(user, RoomId(u64::MAX));
         let later = self.unsaved.range(all).map(|((_, room), unsaved)| (*room, unsaved));
         let saving = self.saving.iter().filter(move |(of, ..)| *of == user);
         saving.map(|(_, room, unsaved)| (*room, unsaved)).chain(later)
@@ -313,7 +311,7 @@ impl<O: Clone> MyRooms<O> {
         self.note(user, room, MarkChange::Leave);
         let Some(owner) = self.users.get_mut(&user) else { return };
         if owner.rooms.remove(&room.id).is_some() {
-            owner.removed.insert(room.name.clone());
+            owner.removed.insert(room.id);
             self.unlist(user, room.id);
             self.changed(user, room.id);
         }
@@ -348,12 +346,12 @@ impl<O: Clone> MyRooms<O> {
     fn take_update(&mut self, user: UserId) -> Option<Update<O>> {
         let owner = self.users.get_mut(&user)?;
         owner.is_waiting = false;
-        let removed = take(&mut owner.removed).iter().map(|name| name.to_string()).collect();
+        let removed = take(&mut owner.removed).into_iter().collect();
         let mut rooms = Vec::new();
         for id in take(&mut owner.changed) {
             if let (Some(entry), Some(listed)) = (owner.rooms.get_mut(&id), self.rooms.get(&id)) {
                 entry.told = listed.head;
-                rooms.push(listed.shown(entry));
+                rooms.push(listed.shown(id, entry));
             }
         }
         let to = owner.watchers.iter().map(|watcher| watcher.outbox.clone()).collect();
@@ -363,9 +361,9 @@ impl<O: Clone> MyRooms<O> {
 
 impl Listed {
     /// The room in the list of a user.
-    fn shown(&self, Progress { read, mentions, .. }: &Progress) -> MyRoom {
+    fn shown(&self, room: RoomId, Progress { read, mentions, .. }: &Progress) -> MyRoom {
         let (read, mentions) = ((*read).min(self.head), membership::count(mentions));
-        MyRoom { name: self.name.to_string(), head: self.head, read, mentions }
+        MyRoom { room, name: self.name.to_string(), head: self.head, read, mentions }
     }
 }
 

@@ -48,12 +48,8 @@ pub enum Audience {
     Loaded(Except),
     /// All of them.
     Everyone(Except),
-    /// Those of [`Audience::Loaded`] without the feature `crowds`.
-    Each(Except),
-    /// Those of [`Audience::Loaded`] with the feature `crowds`.
-    Counted(Except),
-    /// Those of [`Audience::Counted`] that belong to one user.
-    CountedOf(UserId, Except),
+    /// Those of [`Audience::Loaded`] that belong to one user.
+    Of(UserId, Except),
 }
 
 /// The connections that a broadcast skips.
@@ -74,10 +70,19 @@ pub enum Effect {
     MemberCount(RoomRow, u64),
     /// The number of peers in a room's call has changed. 0: the call has ended.
     CallCount(RoomId, u64),
-    /// Read the messages after a `seq` from the store, for [`super::core::Input::Fetched`].
-    Fetch(RoomRow, u64),
+    /// Read what follows from the store, for [`super::core::Input::Fetched`].
+    Fetch(RoomRow, LogPosition),
     /// A room has left memory.
     Unloaded(RoomRow),
+}
+
+/// The part of a room's log that a connection, or the server's memory, has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LogPosition {
+    /// The last message.
+    pub up_to: u64,
+    /// The revision of the last change.
+    pub rev: u64,
 }
 
 /// The answer to `enter_room`, not encoded yet.
@@ -89,12 +94,10 @@ pub struct Entered {
     pub room: RoomRow,
     /// The people in the room, or the first of them.
     pub people: MembersAck,
-    /// The user, for connections with the feature `crowds`.
+    /// The user, who may not be among them.
     pub you: Option<User>,
     /// The messages.
     pub history: History,
-    /// The connection has the feature `changes`.
-    pub has_changes: bool,
     /// The peers in the room's call. The core leaves it empty.
     pub call: Vec<Peer>,
 }
@@ -102,21 +105,22 @@ pub struct Entered {
 impl Entered {
     /// The answer as a frame.
     pub fn into_frame(self) -> ServerFrame {
-        let Self { id, room, people, you, history, has_changes, call } = self;
+        let Self { id, room, people, you, history, call } = self;
         let MembersAck { count, members, members_after, crowded } = people;
         let History { epoch, head, rev, messages, changes, more, recovered, reason } = history;
         let ack = EnterRoomAck {
-            room: room.name.to_string(),
+            room: room.id,
+            name: room.name.to_string(),
             epoch,
             head,
-            rev: has_changes.then_some(rev),
+            rev,
             count,
             members,
             members_after,
             crowded,
             you,
             messages: owned(messages),
-            changes: changes.filter(|_| has_changes).map(owned),
+            changes: changes.map(owned),
             more,
             recovered,
             reason,

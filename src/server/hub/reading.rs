@@ -17,7 +17,6 @@ use crate::server::change::MentionsChanged;
 use crate::server::id::{ConnId, RoomId, RoomRow};
 use crate::server::lock::lock;
 use crate::server::membership::{Mark, MarkChange, Membership};
-use crate::server::name_key::RoomName;
 use crate::server::storage::StoreError;
 
 /// The most marks that are stored at once.
@@ -138,7 +137,7 @@ impl Hub {
         let (memberships, _loading) = self.memberships(user).await?;
         let memberships = lock(&self.reading.lists).with_unsaved(user, memberships);
         let mut rooms: Vec<_> = memberships.into_iter().map(MyRoom::from).collect();
-        rooms.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        rooms.sort_unstable_by(MyRoom::order);
         Ok(rooms)
     }
 
@@ -162,7 +161,7 @@ impl Hub {
     /// `ROOM_QUOTA` if the list is full, `SERVER_FULL`, `STORE_UNAVAILABLE`, `RATE_LIMITED` if there are too many writes.
     pub async fn keep_room(&self, user: UserId, room: &RoomRow) -> Result<(), Refusal> {
         let rooms = self.my_rooms(user).await?;
-        if rooms.iter().any(|own| *own.name == *room.name) {
+        if rooms.iter().any(|own| own.room == room.id) {
             return Ok(());
         }
         if rooms.len() >= MAX_MY_ROOMS {
@@ -174,12 +173,12 @@ impl Hub {
         Ok(())
     }
 
-    /// Removes a room from the list of a user, by its name. Without effect if it is not in it.
+    /// Removes a room from the list of a user. Without effect if it is not in it.
     ///
     /// # Errors
     /// `STORE_UNAVAILABLE`, `RATE_LIMITED` if there are too many reads or writes.
-    pub async fn forget_room(&self, user: UserId, name: &RoomName) -> Result<(), Refusal> {
-        let Some(room) = self.find(name).await? else { return Ok(()) };
+    pub async fn forget_room(&self, user: UserId, room: RoomId) -> Result<(), Refusal> {
+        let Some(room) = self.find_with_id(room).await? else { return Ok(()) };
         self.storage.save_marks(vec![Mark { user, room: room.id, change: MarkChange::Leave }]).await?;
         lock(&self.reading.lists).removed(user, &room);
         Ok(())

@@ -96,7 +96,7 @@ impl RecentChanges {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::MessageState;
+    use crate::protocol::{MessageState, RoomId};
 
     /// A change of a message of its own.
     fn change(rev: u64, text: usize) -> Arc<MessageChange> {
@@ -105,7 +105,7 @@ mod tests {
 
     fn change_of(seq: u64, rev: u64, text: usize) -> Arc<MessageChange> {
         let state = MessageState { rev, edits: 1, edited_at: Some(1), ..MessageState::default() };
-        Arc::new(MessageChange { room: "r".into(), seq, text: Some("x".repeat(text)), mentions: None, state })
+        Arc::new(MessageChange { room: RoomId(1), seq, text: Some("x".repeat(text)), mentions: None, state })
     }
 
     fn revs(changes: &RecentChanges, rev: u64) -> Option<Vec<u64>> {

@@ -13,7 +13,7 @@ use crate::protocol::{
     Position, RECENT_MESSAGES, Refusal, SearchAck,
 };
 use crate::server::history::{History, owned};
-use crate::server::id::{ConnId, RoomRow};
+use crate::server::id::{ConnId, RoomId, RoomRow};
 use crate::server::lock::lock;
 use crate::server::name_key::{Nick, RoomName};
 use crate::server::search::Query;
@@ -22,31 +22,48 @@ use crate::server::search::Query;
 /// that the room's tail does not reach back to its result.
 const MAX_READS: usize = 3;
 
-/// The rooms in memory, by their folded names.
+/// The rooms in memory.
 #[derive(Debug, Default)]
-pub(super) struct RoomCache(Mutex<HashMap<String, RoomRow>>);
+pub(super) struct RoomCache(Mutex<CachedRooms>);
+
+#[derive(Debug, Default)]
+struct CachedRooms {
+    by_id: HashMap<RoomId, RoomRow>,
+    by_folded_name: HashMap<String, RoomId>,
+}
 
 impl RoomCache {
     fn find(&self, name: &RoomName) -> Option<RoomRow> {
-        lock(&self.0).get(&name.folded).cloned()
+        let cached = lock(&self.0);
+        cached.by_id.get(cached.by_folded_name.get(&name.folded)?).cloned()
     }
 
-    fn insert(&self, name: RoomName, room: RoomRow) {
-        lock(&self.0).entry(name.folded).or_insert(room);
+    fn find_with_id(&self, id: RoomId) -> Option<RoomRow> {
+        lock(&self.0).by_id.get(&id).cloned()
+    }
+
+    fn insert(&self, room: &RoomRow) {
+        // Canonical names are valid.
+        let Ok(name) = RoomName::parse(&room.name) else { return };
+        let mut cached = lock(&self.0);
+        cached.by_folded_name.insert(name.folded, room.id);
+        cached.by_id.insert(room.id, room.clone());
     }
 
     /// Removes a room that has left memory.
     pub(super) fn remove(&self, room: &RoomRow) {
-        // Canonical names are valid.
-        if let Ok(name) = RoomName::parse(&room.name) {
-            lock(&self.0).remove(&name.folded);
-        }
+        let Ok(name) = RoomName::parse(&room.name) else { return };
+        let mut cached = lock(&self.0);
+        cached.by_folded_name.remove(&name.folded);
+        cached.by_id.remove(&room.id);
     }
 }
 
 /// A room as a page shows it.
 #[derive(Debug, Default)]
 pub struct RoomSnapshot {
+    /// The id.
+    pub id: RoomId,
     /// The canonical name.
     pub name: Arc<str>,
     /// The `seq` of the last message; 0 for an empty room.
@@ -64,7 +81,8 @@ pub struct RoomSnapshot {
 }
 
 impl Hub {
-    /// Lets a connection enter a room. The answer to the frame with this `id` goes to the connection's outbox, in
+    /// Lets a connection enter a room: the one with an id, if the client gave one and it exists, otherwise the one with a
+    /// name, which is created if necessary. The answer to the frame with this `id` goes to the connection's outbox, in
     /// order with the room's other frames.
     ///
     /// # Errors
@@ -73,13 +91,21 @@ impl Hub {
         &self,
         payer: &Payer,
         conn: &ConnectionHandle,
-        name: RoomName,
+        (room, name): (Option<RoomId>, RoomName),
         after: Option<Position>,
         id: Option<u64>,
     ) -> Result<RoomRow, Refusal> {
-        let room = self.find_or_create(payer, name.clone()).await?;
+        let known = match room {
+            Some(room) => self.find_with_id(room).await?,
+            None => None,
+        };
+        let (room, after) = match known {
+            Some(known) => (known, after),
+            // A position in a room that does not exist means nothing in another.
+            None => (self.find_or_create(payer, name).await?, after.filter(|_| room.is_none())),
+        };
         self.take_seat(&payer.account, conn, &room, after.clone(), id)?;
-        self.rooms.insert(name, room.clone());
+        self.rooms.insert(&room);
         self.load_history(conn, &room, after).await?;
         self.reading.entered(payer.account.id, conn.id, room.id);
         Ok(room)
@@ -220,7 +246,16 @@ impl Hub {
         let shard = self.shards.of(room.id);
         let (people, call) = (shard.member_page(room.id, 0, MAX_MEMBERS), shard.peers(room.id));
         let History { head, rev, .. } = history;
-        Ok(Some(RoomSnapshot { name: room.name, head, rev, messages: owned(messages), more, people, call }))
+        Ok(Some(RoomSnapshot {
+            id: room.id,
+            name: room.name,
+            head,
+            rev,
+            messages: owned(messages),
+            more,
+            people,
+            call,
+        }))
     }
 
     /// A room and the `seq` of its last message, if the room exists. It is not created.
@@ -245,6 +280,13 @@ impl Hub {
         match self.rooms.find(name) {
             Some(room) => Ok(Some(room)),
             None => Ok(self.storage.find_room(name.clone()).await?),
+        }
+    }
+
+    pub(super) async fn find_with_id(&self, id: RoomId) -> Result<Option<RoomRow>, Refusal> {
+        match self.rooms.find_with_id(id) {
+            Some(room) => Ok(Some(room)),
+            None => Ok(self.storage.find_room_with_id(id).await?),
         }
     }
 
@@ -276,7 +318,6 @@ impl Hub {
             Input::Enter(Enter {
                 conn: conn.id,
                 outbox: conn.outbox.clone(),
-                features: conn.features,
                 user: account.id,
                 nick: nick.clone(),
                 room: room.clone(),

@@ -65,7 +65,7 @@ impl Shards {
 
     /// The index of the shard that has a room.
     pub(super) fn index(room: RoomId, shards: usize) -> usize {
-        room.0.unsigned_abs() as usize % shards
+        (room.0 % shards as u64) as usize
     }
 
     /// The shard with this index.
@@ -259,7 +259,7 @@ pub(super) fn push_to_all<'a>(outboxes: impl Iterator<Item = &'a Arc<Outbox>>, f
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::{CloseCode, Features, UserId};
+    use crate::protocol::{CloseCode, UserId};
     use crate::server::hub::core::Enter;
     use crate::server::hub::outbox::OutboxLimits;
     use crate::server::id::RoomRow;
@@ -277,12 +277,12 @@ mod tests {
         }
     }
 
-    fn enter(shards: &Shards, conn: u64, room: i64) -> (Arc<Outbox>, Result<(), ErrorCode>) {
+    fn enter(shards: &Shards, conn: u64, room: u64) -> (Arc<Outbox>, Result<(), ErrorCode>) {
         let outbox = Outbox::new(OutboxLimits { frames: 100, bytes: 100_000 });
-        let (nick, room) = (Nick::unchecked(format!("n{conn}")), RoomRow { id: RoomId(room), name: "r".into() });
+        let (nick, room) =
+            (Nick::unchecked(format!("n{conn}")), RoomRow { id: RoomId(room), number: 1, name: "r".into() });
         let (conn, user, id) = (ConnId(conn), UserId(conn), room.id);
-        let features = Features::default();
-        let enter = Enter { conn, outbox: outbox.clone(), features, user, nick, room, id: Some(1), after: None };
+        let enter = Enter { conn, outbox: outbox.clone(), user, nick, room, id: Some(1), after: None };
         let loaded = core::Input::HistoryLoaded(SeatId { conn, room: id }, History::default());
         let entered = shards.handle(id, core::Input::Enter(enter), &Trap);
         (outbox, entered.and_then(|()| shards.handle(id, loaded, &Trap)))

@@ -10,9 +10,7 @@ use proptest::prelude::*;
 
 use super::payer::Payer;
 use super::*;
-use crate::protocol::{
-    ErrorCode, Features, MAX_MEMBERS, Message, MessageKey, Position, RECENT_MESSAGES, SearchAck, UserId,
-};
+use crate::protocol::{ErrorCode, MAX_MEMBERS, Message, MessageKey, Position, RECENT_MESSAGES, SearchAck, UserId};
 use crate::server::environment::SystemEnvironment;
 use crate::server::history::{History, Stored, check_position};
 use crate::server::id::{RoomId, RoomRow};
@@ -30,7 +28,7 @@ struct FakeStore {
 }
 
 fn room() -> RoomRow {
-    RoomRow { id: RoomId(1), name: "r".into() }
+    RoomRow { id: RoomId(0x70c0), number: 1, name: "r".into() }
 }
 
 impl FakeStore {
@@ -40,7 +38,7 @@ impl FakeStore {
             let mut log = lock(&self.log);
             let seq = log.len() as u64 + 1;
             let Append { room, user, key, text, reply_to: _, attachments: _, mentions: _, done } = append;
-            log.push(Arc::new(Message::of_text(room.name.to_string(), seq, key, user, text, 0)));
+            log.push(Arc::new(Message::of_text(room.id, seq, key, user, text, 0)));
             done(Ok(Stored { message: log[seq as usize - 1].clone(), dup: false }));
         }
     }
@@ -55,6 +53,9 @@ impl FakeStore {
     fn history(&self, after: Option<Position>) -> History {
         let log = lock(&self.log);
         let history = History { epoch: "e".into(), head: log.len() as u64, ..History::default() };
+        // No message is ever changed.
+        let changes = after.as_ref().filter(|after| after.seq <= history.head).map(|_| Vec::new());
+        let history = History { changes, ..history };
         let reason = match after.map(|after| check_position(&after, "e", history.head, 0).map(|()| after.seq)) {
             Some(Ok(seq)) => {
                 return History { messages: log[seq as usize..].to_vec(), recovered: true, ..history };
@@ -83,6 +84,10 @@ impl Storage for FakeStore {
 
     fn find_room(&self, _: RoomName) -> Reply<'_, Option<RoomRow>> {
         self.read(Some(room()))
+    }
+
+    fn find_room_with_id(&self, id: RoomId) -> Reply<'_, Option<RoomRow>> {
+        self.read(Some(room()).filter(|room| room.id == id))
     }
 
     fn create_room(&self, _: RoomName) -> Reply<'_, RoomRow> {
@@ -153,16 +158,17 @@ fn fixture() -> Fixture {
 
 impl Fixture {
     fn enter(&self, user: u64, after: Option<u64>) -> ConnectionHandle {
-        self.enter_with(Features::default(), user, after)
+        self.enter_known(None, user, after)
     }
 
-    fn enter_with(&self, features: Features, user: u64, after: Option<u64>) -> ConnectionHandle {
-        let conn = ConnectionHandle { features, ..self.hub.register().unwrap() };
-        let after = after.map(|seq| Position { epoch: "e".into(), seq, rev: None });
+    /// Enters as a client does that knows the id of the room.
+    fn enter_known(&self, id: Option<RoomId>, user: u64, after: Option<u64>) -> ConnectionHandle {
+        let conn = self.hub.register().unwrap();
+        let after = after.map(|seq| Position { epoch: "e".into(), seq, rev: 0 });
         let entering = async {
             let account = self.hub.account(UserId(user)).await?;
             let payer = Payer { account, address: self.hub.directory.address([127, 0, 0, 1].into()) };
-            self.hub.enter(&payer, &conn, RoomName::parse("r").unwrap(), after, Some(1)).await
+            self.hub.enter(&payer, &conn, (id, RoomName::parse("r").unwrap()), after, Some(1)).await
         };
         entering.now_or_never().expect("the store answers at once").unwrap();
         conn
@@ -187,11 +193,11 @@ fn received(conn: &ConnectionHandle) -> Vec<String> {
 #[test]
 fn reader_that_sleeps_is_not_closed_because_others_arrive() {
     let fixture = fixture();
-    let watcher = fixture.enter_with(Features::all(), 1, None);
-    let sleeper = fixture.enter_with(Features::all(), 2, None);
+    let watcher = fixture.enter(1, None);
+    let sleeper = fixture.enter(2, None);
     fixture.hub.watch(&watcher, Some(2));
     for user in 3..=3_000 {
-        let arrival = fixture.enter_with(Features::all(), user, None);
+        let arrival = fixture.enter(user, None);
         assert_eq!(arrival.outbox.take().close, None);
         if user % 50 == 0 {
             fixture.hub.tick();
@@ -203,7 +209,7 @@ fn reader_that_sleeps_is_not_closed_because_others_arrive() {
     let last = waiting.frames.back().unwrap();
     assert!(waiting.frames.len() as u64 <= MAX_MEMBERS + 2 && last.contains(r#""type":"crowd""#), "{last}");
     // Entering again, as after a lost connection, is a small frame.
-    let back = fixture.enter_with(Features::all(), 2, None);
+    let back = fixture.enter(2, None);
     let frames = received(&back);
     assert!(frames[0].len() < 10_000 && frames[0].contains(r#""count":3000"#), "{}", frames[0]);
 }
@@ -241,11 +247,18 @@ fn warm_room_is_entered_and_resumed_without_reading() {
     fixture.say(&ann, "one");
     fixture.say(&ann, "two");
     let reads = fixture.store.reads.load(Relaxed);
-    let (bob, cat) = (fixture.enter(2, None), fixture.enter(3, Some(1)));
+    let (bob, cat) = (fixture.enter(2, None), fixture.enter_known(Some(room().id), 3, Some(1)));
     assert_eq!(fixture.store.reads.load(Relaxed), reads);
     let (bob, cat) = (received(&bob), received(&cat));
     assert!(bob[0].contains("one") && bob[0].contains("two") && bob[0].contains(r#""recovered":false"#), "{bob:?}");
     assert!(!cat[0].contains("one") && cat[0].contains("two") && cat[0].contains(r#""recovered":true"#), "{cat:?}");
+}
+
+#[test]
+fn room_with_an_unknown_id_is_entered_by_its_name() {
+    let fixture = fixture();
+    let ann = fixture.enter_known(Some(RoomId(5)), 1, None);
+    assert!(received(&ann)[0].contains(r#""room":"00000000000070c0","name":"r""#));
 }
 
 #[test]
@@ -307,9 +320,10 @@ proptest! {
         }
         let conn = fixture.enter(3, after);
         let frame = received(&conn).remove(0);
-        let expected = fixture.store.history(after.map(|seq| Position { epoch: "e".into(), seq, rev: None }));
+        let expected = fixture.store.history(after.map(|seq| Position { epoch: "e".into(), seq, rev: 0 }));
         let people = fixture.hub.shards.of(room().id).member_page(room().id, 0, MAX_MEMBERS);
-        let expected = core::Entered { id: 1, room: room(), people, you: None, history: expected, has_changes: false, call: Vec::new() };
+        let you = people.members.iter().find(|member| member.id == UserId(3)).cloned();
+        let expected = core::Entered { id: 1, room: room(), people, you, history: expected, call: Vec::new() };
         prop_assert_eq!(frame, expected.into_frame().encode());
     }
 }

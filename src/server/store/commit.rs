@@ -14,7 +14,7 @@ use rusqlite::{Connection, ErrorCode as SqliteCode, OptionalExtension, Transacti
 use mention::bytes_of_mentions;
 
 use super::failure::report;
-use super::row::{message, select_messages};
+use super::row::{self, message, select_messages};
 use super::usage::{Quotas, Stored as StoredBytes, StoredInRoom};
 use super::write::{Write, Written};
 use super::{Append, AppendError, Outcome, RoomRow, StoreError};
@@ -159,7 +159,7 @@ impl Work<'_> {
 
     fn append(&mut self, new: &Append) -> rusqlite::Result<Outcome> {
         let (transaction, at) = (self.transaction, self.at);
-        let (room, user, key) = (new.room.id.0, new.user.id.0 as i64, new.key.0.to_be_bytes());
+        let (room, user, key) = (new.room.number, new.user.id.0 as i64, new.key.0.to_be_bytes());
         let mut find = transaction.prepare_cached(select_messages!("WHERE room = ?1 AND user = ?2 AND key = ?3"))?;
         let find = find.query_row(params![room, user, key], |row| message(transaction, &new.room, row));
         if let Some(stored) = find.optional()? {
@@ -205,7 +205,7 @@ impl Work<'_> {
         self.add_mentions(&new.room, seq as u64, &mentions)?;
         self.rooms.insert(room, stored_room);
         let message = Message {
-            room: new.room.name.to_string(),
+            room: new.room.id,
             seq: seq as u64,
             key: new.key,
             user: new.user.clone(),
@@ -236,10 +236,15 @@ impl Work<'_> {
         })
     }
 
+    /// The number of a room, which must exist.
+    fn room_number(&self, id: RoomId) -> rusqlite::Result<i64> {
+        let mut find = self.transaction.prepare_cached("SELECT id FROM rooms WHERE public_id = ?1")?;
+        find.query_row([id.0 as i64], |row| row.get(0))
+    }
+
     fn create_room(&mut self, name: &RoomName) -> rusqlite::Result<Result<RoomRow, StoreError>> {
-        let mut find = self.transaction.prepare_cached("SELECT id, name FROM rooms WHERE folded = ?1")?;
-        let row =
-            |row: &rusqlite::Row<'_>| Ok(RoomRow { id: RoomId(row.get(0)?), name: row.get::<_, String>(1)?.into() });
+        let mut find = self.transaction.prepare_cached("SELECT id, public_id, name FROM rooms WHERE folded = ?1")?;
+        let row = |row: &rusqlite::Row<'_>| row::room(row, 0);
         if let Some(known) = find.query_row([&name.folded], row).optional()? {
             return Ok(Ok(known));
         }
@@ -247,7 +252,8 @@ impl Work<'_> {
             return Ok(Err(StoreError::Full));
         };
         let mut insert = self.transaction.prepare_cached(
-            "INSERT INTO rooms (name, folded, created_at, bytes) VALUES (?1, ?2, ?3, ?4) RETURNING id, name",
+            "INSERT INTO rooms (public_id, name, folded, created_at, bytes) VALUES (random(), ?1, ?2, ?3, ?4) \
+             RETURNING id, public_id, name",
         )?;
         insert.query_row(params![name.canonical, name.folded, self.at, bytes as i64], row).map(Ok)
     }
@@ -310,7 +316,7 @@ mod tests {
 
     fn post(room: i64, key: u128) -> Write {
         Write::Append(Append::of_text(
-            RoomRow { id: RoomId(room), name: "r".into() },
+            RoomRow { number: room, id: RoomId(room as u64), name: "r".into() },
             User { id: UserId(1), nickname: "Ann".into() },
             MessageKey(key),
             "x".into(),

@@ -26,8 +26,8 @@ impl Store {
     /// # Errors
     /// [`StoreError`]. The same for all reads.
     pub async fn file(&self, id: AttachmentId) -> Result<Option<StoredFile>, StoreError> {
-        let select =
-            "SELECT id, name, type, bytes, width, height, room, user, hash, seq FROM attachments WHERE id = ?1";
+        let select = "SELECT attachments.id, attachments.name, type, attachments.bytes, width, height, public_id, user, hash, seq \
+             FROM attachments JOIN rooms ON rooms.id = room WHERE attachments.id = ?1";
         self.readers
             .run(move |connection| connection.prepare_cached(select)?.query_row([id.0 as i64], stored_file).optional())
             .await
@@ -86,7 +86,7 @@ impl Store {
 
 fn stored_file(row: &Row<'_>) -> rusqlite::Result<StoredFile> {
     let file = NewFile {
-        room: RoomId(row.get(6)?),
+        room: RoomId(row.get::<_, i64>(6)? as u64),
         user: UserId(row.get::<_, i64>(7)? as u64),
         hash: FileHash(row.get(8)?),
         attachment: attachment(row)?,

@@ -108,7 +108,7 @@ impl Indexer {
             if !stored.dup {
                 let head = stored.message.seq;
                 // A room that is not listed is indexed up to the message before.
-                self.rooms.entry(append.room.id.0).or_insert(Pending { indexed: head - 1, head }).head = head;
+                self.rooms.entry(append.room.number).or_insert(Pending { indexed: head - 1, head }).head = head;
                 self.messages += 1;
             }
         }

@@ -18,6 +18,7 @@ pub(super) const MIGRATIONS: &[M<'_>] = &[
     M::up(include_str!("../../../migrations/7-files.sql")),
     M::up(include_str!("../../../migrations/8-pins.sql")),
     M::up(include_str!("../../../migrations/9-mentions.sql")),
+    M::up(include_str!("../../../migrations/10-room-ids.sql")),
 ];
 
 /// Migrates the database at `path` to the latest version. Before that it is copied, unless it is new: an earlier version
@@ -83,6 +84,23 @@ mod tests {
             let names = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().file_name());
             assert!(names.into_iter().all(|name| !name.to_string_lossy().contains("before")));
         }
+    }
+
+    #[test]
+    fn rooms_of_an_earlier_database_get_ids_and_keep_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = earlier(folder.path());
+        let insert = "INSERT INTO rooms (name, folded, created_at) VALUES ('s', 's', 0)";
+        Connection::open(&path).unwrap().execute(insert, []).unwrap();
+        let ids = || -> Vec<i64> {
+            drop(Store::open(folder.path(), "e").unwrap());
+            let connection = Connection::open(&path).unwrap();
+            let mut ids = connection.prepare("SELECT public_id FROM rooms ORDER BY id").unwrap();
+            ids.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+        };
+        let migrated = ids();
+        assert!(migrated.len() == 2 && migrated[0] != migrated[1] && !migrated.contains(&0), "{migrated:?}");
+        assert_eq!(ids(), migrated);
     }
 
     #[test]

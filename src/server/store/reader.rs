@@ -11,7 +11,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::connection::open_connection;
-use super::row::{message, select_messages};
+use super::row::{self, message, select_messages};
 use super::{RoomRow, StoreError};
 use crate::protocol::{
     MAX_CHANGES, MAX_CHANGES_BYTES, MAX_HISTORY_BYTES, MAX_REPLAY, MAX_REPLAY_BYTES, Message, MessageChange, Position,
@@ -119,9 +119,13 @@ pub(super) fn nickname(connection: &Connection, user: UserId) -> rusqlite::Resul
 }
 
 pub(super) fn room(connection: &Connection, folded: &str) -> rusqlite::Result<Option<RoomRow>> {
-    let mut statement = connection.prepare_cached("SELECT id, name FROM rooms WHERE folded = ?1")?;
-    let row = |row: &rusqlite::Row<'_>| Ok(RoomRow { id: RoomId(row.get(0)?), name: row.get::<_, String>(1)?.into() });
-    statement.query_row([folded], row).optional()
+    let mut statement = connection.prepare_cached("SELECT id, public_id, name FROM rooms WHERE folded = ?1")?;
+    statement.query_row([folded], |row| row::room(row, 0)).optional()
+}
+
+pub(super) fn room_with_id(connection: &Connection, id: RoomId) -> rusqlite::Result<Option<RoomRow>> {
+    let mut statement = connection.prepare_cached("SELECT id, public_id, name FROM rooms WHERE public_id = ?1")?;
+    statement.query_row([id.0 as i64], |row| row::room(row, 0)).optional()
 }
 
 pub(super) fn head(connection: &Connection, room: &RoomRow) -> rusqlite::Result<u64> {
@@ -130,7 +134,7 @@ pub(super) fn head(connection: &Connection, room: &RoomRow) -> rusqlite::Result<
 
 fn head_and_rev(connection: &Connection, room: &RoomRow) -> rusqlite::Result<(u64, u64)> {
     let mut statement = connection.prepare_cached("SELECT head, rev FROM rooms WHERE id = ?1")?;
-    statement.query_row([room.id.0], |row| Ok((row.get::<_, i64>(0)? as u64, row.get::<_, i64>(1)? as u64)))
+    statement.query_row([room.number], |row| Ok((row.get::<_, i64>(0)? as u64, row.get::<_, i64>(1)? as u64)))
 }
 
 pub(super) fn history_for(
@@ -171,17 +175,15 @@ fn replay(
         Ok(()) | Err(Unrecovered::GapTooLarge) => {}
         Err(reason @ (Unrecovered::EpochChanged | Unrecovered::PositionAhead)) => return Ok(Err(reason)),
     }
-    if let Some(rev) = after.rev {
-        history.changes = changes_since(connection, room, rev, after.seq)?;
-        if history.changes.is_none() {
-            return Ok(Err(Unrecovered::GapTooLarge));
-        }
+    history.changes = changes_since(connection, room, after.rev, after.seq)?;
+    if history.changes.is_none() {
+        return Ok(Err(Unrecovered::GapTooLarge));
     }
     if history.head - after.seq > MAX_REPLAY {
         return Ok(Err(Unrecovered::GapTooLarge));
     }
     let mut statement = connection.prepare_cached(select_messages!("WHERE room = ?1 AND seq > ?2 ORDER BY seq"))?;
-    let mut rows = statement.query(params![room.id.0, after.seq as i64])?;
+    let mut rows = statement.query(params![room.number, after.seq as i64])?;
     let mut messages = Vec::new();
     let mut bytes = history.changes.iter().flatten().map(|change| encoded_change_bytes(change)).sum::<usize>();
     while let Some(row) = rows.next()? {
@@ -206,7 +208,7 @@ fn changes_since(
     // The condition `rev > 0` lets SQLite use the partial index.
     let mut statement =
         connection.prepare_cached(select_messages!("WHERE room = ?1 AND rev > ?2 AND rev > 0 ORDER BY rev"))?;
-    let mut rows = statement.query(params![room.id.0, rev as i64])?;
+    let mut rows = statement.query(params![room.number, rev as i64])?;
     let (mut changes, mut bytes, mut later) = (Vec::new(), 0, 0);
     while let Some(row) = rows.next()? {
         if row.get::<_, i64>(0)? as u64 > seq {
@@ -245,7 +247,7 @@ pub(super) fn before(
 ) -> rusqlite::Result<(Vec<Arc<Message>>, bool)> {
     let mut statement =
         connection.prepare_cached(select_messages!("WHERE room = ?1 AND seq < ?2 ORDER BY seq DESC LIMIT ?3"))?;
-    let mut rows = statement.query(params![room.id.0, before.min(i64::MAX as u64) as i64, limit as i64])?;
+    let mut rows = statement.query(params![room.number, before.min(i64::MAX as u64) as i64, limit as i64])?;
     let (mut messages, mut bytes) = (Vec::new(), 0);
     while let Some(row) = rows.next()? {
         let message = message(connection, room, row)?;
@@ -265,11 +267,11 @@ pub(super) fn before(
 pub(super) fn pins(connection: &Connection, room: &RoomRow) -> rusqlite::Result<Vec<Message>> {
     let mut pins = connection.prepare_cached("SELECT seq FROM pins WHERE room = ?1 ORDER BY at DESC, seq DESC")?;
     let mut select = connection.prepare_cached(select_messages!("WHERE room = ?1 AND seq = ?2"))?;
-    let mut rows = pins.query([room.id.0])?;
+    let mut rows = pins.query([room.number])?;
     let (mut messages, mut bytes) = (Vec::new(), 0);
     while let Some(row) = rows.next()? {
         let pinned =
-            select.query_row(params![room.id.0, row.get::<_, i64>(0)?], |row| message(connection, room, row))?;
+            select.query_row(params![room.number, row.get::<_, i64>(0)?], |row| message(connection, room, row))?;
         bytes += encoded_bytes(&pinned);
         // One message always fits, because its text is bounded.
         if bytes > MAX_HISTORY_BYTES {
@@ -289,7 +291,7 @@ pub(super) fn between(
 ) -> rusqlite::Result<Vec<Message>> {
     let mut statement =
         connection.prepare_cached(select_messages!("WHERE room = ?1 AND seq > ?2 AND seq <= ?3 ORDER BY seq"))?;
-    let mut rows = statement.query(params![room.id.0, after as i64, up_to as i64])?;
+    let mut rows = statement.query(params![room.number, after as i64, up_to as i64])?;
     let (mut messages, mut bytes) = (Vec::new(), 0);
     while messages.len() < PAGE_MESSAGES
         && bytes < PAGE_BYTES

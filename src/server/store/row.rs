@@ -2,7 +2,9 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use crate::protocol::{Attachment, AttachmentId, Message, MessageKey, MessageState, Pin, Reaction, User, UserId};
+use crate::protocol::{
+    Attachment, AttachmentId, Message, MessageKey, MessageState, Pin, Reaction, RoomId, User, UserId,
+};
 use crate::server::change::group_reactions;
 use crate::server::id::RoomRow;
 
@@ -20,6 +22,12 @@ macro_rules! select_messages {
 
 pub(super) use select_messages;
 
+/// A room, from three columns: its number, its id, and its name.
+pub(super) fn room(row: &Row<'_>, first: usize) -> rusqlite::Result<RoomRow> {
+    let id = RoomId(row.get::<_, i64>(first + 1)? as u64);
+    Ok(RoomRow { number: row.get(first)?, id, name: row.get::<_, String>(first + 2)?.into() })
+}
+
 /// A row of [`select_messages`], with the reactions, the pin, the files and the mentions if there may be some.
 pub(super) fn message(connection: &Connection, room: &RoomRow, row: &Row<'_>) -> rusqlite::Result<Message> {
     let number = |index| row.get::<_, i64>(index).map(|number| number as u64);
@@ -36,7 +44,7 @@ pub(super) fn message(connection: &Connection, room: &RoomRow, row: &Row<'_>) ->
     let attachments = if number(11)? == 0 { None } else { Some(attachments(connection, room, seq)?) };
     let mentions = if number(12)? == 0 { None } else { Some(mentions(connection, room, seq)?) };
     Ok(Message {
-        room: room.name.to_string(),
+        room: room.id,
         seq,
         key: MessageKey(u128::from_be_bytes(row.get(2)?)),
         user: user(row, 1, 3)?,
@@ -58,7 +66,7 @@ fn user(row: &Row<'_>, id: usize, nickname: usize) -> rusqlite::Result<User> {
 fn mentions(connection: &Connection, room: &RoomRow, seq: u64) -> rusqlite::Result<Vec<User>> {
     let mut statement =
         connection.prepare_cached("SELECT user, nickname FROM mentions WHERE room = ?1 AND seq = ?2 ORDER BY user")?;
-    statement.query_map(params![room.id.0, seq as i64], |row| user(row, 0, 1))?.collect()
+    statement.query_map(params![room.number, seq as i64], |row| user(row, 0, 1))?.collect()
 }
 
 /// The files of a message.
@@ -66,7 +74,7 @@ fn attachments(connection: &Connection, room: &RoomRow, seq: u64) -> rusqlite::R
     let mut statement = connection.prepare_cached(
         "SELECT id, name, type, bytes, width, height FROM attachments WHERE room = ?1 AND seq = ?2 ORDER BY place",
     )?;
-    statement.query_map(params![room.id.0, seq as i64], attachment)?.collect()
+    statement.query_map(params![room.number, seq as i64], attachment)?.collect()
 }
 
 /// A file, from the first six columns of a row.
@@ -87,7 +95,8 @@ pub(super) fn reactions(connection: &Connection, room: &RoomRow, seq: u64) -> ru
     let mut statement = connection
         .prepare_cached("SELECT emoji, user, nickname FROM reactions WHERE room = ?1 AND seq = ?2 ORDER BY rev")?;
     let reaction = |row: &Row<'_>| Ok((row.get::<_, String>(0)?, user(row, 1, 2)?));
-    let made = statement.query_map(params![room.id.0, seq as i64], reaction)?.collect::<rusqlite::Result<Vec<_>>>()?;
+    let made =
+        statement.query_map(params![room.number, seq as i64], reaction)?.collect::<rusqlite::Result<Vec<_>>>()?;
     Ok(group_reactions(made.into_iter()))
 }
 
@@ -96,5 +105,5 @@ pub(super) fn pin(connection: &Connection, room: &RoomRow, seq: u64) -> rusqlite
     let mut statement =
         connection.prepare_cached("SELECT user, nickname, at FROM pins WHERE room = ?1 AND seq = ?2")?;
     let pin = |row: &Row<'_>| Ok(Pin { user: user(row, 0, 1)?, at: row.get::<_, i64>(2)? as u64 });
-    statement.query_row(params![room.id.0, seq as i64], pin).optional()
+    statement.query_row(params![room.number, seq as i64], pin).optional()
 }

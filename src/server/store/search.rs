@@ -25,13 +25,14 @@ pub(super) fn search(
     limit: u64,
 ) -> rusqlite::Result<SearchAck> {
     let mut statement = connection.prepare_cached("SELECT head, indexed FROM rooms WHERE id = ?1")?;
-    let (head, indexed) = statement.query_row([room.id.0], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))?;
+    let (head, indexed) =
+        statement.query_row([room.number], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))?;
     let before = before.min(head as u64 + 1);
     let mut results = Results { query, limit: limit as usize, ack: SearchAck::default(), bytes: 0, examined: (0, 0) };
 
     let mut statement =
         connection.prepare_cached(select_messages!("WHERE room = ?1 AND seq > ?2 AND seq < ?3 ORDER BY seq DESC"))?;
-    let mut rows = statement.query(params![room.id.0, indexed, before as i64])?;
+    let mut rows = statement.query(params![room.number, indexed, before as i64])?;
     while let Some(row) = rows.next()? {
         if results.examine(message(connection, room, row)?).is_break() {
             return Ok(results.ack);
@@ -43,10 +44,10 @@ pub(super) fn search(
         "SELECT rowid FROM search WHERE search MATCH ?1 AND rowid > ?2 AND rowid < ?3 ORDER BY rowid DESC",
     )?;
     let mut select = connection.prepare_cached(select_messages!("WHERE room = ?1 AND seq = ?2"))?;
-    let mut rows = statement.query(params![query.expression(), rowid(room.id.0, 0), rowid(room.id.0, end)])?;
+    let mut rows = statement.query(params![query.expression(), rowid(room.number, 0), rowid(room.number, end)])?;
     while let Some(row) = rows.next()? {
-        let seq = row.get::<_, i64>(0)? - rowid(room.id.0, 0);
-        let candidate = select.query_row(params![room.id.0, seq], |row| message(connection, room, row))?;
+        let seq = row.get::<_, i64>(0)? - rowid(room.number, 0);
+        let candidate = select.query_row(params![room.number, seq], |row| message(connection, room, row))?;
         if results.examine(candidate).is_break() {
             break;
         }

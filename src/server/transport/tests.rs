@@ -11,7 +11,7 @@ use crate::server::store::Store;
 
 /// A transport whose other ends the test has. It panics when the test drops `up`.
 struct TestTransport {
-    up: UnboundedReceiver<&'static str>,
+    up: UnboundedReceiver<String>,
     down: UnboundedSender<String>,
 }
 
@@ -58,41 +58,43 @@ fn server(folder: &std::path::Path) -> Arc<Server> {
     server
 }
 
-fn connect(server: &Arc<Server>) -> (UnboundedSender<&'static str>, UnboundedReceiver<String>) {
+fn connect(server: &Arc<Server>) -> (UnboundedSender<String>, UnboundedReceiver<String>) {
     let ((send, up), (down, received)) = (unbounded_channel(), unbounded_channel());
     let admitted = Admitted::admit(server, ([127, 0, 0, 1], 9).into(), &HeaderMap::new()).unwrap();
     tokio::spawn(serve(server.clone(), TestTransport { up, down }, admitted));
-    send.send(r#"{"type":"hello","payload":{"protocol":1},"id":1}"#).unwrap();
-    send.send(r#"{"type":"enter_room","payload":{"room":"r"},"id":2}"#).unwrap();
+    send.send(r#"{"type":"hello","payload":{"protocol":2},"id":1}"#.into()).unwrap();
+    send.send(r#"{"type":"enter_room","payload":{"name":"r"},"id":2}"#.into()).unwrap();
     (send, received)
 }
 
-async fn until(received: &mut UnboundedReceiver<String>, part: &str) {
+async fn until(received: &mut UnboundedReceiver<String>, part: &str) -> String {
     loop {
         let frame = received.recv().await.expect("the connection is open");
         if frame.contains(part) {
-            return;
+            return frame;
         }
     }
 }
 
-/// A connection that has entered the room.
-async fn enter(server: &Arc<Server>) -> (UnboundedSender<&'static str>, UnboundedReceiver<String>) {
+/// A connection that has entered the room, and the room's id.
+async fn enter(server: &Arc<Server>) -> (UnboundedSender<String>, UnboundedReceiver<String>, String) {
     let (send, mut received) = connect(server);
-    until(&mut received, r#""id":2"#).await;
-    (send, received)
+    let entered = until(&mut received, r#""id":2"#).await;
+    let room = entered.split_once(r#""room":""#).expect("the room").1[..16].to_owned();
+    (send, received, room)
 }
 
 #[tokio::test]
 async fn connection_panic_closes_only_that_connection() {
     let folder = tempfile::tempdir().unwrap();
     let server = server(folder.path());
-    let (ann, mut to_ann) = enter(&server).await;
-    let (bob, mut to_bob) = enter(&server).await;
+    let (ann, mut to_ann, room) = enter(&server).await;
+    let (bob, mut to_bob, _) = enter(&server).await;
     drop(bob);
     until(&mut to_bob, "Close(Internal)").await;
     let key = "5f0c9f0e-7b0e-4c8e-9a53-1d3f5f0b7c11";
-    ann.send(r#"{"type":"new_message","payload":{"room":"r","key":"5f0c9f0e-7b0e-4c8e-9a53-1d3f5f0b7c11","text":"x"},"id":3}"#).unwrap();
+    let post = format!(r#"{{"room":"{room}","key":"{key}","text":"x"}}"#);
+    ann.send(format!(r#"{{"type":"new_message","payload":{post},"id":3}}"#)).unwrap();
     until(&mut to_ann, key).await;
     assert_eq!(server.hub.outboxes().len(), 1, "its slot is free again");
 }
@@ -101,13 +103,13 @@ async fn connection_panic_closes_only_that_connection() {
 async fn frames_are_written_while_a_command_waits() {
     let folder = tempfile::tempdir().unwrap();
     let server = server(folder.path());
-    let (ann, mut to_ann) = enter(&server).await;
-    let (bob, _to_bob) = enter(&server).await;
+    let (ann, mut to_ann, _) = enter(&server).await;
+    let (bob, _to_bob, room) = enter(&server).await;
     // A new room has to be stored, which waits for this transaction.
     let blocker = rusqlite::Connection::open(folder.path().join("noom.sqlite3")).unwrap();
     blocker.execute_batch("BEGIN IMMEDIATE").unwrap();
-    ann.send(r#"{"type":"enter_room","payload":{"room":"new"},"id":3}"#).unwrap();
-    bob.send(r#"{"type":"typing","payload":{"room":"r"}}"#).unwrap();
+    ann.send(r#"{"type":"enter_room","payload":{"name":"new"},"id":3}"#.into()).unwrap();
+    bob.send(format!(r#"{{"type":"typing","payload":{{"room":"{room}"}}}}"#)).unwrap();
     loop {
         let frame = to_ann.recv().await.expect("the connection is open");
         assert!(!frame.contains(r#""id":3"#), "the command is answered first");

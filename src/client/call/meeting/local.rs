@@ -278,7 +278,7 @@ impl MeetingTask {
         if self.me.is_some() && is_due {
             self.announced = Some((media, now));
             let Media { audio, video, screen } = media;
-            let signal = Signal::Media(SetMedia { room: self.room_name(), peer: None, audio, video, screen });
+            let signal = Signal::Media(SetMedia { room: self.room_id(), peer: None, audio, video, screen });
             self.client.dispatch(Intent::Signal(signal));
         }
     }

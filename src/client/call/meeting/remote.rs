@@ -130,7 +130,7 @@ impl MeetingTask {
         let events = self.events.clone();
         let report = move |report| drop(events.unbounded_send(Event::Peer(peer, report)));
         let setup = PeerSetup {
-            address: PeerAddress { room: self.room_name(), peer },
+            address: PeerAddress { room: self.room_id(), peer },
             role: if me < peer { Role::Polite } else { Role::Impolite },
             initiator,
             ice_servers: self.ice_servers.clone(),

@@ -27,7 +27,7 @@ use crate::client::state::Room;
 use crate::client::timer::now;
 use crate::protocol::call::IceServer;
 use crate::protocol::peer::{PeerFrame, Reaction, Switch};
-use crate::protocol::{Media, PeerId};
+use crate::protocol::{Media, PeerId, RoomId};
 
 /// The interval of measurements of the microphone.
 const TICK: Duration = Duration::from_millis(150);
@@ -308,6 +308,10 @@ impl MeetingTask {
     pub(super) fn next_number(&mut self) -> u64 {
         self.numbers += 1;
         self.numbers
+    }
+
+    pub(super) fn room_id(&self) -> RoomId {
+        self.room.id.try_get_value().unwrap_or_default()
     }
 
     pub(super) fn room_name(&self) -> String {

@@ -6,9 +6,9 @@ use super::rtc::{LocalTracks, RtcEvent};
 use crate::client::call::negotiation::{self, Initiator, Role};
 use crate::client::call::quality::{Encoding, Quality};
 use crate::client::session::Signal;
-use crate::protocol::PeerId;
 use crate::protocol::call::IceServer;
 use crate::protocol::peer::PeerFrame;
+use crate::protocol::{PeerId, RoomId};
 
 /// The state of the connection to a peer, as shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub(crate) enum PeerState {
 /// A peer's address for signals.
 #[derive(Clone, Debug)]
 pub(crate) struct PeerAddress {
-    pub(crate) room: String,
+    pub(crate) room: RoomId,
     pub(crate) peer: PeerId,
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::participant::{Call, Participant, Presence};
+use super::participant::{Participant, Presence};
 use super::{Calls, Join, MAX_GIVEN_UP, Output};
 use crate::protocol::call::{CallPresence, JoinCallAck, Media};
 use crate::protocol::{Ack, ErrorCode, MAX_CALL_PEERS, PeerId, ServerFrame};
@@ -38,14 +38,14 @@ impl<O: Clone> Calls<O> {
                 let (peer, earlier) = (holder.peer, std::mem::replace(&mut holder.presence, online));
                 // The earlier connection may not know yet that it is dead. If it is alive, it has left the call.
                 if let Presence::Online(_, outbox) = earlier {
-                    let left = CallPresence { room: join.room.name.to_string(), peer, user: join.user.clone() };
+                    let left = CallPresence { room: join.room.id, peer, user: join.user.clone() };
                     self.send(outbox, ServerFrame::CallLeft(left));
                 }
                 peer
             }
             None => self.take_new_slot(join, online, is_free)?,
         };
-        let joined = CallPresence { room: join.room.name.to_string(), peer, user: join.user.clone() };
+        let joined = CallPresence { room: join.room.id, peer, user: join.user.clone() };
         self.broadcast(room, Except::Connection(join.conn), ServerFrame::CallJoined(joined));
         Ok(peer)
     }
@@ -63,7 +63,7 @@ impl<O: Clone> Calls<O> {
             self.remove(room, old);
         }
         self.make_room_for_user(join);
-        let call = self.calls.entry(room).or_insert_with(|| Call::new(join.room.name.clone()));
+        let call = self.calls.entry(room).or_default();
         if call.participants.len() >= MAX_CALL_PEERS {
             return Err(ErrorCode::CallFull);
         }
@@ -84,7 +84,7 @@ impl<O: Clone> Calls<O> {
         }
         let Some((peer, outbox)) = own.first().map(|first| (first.peer, first.outbox().cloned())) else { return };
         if let Some(outbox) = outbox {
-            let left = CallPresence { room: join.room.name.to_string(), peer, user: join.user.clone() };
+            let left = CallPresence { room: join.room.id, peer, user: join.user.clone() };
             self.send(outbox, ServerFrame::CallLeft(left));
         }
         self.remove(room, peer);
@@ -116,7 +116,7 @@ impl<O: Clone> Calls<O> {
         if self.given_up.len() > MAX_GIVEN_UP {
             self.given_up.pop_front();
         }
-        let (name, count) = (call.name.to_string(), call.participants.len() as u64);
+        let count = call.participants.len() as u64;
         if count == 0 {
             self.calls.remove(&room);
         }
@@ -124,7 +124,7 @@ impl<O: Clone> Calls<O> {
             Presence::Online(conn, _) => Except::Connection(conn),
             Presence::Away(_) => Except::Nobody,
         };
-        self.broadcast(room, except, ServerFrame::CallLeft(CallPresence { room: name, peer, user: participant.user }));
+        self.broadcast(room, except, ServerFrame::CallLeft(CallPresence { room, peer, user: participant.user }));
         self.outputs.push_back(Output::Effect(Effect::CallCount(room, count)));
     }
 

@@ -1,7 +1,6 @@
 //! One call and its participants.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 use std::time::Instant;
 
 use crate::protocol::call::{Media, Peer};
@@ -10,7 +9,6 @@ use crate::server::id::ConnId;
 
 #[derive(Clone, Debug)]
 pub(super) struct Call<O> {
-    pub(super) name: Arc<str>,
     /// In the order of their arrival; at most [`crate::protocol::MAX_CALL_PEERS`].
     pub(super) participants: Vec<Participant<O>>,
     /// The offers that have not been answered: from, to.
@@ -34,11 +32,13 @@ pub(super) enum Presence<O> {
     Away(Instant),
 }
 
-impl<O> Call<O> {
-    pub(super) fn new(name: Arc<str>) -> Self {
-        Self { name, participants: Vec::new(), offers: HashSet::new() }
+impl<O> Default for Call<O> {
+    fn default() -> Self {
+        Self { participants: Vec::new(), offers: HashSet::new() }
     }
+}
 
+impl<O> Call<O> {
     pub(super) fn get(&self, peer: PeerId) -> Option<&Participant<O>> {
         self.participants.iter().find(|participant| participant.peer == peer)
     }

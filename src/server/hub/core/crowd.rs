@@ -1,5 +1,5 @@
-//! Crowds: a room with many people sends counts instead of each arrival and departure, to the connections that asked
-//! for that. An arrival then costs the same in a room of 10,000 people as in one of 100.
+//! Crowds: a room with many people sends counts instead of each arrival and departure. An arrival then costs the same
+//! in a room of 10,000 people as in one of 100.
 
 use std::time::{Duration, Instant};
 
@@ -50,17 +50,15 @@ impl<O: Clone> Core<O> {
         }
     }
 
-    /// Tells the others in a room that a user has come or left.
+    /// Tells the others in a room that a user has come or left, unless it is crowded.
     pub(super) fn announce(&mut self, id: RoomId, user: User, presence: Presence) {
-        let Some(room) = self.rooms.get(&id) else { return };
-        let payload = RoomPresence { room: room.row.name.to_string(), user, count: room.count() };
-        let is_crowded = room.crowd.is_some();
+        let Some(room) = self.rooms.get(&id).filter(|room| room.crowd.is_none()) else { return };
+        let payload = RoomPresence { room: id, user, count: room.count() };
         let (frame, except) = match presence {
             Presence::Came(except) => (ServerFrame::Welcome(payload), except),
             Presence::Left => (ServerFrame::Bye(payload), Except::Nobody),
         };
-        let audience = if is_crowded { Audience::Each(except) } else { Audience::Loaded(except) };
-        self.broadcast_to(id, audience, frame);
+        self.broadcast_to(id, Audience::Loaded(except), frame);
     }
 
     /// Sends the counts that are due. A crowd that has dissolved receives the whole list.
@@ -70,7 +68,7 @@ impl<O: Clone> Core<O> {
                 self.crowded.remove(&id);
                 continue;
             };
-            let (name, count) = (room.row.name.to_string(), room.count());
+            let count = room.count();
             let members = if count <= CROWD_ENDS {
                 room.crowd = None;
                 self.crowded.remove(&id);
@@ -80,22 +78,15 @@ impl<O: Clone> Core<O> {
                 *crowd = Crowd { sent: count, sent_at: now };
                 None
             };
-            let frame = ServerFrame::Crowd(CrowdFrame { room: name, count, members });
-            self.broadcast_to(id, Audience::Counted(Except::Nobody), frame);
+            let frame = ServerFrame::Crowd(CrowdFrame { room: id, count, members });
+            self.broadcast_to(id, Audience::Loaded(Except::Nobody), frame);
         }
     }
 
-    /// Tells a room that a user has another name. In a crowd, of the connections that receive counts only the user's
-    /// own are told.
+    /// Tells a room that a user has another name. In a crowd only the user's own connections are told.
     pub(super) fn announce_name(&mut self, id: RoomId, user: User, except: Except) {
         let Some(room) = self.rooms.get(&id) else { return };
-        let (is_crowded, user_id) = (room.crowd.is_some(), user.id);
-        let frame = ServerFrame::Nickname(Renamed { room: room.row.name.to_string(), user });
-        if is_crowded {
-            self.broadcast_to(id, Audience::Each(except), frame.clone());
-            self.broadcast_to(id, Audience::CountedOf(user_id, except), frame);
-        } else {
-            self.broadcast_to(id, Audience::Loaded(except), frame);
-        }
+        let audience = if room.crowd.is_some() { Audience::Of(user.id, except) } else { Audience::Loaded(except) };
+        self.broadcast_to(id, audience, ServerFrame::Nickname(Renamed { room: id, user }));
     }
 }

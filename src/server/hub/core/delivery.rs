@@ -19,8 +19,8 @@ impl<O: Clone> Core<O> {
         }
         if let Some(gap) = room.tail.gap().filter(|_| !room.is_fetching) {
             room.is_fetching = true;
-            let row = room.row.clone();
-            self.effect(Effect::Fetch(row, gap.after));
+            let (row, after) = (room.row.clone(), room.known_up_to(gap.after));
+            self.effect(Effect::Fetch(row, after));
         }
         self.used_tail(id);
     }
@@ -57,8 +57,8 @@ impl<O: Clone> Core<O> {
             Some(_) if room.tail.head() == before && is_current => self.evict(id),
             Some(gap) => {
                 room.is_fetching = true;
-                let row = room.row.clone();
-                self.effect(Effect::Fetch(row, gap.after));
+                let (row, after) = (room.row.clone(), room.known_up_to(gap.after));
+                self.effect(Effect::Fetch(row, after));
             }
         }
     }

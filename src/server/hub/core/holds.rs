@@ -114,8 +114,8 @@ mod tests {
     fn held_names_are_bounded_and_leave_nothing_behind() {
         let (mut holds, now) = (Holds::default(), Instant::now());
         for user in 0..MAX_HOLDS as u64 + 10 {
-            holds.hold(now, RoomId(user as i64 % 7), UserId(user), key(&format!("name {user}")));
-            holds.hold(now, RoomId(user as i64 % 7), UserId(user), key(&format!("other {user}")));
+            holds.hold(now, RoomId(user % 7), UserId(user), key(&format!("name {user}")));
+            holds.hold(now, RoomId(user % 7), UserId(user), key(&format!("other {user}")));
         }
         assert_eq!((holds.ends.len(), holds.users.len()), (MAX_HOLDS, MAX_HOLDS));
         assert_eq!(holds.conflict(RoomId(0), UserId(1), &key("other 0")), None, "the oldest are released first");

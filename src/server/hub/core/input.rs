@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::protocol::{Features, Message, MessageChange, Position, UserId};
+use crate::protocol::{Message, MessageChange, Position, UserId};
 use crate::server::history::History;
 use crate::server::id::{ConnId, RoomId, RoomRow};
 use crate::server::name_key::Nick;
@@ -61,8 +61,6 @@ pub struct Enter<O> {
     pub conn: ConnId,
     /// The connection's outbox.
     pub outbox: O,
-    /// The features of the connection.
-    pub features: Features,
     /// The connection's user.
     pub user: UserId,
     /// The user's name.

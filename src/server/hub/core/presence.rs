@@ -3,14 +3,12 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::super::output::LogPosition;
 use super::crowd::Presence;
 use super::room::Room;
-use super::seats::Received;
 use super::{Audience, Core, Effect, Enter, Entered, Except, GRACE, Output, Rename, SeatId, TYPING_EVERY};
 use crate::protocol::frame::Typing;
-use crate::protocol::{
-    CloseCode, ErrorCode, Feature, MAX_MEMBERS, MembersAck, Message, MessageChange, ServerFrame, User, UserId,
-};
+use crate::protocol::{CloseCode, ErrorCode, MAX_MEMBERS, Message, MessageChange, ServerFrame, User, UserId};
 use crate::server::history::History;
 use crate::server::id::{ConnId, RoomId};
 use crate::server::name_key::Nick;
@@ -52,7 +50,7 @@ impl<O: Clone> Core<O> {
         let (head, tail) = (history.head, &room.tail);
         let Some(seat) = room.seats.get_mut(conn) else { return };
         let Some(loading) = seat.loading else { return };
-        let answered = Received { up_to: head, rev: history.rev };
+        let answered = LogPosition { up_to: head, rev: history.rev };
         // Without an id there is no answer, so its history reaches nobody.
         let received = if loading.id.is_some() { answered } else { loading.received.unwrap_or(answered) };
         let missed = if tail.head().is_some_and(|tail| received.up_to <= tail) {
@@ -61,15 +59,11 @@ impl<O: Clone> Core<O> {
         } else {
             Vec::new()
         };
-        let has_changes = seat.features.has(Feature::Changes);
-        let missed_changes: Vec<_> = match room.changes.since(received.rev).filter(|_| has_changes) {
-            Some(missed) => missed.cloned().collect(),
-            None if has_changes => return,
-            None => Vec::new(),
-        };
+        let Some(missed_changes) = room.changes.since(received.rev) else { return };
+        let missed_changes: Vec<_> = missed_changes.cloned().collect();
         seat.loading = None;
         seat.delivered = received;
-        let (user, outbox, features) = (seat.user, seat.outbox.clone(), seat.features);
+        let (user, outbox) = (seat.user, seat.outbox.clone());
         let arrived = !room.is_announced(user);
         if let Some(person) = room.people.get(&user) {
             room.announced.insert(person.arrival, user);
@@ -78,14 +72,8 @@ impl<O: Clone> Core<O> {
         let Some(room) = self.rooms.get(&id) else { return };
         let (row, count, user) = (room.row.clone(), room.count(), room.user(user));
         if let Some(id) = loading.id {
-            let has_pages = features.has(Feature::Crowds);
-            let people = if has_pages {
-                room.member_page(0, MAX_MEMBERS)
-            } else {
-                MembersAck { count, members: room.members(), members_after: None, crowded: None }
-            };
-            let you = user.clone().filter(|_| has_pages);
-            let entered = Entered { id, room: row.clone(), people, you, history, has_changes, call: Vec::new() };
+            let (people, you) = (room.member_page(0, MAX_MEMBERS), user.clone());
+            let entered = Entered { id, room: row.clone(), people, you, history, call: Vec::new() };
             self.outputs.push_back(Output::Entered(outbox.clone(), Box::new(entered)));
         }
         self.send_missed(&outbox, missed, missed_changes);
@@ -104,13 +92,12 @@ impl<O: Clone> Core<O> {
             let _ = self.leave(now, SeatId { conn, room: id });
             return;
         };
-        let (outbox, has_changes) = (seat.outbox.clone(), seat.features.has(Feature::Changes));
+        let outbox = seat.outbox.clone();
         // The connection may have received messages whose delivery is still queued.
         let is_ahead = room.tail.head().is_none_or(|head| head < received.up_to);
         let missed = room.tail.since(received.up_to).map(|missed| missed.cloned().collect::<Vec<_>>());
         let missed = if is_ahead { Some(Vec::new()) } else { missed };
         let changes = room.changes.since(received.rev).map(|missed| missed.cloned().collect::<Vec<_>>());
-        let changes = if has_changes { changes } else { Some(Vec::new()) };
         match missed.zip(changes) {
             Some((missed, changes)) => self.send_missed(&outbox, missed, changes),
             None => self.outputs.push_back(Output::Close(outbox, CloseCode::SlowConsumer)),
@@ -226,10 +213,10 @@ impl<O: Clone> Core<O> {
         seat.typed_at = Some(now);
         let user = seat.user;
         let user = room.user(user).ok_or(ErrorCode::NotInRoom)?;
-        let except = Except::User(user.id);
-        let audience = if room.crowd.is_some() { Audience::Each(except) } else { Audience::Loaded(except) };
-        let typing = Typing { room: room.row.name.to_string(), user };
-        self.broadcast_to(id, audience, ServerFrame::Typing(typing));
+        if room.crowd.is_none() {
+            let audience = Audience::Loaded(Except::User(user.id));
+            self.broadcast_to(id, audience, ServerFrame::Typing(Typing { room: id, user }));
+        }
         Ok(())
     }
 }

@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::super::output::LogPosition;
 use super::super::recent_changes::RecentChanges;
 use super::super::tail::{Sequenced, Tail};
 use super::crowd::Crowd;
 use super::input::Enter;
 use super::names::Names;
-use super::seats::{Loading, Received, Seat, Seats};
+use super::seats::{Loading, Seat, Seats};
 use super::tails::TailUse;
 use crate::protocol::{
     MAX_HISTORY_BYTES, MAX_REPLAY_BYTES, MembersAck, Message, Position, RECENT_MESSAGES, Unrecovered, User, UserId,
@@ -111,21 +112,21 @@ impl<O> Room<O> {
 
     /// Gives a connection a seat whose history is loading. Returns whether its user was not in the room before.
     pub(super) fn take_seat(&mut self, enter: Enter<O>) -> bool {
-        let Enter { conn, outbox, features, user, nick, room: _, id, after: _ } = enter;
+        let Enter { conn, outbox, user, nick, room: _, id, after: _ } = enter;
         self.empty_since = None;
         let head = self.tail.head().unwrap_or_default();
         if let Some(seat) = self.seats.get_mut(conn) {
             let rev = self.changes.rev().unwrap_or_default();
             let received = match seat.loading {
                 Some(loading) => loading.received,
-                None => Some(Received { up_to: head.max(seat.delivered.up_to), rev: rev.max(seat.delivered.rev) }),
+                None => Some(LogPosition { up_to: head.max(seat.delivered.up_to), rev: rev.max(seat.delivered.rev) }),
             };
             seat.loading = Some(Loading { id, received });
             return false;
         }
         let loading = Some(Loading { id, received: None });
-        let delivered = Received::default();
-        self.seats.insert(Seat { conn, user, outbox, features, loading, delivered, typed_at: None });
+        let delivered = LogPosition::default();
+        self.seats.insert(Seat { conn, user, outbox, loading, delivered, typed_at: None });
         if let Some(person) = self.people.get_mut(&user) {
             person.seats += 1;
             person.leaves_at = None;
@@ -171,6 +172,11 @@ impl<O> Room<O> {
         true
     }
 
+    /// The position up to which the room's log is known, if its messages are known up to a `seq`.
+    pub(super) fn known_up_to(&self, up_to: u64) -> LogPosition {
+        LogPosition { up_to, rev: self.changes.rev().unwrap_or_default() }
+    }
+
     /// The size of what is remembered of the room's log, in bytes.
     pub(super) fn tail_bytes(&self) -> usize {
         self.tail.bytes() + self.changes.bytes()
@@ -188,7 +194,7 @@ impl<O> Room<O> {
         let head = self.tail.head().filter(|_| self.tail.gap().is_none())?;
         let rev = self.changes.rev()?;
         let mut history = History { epoch: self.epoch.clone(), head, rev, ..History::default() };
-        if let Some(Position { epoch, seq, rev: Some(rev) }) = after
+        if let Some(Position { epoch, seq, rev }) = after
             && *epoch == self.epoch
         {
             let changes = self.changes.since(*rev)?.filter(|change| change.seq <= *seq);

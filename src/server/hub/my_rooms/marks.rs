@@ -13,8 +13,7 @@ const MOST_UNSAVED: usize = 100_000;
 
 impl<O: Clone> MyRooms<O> {
     pub(super) fn note(&mut self, user: UserId, room: &RoomRow, change: MarkChange) {
-        let unsaved =
-            self.unsaved.entry((user, room.id)).or_insert_with(|| Unsaved { change, name: room.name.clone() });
+        let unsaved = self.unsaved.entry((user, room.id)).or_insert_with(|| Unsaved { change, room: room.clone() });
         unsaved.change = unsaved.change.then(change);
     }
 

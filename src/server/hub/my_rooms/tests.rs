@@ -3,8 +3,8 @@ use crate::server::membership::Mark;
 
 const ANN: UserId = UserId(1);
 
-fn room(id: i64) -> RoomRow {
-    RoomRow { id: RoomId(id), name: format!("room {id}").into() }
+fn room(id: u64) -> RoomRow {
+    RoomRow { id: RoomId(id), number: id as i64, name: format!("room {id}").into() }
 }
 
 /// Ann's connection 1 watches her list: room 1, with `head` messages, of which she has read `read`.
@@ -123,7 +123,7 @@ fn removed_room_is_told_and_not_added_again_by_earlier_marks() {
     lists.take_marks(9);
     lists.removed(ANN, &room(1));
     let updates = lists.take_updates();
-    assert_eq!((updates[0].to.as_slice(), updates[0].update.removed.as_slice()), (&[7][..], &["room 1".into()][..]));
+    assert_eq!((updates[0].to.as_slice(), updates[0].update.removed.as_slice()), (&[7][..], &[RoomId(1)][..]));
     lists.saved(false);
     let marks = lists.take_marks(9);
     assert_eq!(marks, [Mark { user: ANN, room: RoomId(1), change: MarkChange::Leave }]);
@@ -149,7 +149,7 @@ fn list_that_nobody_watches_is_forgotten_once_its_marks_are_stored() {
 #[test]
 fn list_is_bounded() {
     let mut lists = watched(1, 1);
-    (1..=MAX_MY_ROOMS as i64 + 5).for_each(|id| lists.took_part(ANN, &room(id), 1));
+    (1..=MAX_MY_ROOMS as u64 + 5).for_each(|id| lists.took_part(ANN, &room(id), 1));
     assert_eq!(lists.list(ANN).unwrap().len(), MAX_MY_ROOMS);
 }
 

@@ -2,8 +2,8 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use crate::protocol::ServerFrame;
 use crate::protocol::call::SetMedia;
+use crate::protocol::{RoomId, ServerFrame};
 
 /// The delivery guarantee of a frame in an outbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,22 +19,24 @@ pub enum Delivery {
 impl Delivery {
     /// The delivery class of a frame.
     pub fn of(frame: &ServerFrame) -> Self {
-        let subject = |kind: &str, room: &str, about: u64| {
+        let subject = |kind: &str, room: Option<RoomId>, about: u64| {
             let mut hasher = DefaultHasher::new();
             (kind, room, about).hash(&mut hasher);
             hasher.finish()
         };
         match frame {
             ServerFrame::Welcome(presence) | ServerFrame::Bye(presence) => {
-                Self::Coalesced(subject("presence", &presence.room, presence.user.id.0))
+                Self::Coalesced(subject("presence", Some(presence.room), presence.user.id.0))
             }
-            ServerFrame::Nickname(renamed) => Self::Coalesced(subject("nickname", &renamed.room, renamed.user.id.0)),
+            ServerFrame::Nickname(renamed) => {
+                Self::Coalesced(subject("nickname", Some(renamed.room), renamed.user.id.0))
+            }
             ServerFrame::Media(SetMedia { room, peer: Some(peer), .. }) => {
-                Self::Coalesced(subject("media", room, peer.0))
+                Self::Coalesced(subject("media", Some(*room), peer.0))
             }
-            ServerFrame::Crowd(crowd) => Self::Coalesced(subject("crowd", &crowd.room, 0)),
-            ServerFrame::RoomChange(_) => Self::Coalesced(subject("rooms", "", 0)),
-            ServerFrame::Typing(typing) => Self::Volatile(subject("typing", &typing.room, typing.user.id.0)),
+            ServerFrame::Crowd(crowd) => Self::Coalesced(subject("crowd", Some(crowd.room), 0)),
+            ServerFrame::RoomChange(_) => Self::Coalesced(subject("rooms", None, 0)),
+            ServerFrame::Typing(typing) => Self::Volatile(subject("typing", Some(typing.room), typing.user.id.0)),
             ServerFrame::Ack { .. }
             | ServerFrame::Error { .. }
             | ServerFrame::NewMessage(_)

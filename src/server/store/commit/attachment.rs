@@ -8,7 +8,6 @@ use super::super::usage::ROW;
 use super::super::{Append, AppendError};
 use super::Work;
 use crate::protocol::{Attachment, AttachmentId};
-use crate::server::id::RoomId;
 
 impl Work<'_> {
     pub(super) fn write_file(&mut self, write: &FileWrite) -> rusqlite::Result<Result<(), AppendError>> {
@@ -23,9 +22,9 @@ impl Work<'_> {
     }
 
     fn add_file(&mut self, file: &NewFile) -> rusqlite::Result<Result<(), AppendError>> {
-        let NewFile { room: id, user, hash, attachment: Attachment { id: file_id, name, media_type, bytes, .. } } =
-            file;
-        let mut room = self.room(id.0)?;
+        let NewFile { room, user, hash, attachment: Attachment { id: file_id, name, media_type, bytes, .. } } = file;
+        let number = self.room_number(*room)?;
+        let mut room = self.room(number)?;
         if let Err(full) = self.stored.add_file(&mut room.stored, size(name, *bytes), self.at, self.quotas) {
             return Ok(Err(full));
         }
@@ -34,10 +33,10 @@ impl Work<'_> {
         let insert = "INSERT INTO attachments (id, room, user, hash, name, type, bytes, width, height, at) \
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
         let (file_id, user, bytes) = (file_id.0 as i64, user.0 as i64, *bytes as i64);
-        let values = params![file_id, id.0, user, hash.0, name, media_type, bytes, width, height, self.at];
+        let values = params![file_id, number, user, hash.0, name, media_type, bytes, width, height, self.at];
         self.transaction.prepare_cached(insert)?.execute(values)?;
         remove_unclaimed(self.transaction, *hash)?;
-        self.rooms.insert(id.0, room);
+        self.rooms.insert(number, room);
         Ok(Ok(()))
     }
 
@@ -73,7 +72,7 @@ impl Work<'_> {
             "SELECT id, name, type, bytes, width, height FROM attachments \
              WHERE id = ?1 AND room = ?2 AND user = ?3 AND seq IS NULL",
         )?;
-        let (room, user) = (new.room.id.0, new.user.id.0 as i64);
+        let (room, user) = (new.room.number, new.user.id.0 as i64);
         let mut find = |id: &AttachmentId| find.query_row(params![id.0 as i64, room, user], attachment).optional();
         let found = new.attachments.iter().map(&mut find).collect::<rusqlite::Result<Option<Vec<_>>>>()?;
         Ok(found.map(Some))
@@ -89,19 +88,19 @@ impl Work<'_> {
     }
 
     /// The size of the files of a message.
-    pub(super) fn bytes_of_attachments(&self, room: RoomId, seq: u64) -> rusqlite::Result<u64> {
+    pub(super) fn bytes_of_attachments(&self, room: i64, seq: u64) -> rusqlite::Result<u64> {
         let sum =
             "SELECT COALESCE(SUM(bytes + octet_length(name) + ?3), 0) FROM attachments WHERE room = ?1 AND seq = ?2";
         let sum = self
             .transaction
             .prepare_cached(sum)?
-            .query_row(params![room.0, seq as i64, ROW as i64], |row| row.get::<_, i64>(0))?;
+            .query_row(params![room, seq as i64, ROW as i64], |row| row.get::<_, i64>(0))?;
         Ok(sum as u64)
     }
 
     /// Removes the files of a message that is deleted. The collector removes their contents.
-    pub(super) fn remove_attachments(&self, room: RoomId, seq: u64) -> rusqlite::Result<()> {
-        let message = params![room.0, seq as i64];
+    pub(super) fn remove_attachments(&self, room: i64, seq: u64) -> rusqlite::Result<()> {
+        let message = params![room, seq as i64];
         // `OR IGNORE`: two messages can have the same content.
         let release = "INSERT OR IGNORE INTO unclaimed_files (hash) \
              SELECT hash FROM attachments WHERE room = ?1 AND seq = ?2";

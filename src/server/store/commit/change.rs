@@ -12,15 +12,14 @@ use super::Work;
 use super::mention::bytes_of_mentions;
 use crate::protocol::{Message, MessageChange, MessageState, User};
 use crate::server::change::{Candidate, Change, ChangeError, Changed, Decision, MentionsChanged, decide};
-use crate::server::id::RoomId;
 
 impl Work<'_> {
     pub(super) fn change(&mut self, request: &ChangeRequest) -> rusqlite::Result<ChangeOutcome> {
-        let (transaction, id) = (self.transaction, request.room.id.0);
+        let (transaction, id) = (self.transaction, request.room.number);
         let mut find = transaction.prepare_cached(select_messages!("WHERE room = ?1 AND seq = ?2"))?;
         let find = find.query_row(params![id, request.seq as i64], |row| message(transaction, &request.room, row));
         let Some(mut target) = find.optional()? else { return Ok(Err(ChangeError::NotFound)) };
-        let pins = if request.change == Change::Pin { self.pins(request.room.id)? } else { 0 };
+        let pins = if request.change == Change::Pin { self.pins(request.room.number)? } else { 0 };
         match decide(&request.change, request.user.id, &target, pins) {
             Err(error) => return Ok(Err(error)),
             Ok(Decision::Unchanged) => {
@@ -61,7 +60,7 @@ impl Work<'_> {
         state.pinned = pin(transaction, &request.room, request.seq)?;
         self.rooms.insert(id, room);
         let mentions = (!mentions.is_empty()).then_some(mentions);
-        let change = MessageChange { room: request.room.name.to_string(), seq: request.seq, text, mentions, state };
+        let change = MessageChange { room: request.room.id, seq: request.seq, text, mentions, state };
         Ok(Ok(Changed { rev, change: Some(Arc::new(change)), mentions: mentions_changed }))
     }
 
@@ -104,7 +103,7 @@ impl Work<'_> {
             Change::React(emoji) => (0, bytes_of_row(&request.user) + emoji.len() as u64),
             Change::Unreact(emoji) => (self.bytes_of_reactions(request, Some(emoji))?, 0),
             Change::Delete => {
-                let files = self.bytes_of_attachments(request.room.id, request.seq)?;
+                let files = self.bytes_of_attachments(request.room.number, request.seq)?;
                 let text = target.text.len() as u64 + bytes_of_mentions(target.mentions());
                 (text + self.bytes_of_reactions(request, None)? + files + pinned, 0)
             }
@@ -127,14 +126,14 @@ impl Work<'_> {
             "SELECT COALESCE(SUM(octet_length(emoji) + octet_length(nickname) + ?5), 0) FROM reactions \
              WHERE room = ?1 AND seq = ?2 AND (?3 IS NULL OR (emoji = ?3 AND user = ?4))",
         )?;
-        let params = params![request.room.id.0, request.seq as i64, emoji, request.user.id.0 as i64, ROW as i64];
+        let params = params![request.room.number, request.seq as i64, emoji, request.user.id.0 as i64, ROW as i64];
         sum.query_row(params, |row| row.get::<_, i64>(0)).map(|bytes| bytes as u64)
     }
 
     /// The number of pinned messages in a room.
-    fn pins(&self, room: RoomId) -> rusqlite::Result<u64> {
+    fn pins(&self, room: i64) -> rusqlite::Result<u64> {
         let mut count = self.transaction.prepare_cached("SELECT COUNT(*) FROM pins WHERE room = ?1")?;
-        count.query_row([room.0], |row| row.get::<_, i64>(0)).map(|count| count as u64)
+        count.query_row([room], |row| row.get::<_, i64>(0)).map(|count| count as u64)
     }
 
     /// Writes a change. `before` is the text of the message, `state` its state afterwards, and `mentions` the number of users
@@ -147,7 +146,7 @@ impl Work<'_> {
         mentions: usize,
     ) -> rusqlite::Result<()> {
         const UNPIN: &str = "DELETE FROM pins WHERE room = ?1 AND seq = ?2";
-        let (transaction, room, seq) = (self.transaction, request.room.id.0, request.seq as i64);
+        let (transaction, room, seq) = (self.transaction, request.room.number, request.seq as i64);
         let (user, rev) = (request.user.id.0 as i64, state.rev as i64);
         let text = match &request.change {
             Change::Edit { text, .. } => Some(text.as_str()),
@@ -155,7 +154,7 @@ impl Work<'_> {
                 let delete = "DELETE FROM reactions WHERE room = ?1 AND seq = ?2";
                 transaction.prepare_cached(delete)?.execute(params![room, seq])?;
                 transaction.prepare_cached(UNPIN)?.execute(params![room, seq])?;
-                self.remove_attachments(request.room.id, request.seq)?;
+                self.remove_attachments(request.room.number, request.seq)?;
                 Some("")
             }
             Change::React(emoji) => {

@@ -11,7 +11,8 @@ impl Work<'_> {
     pub(super) fn save_marks(&mut self, marks: &[Mark]) -> rusqlite::Result<Result<(), StoreError>> {
         let mut result = Ok(());
         for mark in marks {
-            let (user, room) = (mark.user.0 as i64, mark.room.0);
+            let user = mark.user.0 as i64;
+            let room = self.room_number(mark.room)?;
             match mark.change {
                 MarkChange::Read(read) => drop(self.advance(user, room, read)?),
                 MarkChange::Join(read) => {

@@ -38,18 +38,18 @@ impl Work<'_> {
         let mut find = self.transaction.prepare_cached(
             "SELECT nickname FROM users WHERE id = ?1 AND EXISTS (SELECT 1 FROM messages WHERE room = ?2 AND user = ?1)",
         )?;
-        find.query_row(params![id.0 as i64, room.id.0], |row| row.get(0)).optional()
+        find.query_row(params![id.0 as i64, room.number], |row| row.get(0)).optional()
     }
 
     /// Removes whom a message mentions.
     pub(super) fn remove_mentions(&self, room: &RoomRow, seq: u64) -> rusqlite::Result<()> {
         let delete = "DELETE FROM mentions WHERE room = ?1 AND seq = ?2";
-        self.transaction.prepare_cached(delete)?.execute(params![room.id.0, seq as i64]).map(drop)
+        self.transaction.prepare_cached(delete)?.execute(params![room.number, seq as i64]).map(drop)
     }
 
     /// Stores whom a message mentions.
     pub(super) fn add_mentions(&self, room: &RoomRow, seq: u64, users: &[User]) -> rusqlite::Result<()> {
-        let (room, seq) = (room.id.0, seq as i64);
+        let (room, seq) = (room.number, seq as i64);
         let insert = "INSERT INTO mentions (room, seq, user, nickname) VALUES (?1, ?2, ?3, ?4)";
         let mut insert = self.transaction.prepare_cached(insert)?;
         for User { id, nickname } in users {
