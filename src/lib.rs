@@ -75,7 +75,7 @@
 //! [`server::hub`], whose pure core is [`server::hub::core`]. The hub uses [`server::call`], and from outside only traits: [`server::storage`], implemented
 //! by [`server::store`], and [`server::environment`] (clock, randomness). [`server::pages`] is the other entrance, for
 //! pages and forms (`server::page_threads`, `server::refused_forms`). [`server::export`] writes rooms as files,
-//! and [`server::attachments`] has the files in messages. Shared vocabulary: [`server::change`], [`server::history`], [`server::id`], `server::lock`, [`server::membership`],
+//! [`server::attachments`] has the files in messages, and [`server::retention`] removes old messages. Shared vocabulary: [`server::change`], [`server::history`], [`server::id`], `server::lock`, [`server::membership`],
 //! [`server::name_key`], `server::occasional`, `server::random`, [`server::search`] (what a search finds). Around them: [`server::config`],
 //! `server::start_error`, `server::state`, [`server::telemetry`], `server::drain` (graceful shutdown).
 

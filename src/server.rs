@@ -13,6 +13,7 @@ pub mod identity;
 pub mod membership;
 pub mod name_key;
 pub(crate) mod pages;
+pub mod retention;
 pub mod search;
 pub mod session;
 pub mod storage;
@@ -126,7 +127,8 @@ impl Server {
         Ok(Self::new(config, tls, identity, store, attachments, page_threads))
     }
 
-    /// Spawns the tasks that run as long as the server: the hub's workers and clock, reload, the collector of files.
+    /// Spawns the tasks that run as long as the server: the hub's workers and clock, reload, the collector of files,
+    /// retention.
     fn spawn_background(&self, tls: Option<Arc<Tls>>) -> Vec<JoinHandle<()>> {
         let others = [
             tokio::spawn(tick(self.hub.clone())),
@@ -134,7 +136,9 @@ impl Server {
             tokio::spawn(reload_on_sighup(self.identity.clone(), tls)),
             tokio::spawn(collector::run(self.attachments.clone(), self.hub.environment().clone(), self.config.clone())),
         ];
-        self.hub.spawn_workers().into_iter().chain(others).collect()
+        let keep = self.config.message_days.map(|days| Duration::from_hours(24 * u64::from(days.get())));
+        let retention = keep.map(|keep| tokio::spawn(retention::run(self.store.clone(), self.hub.clone(), keep)));
+        self.hub.spawn_workers().into_iter().chain(others).chain(retention).collect()
     }
 }
 

@@ -205,6 +205,7 @@ fn entered(head: u64, messages: Vec<Message>) -> Ack {
         epoch: "e".into(),
         head,
         rev: 0,
+        floor: None,
         count: 1,
         members: vec![me()],
         members_after: None,

@@ -17,7 +17,7 @@ use noom::protocol::{
 use noom::server::call::ice::IceSettings;
 use noom::server::config::LimitSettings;
 use noom::server::environment::SystemEnvironment;
-use noom::server::history::History;
+use noom::server::history::{Extent, History};
 use noom::server::hub::core::{
     Core, Effect, Enter, Entered, FORM_HOLD, GRACE, Input, Output, Rename, SeatId, TYPING_EVERY,
 };
@@ -26,6 +26,7 @@ use noom::server::hub::tail::MAX_RECENT;
 use noom::server::hub::{Hub, NewPost};
 use noom::server::id::{ConnId, RoomId, RoomRow};
 use noom::server::name_key::{Nick, RoomName};
+use noom::server::retention::expire_before;
 use noom::server::store::Store;
 use proptest::prelude::*;
 
@@ -935,13 +936,15 @@ proptest! {
     fn warm_room_answers_as_the_store_reader_does(
         sizes in prop::collection::vec(prop_oneof![1..80_usize, 1..16_000_usize], 1..150),
         afters in prop::collection::vec(prop::option::of(0..160_u64), 1..8),
+        expired in prop_oneof![Just(0), 0..60_u64, 0..160_u64],
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        runtime.block_on(compare_with_reader(&sizes, &afters))?;
+        runtime.block_on(compare_with_reader(&sizes, &afters, expired))?;
     }
 }
 
-async fn compare_with_reader(sizes: &[usize], afters: &[Option<u64>]) -> Result<(), TestCaseError> {
+/// `expired`: the number of messages that expire before connections enter.
+async fn compare_with_reader(sizes: &[usize], afters: &[Option<u64>], expired: u64) -> Result<(), TestCaseError> {
     let folder = tempfile::tempdir().unwrap();
     let store = Arc::new(Store::open(folder.path(), EPOCH).unwrap());
     let limits = LimitSettings { outbox_bytes: 64 * 1024 * 1024, ..LimitSettings::default() };
@@ -960,6 +963,11 @@ async fn compare_with_reader(sizes: &[usize], afters: &[Option<u64>]) -> Result<
         hub.deliver();
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
+    let database = rusqlite::Connection::open(folder.path().join("noom.sqlite3")).unwrap();
+    database.execute("UPDATE messages SET at = 0 WHERE seq <= ?1", [expired as i64]).unwrap();
+    expire_before(&store, &hub, Duration::from_millis(1)).await.unwrap();
+    let floor = expired.min(sizes.len() as u64) + 1;
+    prop_assert_eq!(store.extent(room.clone()).await.unwrap(), Extent { floor, head: sizes.len() as u64 });
     let user = User { id: UserId(1), nickname: account.nickname() };
     let people = MembersAck { count: 1, members: vec![user.clone()], members_after: None, crowded: None };
     for after in afters {

@@ -10,7 +10,7 @@ use noom::protocol::call::CallPresence;
 use noom::protocol::frame::{Crowd, Renamed, RoomPresence};
 use noom::protocol::{
     EnterRoomAck, ErrorCode, HistoryAck, JoinCallAck, Media, MembersAck, Message, MessageChange, MessageKey,
-    MessageRef, MessageState, Peer, PeerId, RoomId, User, UserId,
+    MessageRef, MessageState, Peer, PeerId, RoomId, Unrecovered, User, UserId,
 };
 
 fn user(id: u64) -> User {
@@ -126,6 +126,22 @@ fn resume_updates_what_was_changed_and_drops_what_may_be_out_of_date() {
     assert_eq!(shown_texts(room), ["A", "b", "c"]);
     state.apply(Update::Entered(entered_at(900, vec![message(12, "d")], None)));
     assert_eq!((shown_texts(room), room.position().rev), (vec!["d".into()], 900), "too much was changed");
+}
+
+#[test]
+fn expired_messages_are_dropped_when_the_room_is_entered_again() {
+    let (_owner, state, room) = page("garden");
+    let messages = [message(8, "a"), message(9, "b"), message(10, "c")];
+    state.apply(Update::Entered(entered_at(0, messages.to_vec(), None)));
+    let quoted = room.timeline.quoted(9);
+    let resumed = EnterRoomAck { recovered: true, more: false, ..entered_at(0, vec![message(11, "d")], Some(vec![])) };
+    state.apply(Update::Entered(EnterRoomAck { floor: Some(10), ..resumed }));
+    assert_eq!((shown_texts(room), quoted.get_untracked()), (vec!["c".to_owned(), "d".to_owned()], None));
+    let expired = EnterRoomAck { head: 30, floor: Some(31), more: false, ..entered_at(0, vec![], None) };
+    state.apply(Update::Entered(EnterRoomAck { reason: Some(Unrecovered::Expired), ..expired }));
+    assert_eq!((shown_texts(room), room.older.get_untracked()), (vec![], Older::None));
+    state.apply(Update::Message(message(31, "e")));
+    assert_eq!(shown_texts(room), ["e"]);
 }
 
 #[test]

@@ -163,7 +163,7 @@ async fn post_all(store: &Store, room: &RoomRow, texts: impl IntoIterator<Item =
         let (done, answer) = oneshot::channel();
         let user = User { id: UserId(1), nickname: "Ann".into() };
         let done = move |outcome| drop(done.send(outcome));
-        let key = MessageKey(u128::from(store.head(room.clone()).await.unwrap()) << 64 | key as u128);
+        let key = MessageKey(u128::from(store.extent(room.clone()).await.unwrap().head) << 64 | key as u128);
         store.append(Append::of_text(room.clone(), user, key, text, done)).unwrap();
         answers.push(answer);
     }
@@ -280,7 +280,7 @@ async fn index_is_completed_after_a_restart_and_after_a_kill() {
 fn without_search(folder: &Path) {
     database(folder)
         .execute_batch(
-            "DROP INDEX rooms_by_public_id; ALTER TABLE rooms DROP COLUMN public_id;
+            "ALTER TABLE rooms DROP COLUMN floor; DROP INDEX rooms_by_public_id; ALTER TABLE rooms DROP COLUMN public_id;
              DROP TABLE mentions; ALTER TABLE messages DROP COLUMN mentions; DROP TABLE pins; DROP TABLE attachments; DROP TABLE unclaimed_files; ALTER TABLE messages DROP COLUMN attachments;
              DROP TABLE search; DROP TABLE search_version; ALTER TABLE rooms DROP COLUMN indexed; PRAGMA user_version = 5",
         )

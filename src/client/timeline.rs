@@ -91,11 +91,24 @@ impl Timeline {
 
     /// Shows these messages and nothing else.
     pub fn replace(self, messages: Vec<Message>) {
+        self.show(entries(messages));
+    }
+
+    fn show(self, entries: Vec<Entry>) {
         // Those that are among the messages are set again.
         let quoted = self.quoted.try_get_value().unwrap_or_default();
         quoted.values().for_each(|quoted| quoted.set(None));
         self.drop_all();
-        self.append(entries(messages));
+        self.append(entries);
+    }
+
+    /// Drops what is before the message at this position: it has expired.
+    pub fn forget_before(self, floor: u64) {
+        if self.oldest_seq().is_some_and(|oldest| oldest < floor) {
+            let rows = self.chunks().flat_map(|chunk| chunk.rows.get_untracked());
+            let kept = rows.skip_while(|row| row.seq().is_none_or(|seq| seq < floor));
+            self.show(kept.map(|row| row.entry).collect());
+        }
     }
 
     /// Changes a message, if it is loaded. Its row stays.

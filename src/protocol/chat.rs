@@ -127,6 +127,9 @@ wire! {
         pub head: u64,
         /// The revision of the room's last change; 0 when there is none.
         pub rev: u64,
+        /// The `seq` of the oldest message that is kept, if earlier ones have expired. `head` + 1 if all have.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub floor: Option<u64>,
         /// The number of users in the room, including this one.
         pub count: u64 = 0,
         /// The first users in the room, in the order of arrival, at most [`MAX_MEMBERS`](super::MAX_MEMBERS).
@@ -337,6 +340,8 @@ impl RoomUpdate {
 pub enum Unrecovered {
     /// The position belongs to another history.
     EpochChanged,
+    /// Messages after the position are no longer kept.
+    Expired,
     /// More messages were missed than a replay may carry.
     GapTooLarge,
     /// The position is after the room's last message.
@@ -347,6 +352,7 @@ impl FromJson for Unrecovered {
     fn from_json(json: Json<'_>, reading: Reading) -> Result<Self, DecodeError> {
         match String::from_json(json, reading)?.as_str() {
             "EPOCH_CHANGED" => Ok(Self::EpochChanged),
+            "EXPIRED" => Ok(Self::Expired),
             "GAP_TOO_LARGE" => Ok(Self::GapTooLarge),
             "POSITION_AHEAD" => Ok(Self::PositionAhead),
             _ => Err(DecodeError::bad_type("a reason")),

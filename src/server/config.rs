@@ -11,6 +11,7 @@ mod public_url;
 mod variable;
 
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use clap::parser::ValueSource;
@@ -55,6 +56,8 @@ pub struct Config {
     pub index_rooms: bool,
     /// Log JSON lines instead of text.
     pub json_logs: bool,
+    /// Messages are removed after this many days; `None`: never.
+    pub message_days: Option<NonZeroU32>,
     /// The place of files.
     pub files: FileStore,
     /// The STUN and TURN servers for calls.
@@ -115,6 +118,7 @@ impl Config {
         let trusted_proxies = trusted_proxies.or(trust_forwarded.then_some(ProxiesSetting::Count(1)));
         let allowed_hosts = variable("NOOM_ALLOWED_HOSTS").map(|text| list(&text)).or(section.allowed_hosts);
         let hsts_seconds = variable("NOOM_HSTS_SECONDS").map(|text| number("NOOM_HSTS_SECONDS", text)).transpose()?;
+        let message_days = variable("NOOM_MESSAGE_DAYS").map(|text| number("NOOM_MESSAGE_DAYS", text)).transpose()?;
         let public_url = variable("NOOM_PUBLIC_URL").or(section.public_url);
         Ok(Self {
             listen,
@@ -128,6 +132,7 @@ impl Config {
             hsts_seconds: hsts_seconds.unwrap_or(section.hsts_seconds),
             index_rooms: flag("NOOM_INDEX_ROOMS", section.index_rooms)?,
             json_logs: flag("NOOM_JSON_LOGS", section.json_logs)?,
+            message_days: message_days.or(section.message_days),
             files: section.files.resolve(variable)?,
             ice: section.ice.resolve(variable)?,
             limits: section.limits,
@@ -205,6 +210,7 @@ mod tests {
             ("[noom.limits]\nmessage_burst = 0", "message_burst"),
             ("[noom.limits]\nmessage_burst = \"many\"", "message_burst"),
             ("[noom]\npublic_url = \"example.org\"", "public_url"),
+            ("[noom]\nmessage_days = 0", "message_days"),
             ("[noom]\nallowed_hosts = [\"http://noom.example\"]", "allowed_hosts"),
             ("[noom]\ntrusted_proxies = [\"proxy.example\"]", "trusted_proxies"),
             ("[noom]\ntls_cert = \"cert.pem\"", "--tls-key"),
@@ -251,6 +257,7 @@ mod tests {
             "NOOM_HSTS_SECONDS",
             "NOOM_INDEX_ROOMS",
             "NOOM_JSON_LOGS",
+            "NOOM_MESSAGE_DAYS",
             "NOOM_LIMITS_MESSAGE_BURST",
             "NOOM_ICE_STUN",
             "NOOM_ICE_TURN",

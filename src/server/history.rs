@@ -24,6 +24,8 @@ pub struct History {
     pub head: u64,
     /// The revision of the room's last change when this was read; 0 if there is none.
     pub rev: u64,
+    /// The `seq` of the oldest message that is kept; `head` + 1 if none is. 0 counts as 1.
+    pub floor: u64,
     /// Consecutive messages up to `head`, oldest first.
     pub messages: Vec<Arc<Message>>,
     /// If there was a position: the states of messages up to the position that were changed after it, in
@@ -37,16 +39,36 @@ pub struct History {
     pub reason: Option<Unrecovered>,
 }
 
-/// Decides whether a connection can resume after a position, in a room that ends at `head` and whose last change is `rev`.
+/// The messages of a room that are kept: from `floor` to `head`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// The `seq` of the oldest one; `head` + 1 if none is kept.
+    pub floor: u64,
+    /// The `seq` of the last one; 0 if there never was one.
+    pub head: u64,
+}
+
+/// A step of removing the messages of a room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expired {
+    /// The `seq` of the oldest message that is kept; above the head if none is.
+    pub floor: u64,
+    /// There are more to remove.
+    pub is_more: bool,
+}
+
+/// Decides whether a connection can resume after a position, in a room of which `end` is known.
 ///
 /// # Errors
 /// The reason why not. Too many bytes are found later: the caller has to measure the messages.
-pub fn check_position(after: &Position, epoch: &str, head: u64, rev: u64) -> Result<(), Unrecovered> {
-    if after.epoch != epoch {
+pub fn check_position(after: &Position, end: &History) -> Result<(), Unrecovered> {
+    if after.epoch != end.epoch {
         Err(Unrecovered::EpochChanged)
-    } else if after.seq > head || after.rev > rev {
+    } else if after.seq > end.head || after.rev > end.rev {
         Err(Unrecovered::PositionAhead)
-    } else if head - after.seq > MAX_REPLAY {
+    } else if after.seq + 1 < end.floor {
+        Err(Unrecovered::Expired)
+    } else if end.head - after.seq > MAX_REPLAY {
         Err(Unrecovered::GapTooLarge)
     } else {
         Ok(())

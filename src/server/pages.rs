@@ -61,7 +61,7 @@ pub(crate) async fn room(
             RoomSnapshot { name: requested.canonical.clone().into(), ..RoomSnapshot::default() }
         }
     };
-    let RoomSnapshot { id, name: canonical, head, rev, messages, more, people, call } = snapshot;
+    let RoomSnapshot { id, name: canonical, head, rev, floor, messages, more, people, call } = snapshot;
     let MembersAck { count, members, members_after, crowded } = people;
     let canonical = canonical.to_string();
     let is_redirect = canonical != name && is_page();
@@ -77,6 +77,7 @@ pub(crate) async fn room(
         epoch,
         head,
         rev,
+        floor: (floor > 1).then_some(floor),
         count,
         members,
         members_after,

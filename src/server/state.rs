@@ -47,6 +47,8 @@ pub struct Server {
     pub(super) connections: TaskTracker,
     /// Delivers the POSTs of connections over events.
     pub(super) post_inboxes: PostInboxes,
+    /// The database.
+    pub(super) store: Arc<Store>,
     /// Files in messages.
     pub(super) attachments: Arc<Attachments>,
     /// The exports that run.
@@ -70,6 +72,7 @@ impl Server {
         Self {
             own_address: OwnAddress::new(config.public_url.clone(), config.allowed_hosts.clone(), tls),
             client_addresses: ClientAddresses::new(config.trusted_proxies.clone()),
+            store: store.clone(),
             attachments: Arc::new(attachments),
             exports: Places::new(&config.limits),
             hub: Hub::new(store, Arc::new(SystemEnvironment), config.limits.clone(), config.ice.clone()),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 
 use super::change::{Candidate, Change, ChangeError, Changed};
-use super::history::{History, Stored};
+use super::history::{Extent, History, Stored};
 pub use super::id::RoomRow;
 use super::membership::{Mark, Membership};
 use super::name_key::RoomName;
@@ -184,8 +184,8 @@ pub trait Storage: fmt::Debug + Send + Sync {
     /// as one answer may carry.
     fn pins(&self, room: RoomRow) -> Reply<'_, Vec<Message>>;
 
-    /// The `seq` of a room's last message; 0 for an empty room.
-    fn head(&self, room: RoomRow) -> Reply<'_, u64>;
+    /// The messages of a room that are kept.
+    fn extent(&self, room: RoomRow) -> Reply<'_, Extent>;
 
     /// Messages with a `seq` above `after` and at most `up_to`, oldest first: a page of at most 100, with at least one
     /// if there is one.

@@ -10,6 +10,7 @@ mod checkpoint;
 mod commit;
 mod connection;
 mod epoch;
+mod expiry;
 mod failure;
 mod files;
 mod index;
@@ -32,7 +33,7 @@ use rusqlite::OpenFlags;
 use tokio::sync::oneshot;
 
 use crate::protocol::{Message, Position, RoomId, SearchAck, UserId};
-use crate::server::history::History;
+use crate::server::history::{Extent, History};
 use crate::server::membership::{Mark, Membership};
 use crate::server::name_key::RoomName;
 use crate::server::search::Query;
@@ -188,12 +189,12 @@ impl Store {
         self.readers.run(move |connection| reader::pins(connection, &room)).await
     }
 
-    /// The `seq` of a room's last message; 0 for an empty room.
+    /// The messages of a room that are kept.
     ///
     /// # Errors
     /// As above.
-    pub async fn head(&self, room: RoomRow) -> Result<u64, StoreError> {
-        self.readers.run(move |connection| reader::head(connection, &room)).await
+    pub async fn extent(&self, room: RoomRow) -> Result<Extent, StoreError> {
+        self.readers.run(move |connection| reader::extent(connection, &room)).await
     }
 
     /// Messages with a `seq` above `after` and at most `up_to`, oldest first: a page of at most 100, with at least one
@@ -311,8 +312,8 @@ impl Storage for Store {
         Box::pin(Self::pins(self, room))
     }
 
-    fn head(&self, room: RoomRow) -> Reply<'_, u64> {
-        Box::pin(Self::head(self, room))
+    fn extent(&self, room: RoomRow) -> Reply<'_, Extent> {
+        Box::pin(Self::extent(self, room))
     }
 
     fn history_between(&self, room: RoomRow, after: u64, up_to: u64) -> Reply<'_, Vec<Message>> {

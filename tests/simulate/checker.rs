@@ -77,6 +77,8 @@ struct Checker {
     /// The id of each room, by epoch and folded name.
     ids: BTreeMap<(String, String), RoomId>,
     logs: BTreeMap<Place, Log>,
+    /// The first message of each room that has not expired, in the current epoch.
+    floors: BTreeMap<RoomId, u64>,
     /// All changes of messages, by epoch and room, and the state of the log before them.
     changes: BTreeMap<Place, Vec<Arc<MessageChange>>>,
     /// The states that a message has had, by epoch, room, seq and revision.
@@ -150,6 +152,10 @@ impl Checker {
             Record::Epoch { epoch, rooms } => self.begin_epoch(epoch, rooms),
             Record::Committed(message) => self.commit(message),
             Record::Changed(change) => self.commit_change(change),
+            Record::Expired { room, floor } => {
+                self.floors.insert(*room, *floor);
+                Ok(())
+            }
             Record::Accepted { conn, epoch } => {
                 self.conns.insert(*conn, epoch.clone());
                 Ok(())
@@ -186,7 +192,8 @@ impl Checker {
             self.check_acks()?;
         }
         self.epoch = epoch.to_owned();
-        for StoredRoom { id, name, log } in rooms {
+        self.floors = rooms.iter().map(|room| (room.id, room.floor)).collect();
+        for StoredRoom { id, name, log, .. } in rooms {
             self.identify(epoch, *id, name)?;
             let place = (epoch.to_owned(), *id);
             for message in log {
@@ -449,7 +456,8 @@ impl Checker {
                 let Command::EnterRoom(asked) = command else {
                     return Err((ANSWERED, format!("{} is answered by {ack:?}", command.name())));
                 };
-                is_whole(&epoch, &asked, ack)
+                let floor = self.floors.get(&ack.room).copied().filter(|_| epoch == self.epoch);
+                is_whole(&epoch, floor, &asked, ack)
             }
             Ack::NewMessage(ack) => self.acknowledge(epoch, ack),
             Ack::History(ack) => {
@@ -752,6 +760,8 @@ impl Room {
         }
         self.load(&ack.messages);
         ack.changes.iter().flatten().for_each(|change| self.change(change));
+        // The page drops what has expired.
+        self.messages.retain(|seq, _| ack.floor.is_none_or(|floor| *seq >= floor));
         self.rev = ack.rev;
         self.id = Some(ack.room);
         self.entered = true;
@@ -762,8 +772,9 @@ impl Room {
     }
 }
 
-/// Checks that the ack of `enter_room` fits the request.
-fn is_whole(epoch: &str, asked: &EnterRoom, ack: &EnterRoomAck) -> Checked {
+/// Checks that the ack of `enter_room` fits the request. `floor`: the first message that has not expired by now. Not
+/// known of an earlier epoch, whose last answers may still arrive.
+fn is_whole(epoch: &str, floor: Option<u64>, asked: &EnterRoom, ack: &EnterRoomAck) -> Checked {
     let (first, last) = (ack.messages.first().map(|m| m.seq), ack.messages.last().map(|m| m.seq));
     // A position belongs to the room whose id was sent with it. An older database may not have that room.
     let after = asked.after.as_ref().filter(|_| asked.room.is_none_or(|room| room == ack.room));
@@ -772,14 +783,21 @@ fn is_whole(epoch: &str, asked: &EnterRoom, ack: &EnterRoomAck) -> Checked {
             let missed = (after.seq < ack.head).then_some(after.seq + 1);
             after.epoch == epoch && after.seq <= ack.head && first == missed && ack.changes.is_some()
         }
-        (None, false, None) => last.unwrap_or(0) == ack.head,
+        (None, false, None) => true,
+        (Some(after), false, Some(Unrecovered::Expired)) => floor.is_none_or(|floor| after.seq + 1 < floor),
         (Some(Position { epoch: old, .. }), false, Some(Unrecovered::EpochChanged)) => old != epoch,
         (Some(after), false, Some(Unrecovered::PositionAhead)) => after.seq > ack.head || after.rev > ack.rev,
         (Some(after), false, Some(Unrecovered::GapTooLarge)) => after.seq < ack.head || ack.changes.is_none(),
         _ => false,
     };
     let is_wanted = fold(&asked.name) == fold(&ack.name);
-    if ack.epoch == epoch && is_wanted && whole && last.is_none_or(|seq| seq == ack.head) {
+    let ends_at_head = match last {
+        Some(last) => last == ack.head,
+        // Nothing was missed, there is nothing, or all of it has expired.
+        None => ack.recovered || ack.head == 0 || ack.floor.is_some_and(|floor| floor > ack.head),
+    };
+    let is_kept = first >= ack.floor || first.is_none();
+    if ack.epoch == epoch && is_wanted && whole && ends_at_head && is_kept {
         return Ok(());
     }
     let (head, reason) = (ack.head, ack.reason);

@@ -17,7 +17,7 @@ use noom::protocol::{
     User, UserId,
 };
 use noom::server::change::{Change, ChangeError, Changed, Decision, decide, group_reactions};
-use noom::server::history::{History, Stored};
+use noom::server::history::{Extent, History, Stored};
 use noom::server::id::RoomId;
 use noom::server::membership::{Mark, MarkChange, Membership};
 use noom::server::name_key::RoomName;
@@ -52,6 +52,8 @@ struct Room {
     log: Vec<Arc<Message>>,
     /// The number of changes.
     rev: u64,
+    /// The first message that has not expired. The earlier ones are kept to be compared with.
+    floor: u64,
     /// The reactions to each message, in the order in which they were made.
     reactions: BTreeMap<u64, Vec<(String, User)>>,
 }
@@ -187,9 +189,28 @@ impl Disk {
 
     /// All rooms with their messages.
     pub fn rooms(&self) -> Vec<StoredRoom> {
-        let stored =
-            |Room { row, log, .. }: &Room| StoredRoom { id: row.id, name: row.name.to_string(), log: log.clone() };
+        let stored = |Room { row, floor, log, .. }: &Room| StoredRoom {
+            id: row.id,
+            name: row.name.to_string(),
+            floor: *floor,
+            log: log.clone(),
+        };
         self.state().image.rooms.iter().map(stored).collect()
+    }
+
+    /// Lets the oldest messages of a room expire, if there is a room with messages. Returns the room and the first message
+    /// that is left.
+    pub fn expire(&self) -> Option<(RoomId, u64)> {
+        let mut state = self.state();
+        let State { image, rng, .. } = &mut *state;
+        let mut filled: Vec<_> = image.rooms.iter_mut().filter(|room| room.floor <= room.log.len() as u64).collect();
+        if filled.is_empty() {
+            return None;
+        }
+        let index = rng.below(filled.len() as u64) as usize;
+        let room = &mut filled[index];
+        room.floor += 1 + rng.below(room.log.len() as u64 + 1 - room.floor);
+        Some((room.row.id, room.floor))
     }
 
     pub fn configure(&self, change: impl FnOnce(&mut Settings)) {
@@ -506,9 +527,12 @@ impl Image {
     }
 
     fn change(&mut self, room: RoomId, user: &User, seq: u64, change: &Change, at: u64) -> ChangeOutcome {
-        let Some(Room { log, rev, reactions, .. }) = self.room_mut(room) else {
+        let Some(Room { log, rev, floor, reactions, .. }) = self.room_mut(room) else {
             return Err(ChangeError::Unavailable);
         };
+        if seq < *floor {
+            return Err(ChangeError::NotFound);
+        }
         let index = (seq as usize).wrapping_sub(1);
         let made = reactions.entry(seq).or_default();
         let pins = log.iter().filter(|message| message.pinned().is_some()).count() as u64;
@@ -550,6 +574,7 @@ impl Image {
             folded: name.folded.clone(),
             log: Vec::new(),
             rev: 0,
+            floor: 1,
             reactions: BTreeMap::new(),
         });
         row
@@ -571,16 +596,19 @@ impl Image {
         self.room(room).map_or(0, |room| room.rev)
     }
 
-    /// The log of a room up to `head`. With [`Mutation::AckBeforeCommit`] the room may not exist yet.
-    fn log(&self, room: RoomId, head: u64) -> &[Arc<Message>] {
-        let log = self.room(room).map(|room| room.log.as_slice()).unwrap_or_default();
-        &log[..log.len().min(head as usize)]
+    /// The messages of a room up to `head` that have not expired, and what is kept of all. With
+    /// [`Mutation::AckBeforeCommit`] the room may not exist yet.
+    fn log(&self, room: RoomId, head: u64) -> (&[Arc<Message>], Extent) {
+        let Some(Room { log, floor, .. }) = self.room(room) else { return (&[], Extent { floor: 1, head: 0 }) };
+        let head = log.len().min(head as usize);
+        let floor = (*floor).min(head as u64 + 1);
+        (&log[floor as usize - 1..head], Extent { floor, head: head as u64 })
     }
 }
 
 /// The states of the messages up to a position that were changed after it.
 fn changes_since(log: &[Arc<Message>], after: &Position) -> Vec<Arc<MessageChange>> {
-    let changed = log.iter().take(after.seq as usize).filter(|message| message.rev() > after.rev);
+    let changed = log.iter().filter(|message| message.seq <= after.seq && message.rev() > after.rev);
     let change = |message: &Arc<Message>| {
         let state = message.state.as_deref()?.clone();
         let text = (state.edits > 0 && state.deleted_at.is_none()).then(|| message.text.clone());
@@ -594,17 +622,19 @@ fn changes_since(log: &[Arc<Message>], after: &Position) -> Vec<Arc<MessageChang
 /// The history for an entering connection, by the rules of the protocol.
 fn history_for(
     epoch: &str,
-    (log, rev): (&[Arc<Message>], u64),
+    ((log, extent), rev): ((&[Arc<Message>], Extent), u64),
     after: Option<&Position>,
     replay_at_most: u64,
     mutation: Option<Mutation>,
 ) -> History {
-    let head = log.len() as u64;
-    let mut history = History { epoch: epoch.to_owned(), head, rev, ..History::default() };
+    let Extent { floor, head } = extent;
+    let mut history = History { epoch: epoch.to_owned(), head, rev, floor, ..History::default() };
+    let is_expired = |after: &Position| after.seq + 1 < floor && mutation != Some(Mutation::ReplayIgnoresFloor);
     if let Some(after) = after
         && after.epoch == epoch
         && after.seq <= head
         && after.rev <= rev
+        && !is_expired(after)
     {
         let late = usize::from(mutation == Some(Mutation::ReplayLosesChange));
         let changes: Vec<_> = changes_since(log, after).into_iter().skip(late).collect();
@@ -614,6 +644,7 @@ fn history_for(
         None => None,
         Some(after) if after.epoch != epoch => Some(Unrecovered::EpochChanged),
         Some(after) if after.seq > head || after.rev > rev => Some(Unrecovered::PositionAhead),
+        Some(after) if is_expired(after) => Some(Unrecovered::Expired),
         Some(_) if history.changes.is_none() => Some(Unrecovered::GapTooLarge),
         Some(after) if head - after.seq > replay_at_most => Some(Unrecovered::GapTooLarge),
         Some(after) => {
@@ -627,9 +658,9 @@ fn history_for(
 }
 
 fn history_before(log: &[Arc<Message>], before: u64, limit: u64) -> (Vec<Arc<Message>>, bool) {
-    let until = before.saturating_sub(1).min(log.len() as u64);
-    let from = until.saturating_sub(limit);
-    (log[from as usize..until as usize].to_vec(), from > 0)
+    let until = log.partition_point(|message| message.seq < before);
+    let from = until.saturating_sub(limit as usize);
+    (log[from..until].to_vec(), from > 0)
 }
 
 /// The storage of one server process.
@@ -691,7 +722,7 @@ impl Storage for SimulatedStorage {
     ) -> BoxFuture<'_, Result<(Vec<Arc<Message>>, bool)>> {
         let mutation = self.disk.mutation;
         self.disk.read(move |state| {
-            let (mut messages, more) = history_before(state.image.log(room.id, u64::MAX), before, limit);
+            let (mut messages, more) = history_before(state.image.log(room.id, u64::MAX).0, before, limit);
             if mutation == Some(Mutation::HistoryWithoutChanges) {
                 messages.iter_mut().for_each(|message| Arc::make_mut(message).state = None);
             }
@@ -701,7 +732,7 @@ impl Storage for SimulatedStorage {
 
     fn pins(&self, room: RoomRow) -> BoxFuture<'_, Result<Vec<Message>>> {
         self.disk.read(move |state| {
-            let log = state.image.log(room.id, u64::MAX);
+            let (log, _) = state.image.log(room.id, u64::MAX);
             let mut pinned: Vec<_> = log.iter().filter(|message| message.pinned().is_some()).collect();
             pinned.sort_by_key(|message| Reverse((message.pinned().map(|pin| pin.at), message.seq)));
             pinned.into_iter().map(|message| Message::clone(message)).collect()
@@ -710,7 +741,7 @@ impl Storage for SimulatedStorage {
 
     fn search(&self, room: RoomRow, query: Query, before: u64, limit: u64) -> BoxFuture<'_, Result<SearchAck>> {
         self.disk.read(move |state| {
-            let log = state.image.log(room.id, before.saturating_sub(1));
+            let (log, _) = state.image.log(room.id, before.saturating_sub(1));
             let found = |message: &Arc<Message>| {
                 query.find(&message.text).map(|marks| Found { message: Message::clone(message), marks })
             };
@@ -722,14 +753,15 @@ impl Storage for SimulatedStorage {
         })
     }
 
-    fn head(&self, room: RoomRow) -> BoxFuture<'_, Result<u64>> {
-        self.disk.read(move |state| state.image.log(room.id, u64::MAX).len() as u64)
+    fn extent(&self, room: RoomRow) -> BoxFuture<'_, Result<Extent>> {
+        self.disk.read(move |state| state.image.log(room.id, u64::MAX).1)
     }
 
     fn history_between(&self, room: RoomRow, after: u64, up_to: u64) -> BoxFuture<'_, Result<Vec<Message>>> {
         self.disk.read(move |state| {
-            let log = state.image.log(room.id, up_to);
-            log.iter().skip(after as usize).take(100).map(|message| Message::clone(message)).collect()
+            let (log, _) = state.image.log(room.id, up_to);
+            let missed = log.iter().filter(|message| message.seq > after);
+            missed.take(100).map(|message| Message::clone(message)).collect()
         })
     }
 
@@ -737,7 +769,8 @@ impl Storage for SimulatedStorage {
         self.disk.read(move |state| {
             let rooms = state.image.rooms.iter().filter_map(|room| {
                 let read = *state.image.memberships.get(&(user, room.row.id))?;
-                let head = state.image.log(room.row.id, u64::MAX).len() as u64;
+                let Extent { floor, head } = state.image.log(room.row.id, u64::MAX).1;
+                let read = read.max(floor - 1);
                 Some(Membership { room: room.row.clone(), head, read, mentions: BTreeSet::new() })
             });
             rooms.collect()

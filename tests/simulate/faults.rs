@@ -20,7 +20,7 @@ impl World {
         if self.rng.one_in(6) {
             self.copies.push(self.server.disk.image());
         }
-        match self.rng.below(29) {
+        match self.rng.below(31) {
             0..=5 => self.cut(),
             6..=9 => self.silence(),
             10..=11 => self.crash(false),
@@ -33,6 +33,7 @@ impl World {
             25 => self.fill_disk(),
             26 => self.slow_disk(),
             27 => self.fail_reads(),
+            28..=29 => self.expire(),
             _ => self.restore(),
         }
     }
@@ -249,6 +250,15 @@ impl World {
         self.server.disk.configure(|disk| {
             (disk.full, disk.unreadable, disk.commit_within) = (false, false, commit_within);
         });
+    }
+
+    /// The oldest messages of a room expire. The hub is told later.
+    fn expire(&mut self) {
+        let Some((room, floor)) = self.server.disk.expire() else { return };
+        self.fault("messages expire", room.to_string());
+        self.history.add(self.now, Record::Expired { room, floor });
+        let pause = self.rng.mostly_short(SECOND);
+        self.plan_in(pause, Job::TellExpired(room, floor));
     }
 
     /// The database is replaced by an older copy, and the server is restarted.

@@ -17,6 +17,9 @@ pub struct StoredRoom {
     pub id: RoomId,
     /// The canonical name.
     pub name: String,
+    /// The first message that has not expired.
+    pub floor: u64,
+    /// All messages, with those that have expired.
     pub log: Vec<Arc<Message>>,
 }
 
@@ -28,6 +31,8 @@ pub enum Record {
     Committed(Arc<Message>),
     /// A change of a message became durable.
     Changed(Arc<MessageChange>),
+    /// The messages of a room before `floor` have expired.
+    Expired { room: RoomId, floor: u64 },
     /// A server accepted a connection.
     Accepted { conn: u64, epoch: String },
     /// A page was loaded with the latest messages of a room. Without an id, the room did not exist.
@@ -75,6 +80,7 @@ impl fmt::Display for Record {
             Self::Changed(change) => {
                 write!(f, "durable        {} {} rev {}", change.room, change.seq, change.state.rev)
             }
+            Self::Expired { room, floor } => write!(f, "expired        {room} before {floor}"),
             Self::Accepted { conn, epoch } => write!(f, "connection {conn} accepted in epoch {epoch}"),
             Self::Loaded { page, room, messages, .. } => {
                 let seqs = (messages.first().map(|m| m.seq), messages.last().map(|m| m.seq));

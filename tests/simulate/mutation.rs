@@ -46,6 +46,8 @@ pub enum Mutation {
     ChangeLost,
     /// A resume omits the first changed message.
     ReplayLosesChange,
+    /// A resume does not notice that missed messages have expired.
+    ReplayIgnoresFloor,
     /// Older messages are returned as they were posted: what was deleted comes back.
     HistoryWithoutChanges,
     /// Entering is answered from a tail that lacks the room's last message.
@@ -55,7 +57,7 @@ pub enum Mutation {
 }
 
 impl Mutation {
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::AckBeforeCommit,
         Self::NoDedupe,
         Self::ReplayOffByOne,
@@ -71,6 +73,7 @@ impl Mutation {
         Self::ChangeDuplicates,
         Self::ChangeLost,
         Self::ReplayLosesChange,
+        Self::ReplayIgnoresFloor,
         Self::HistoryWithoutChanges,
         Self::StaleTail,
         Self::UnreadLost,
@@ -121,6 +124,7 @@ impl FrameMutator {
             | Mutation::ReplayOffByOne
             | Mutation::HistoryReadTooEarly
             | Mutation::ReplayLosesChange
+            | Mutation::ReplayIgnoresFloor
             | Mutation::HistoryWithoutChanges
             | Mutation::EpochKept
             | Mutation::RoomIdChanges

@@ -15,7 +15,7 @@ use std::time::Duration;
 use axum::extract::ws::Utf8Bytes;
 use futures::FutureExt;
 use noom::protocol::frame::GoingAway;
-use noom::protocol::{CloseCode, Refusal, ServerFrame, UserId};
+use noom::protocol::{CloseCode, Refusal, RoomId, ServerFrame, UserId};
 use noom::server::call::ice::IceSettings;
 use noom::server::config::LimitSettings;
 use noom::server::hub::outbox::Outbox;
@@ -320,6 +320,13 @@ impl Server {
         let connections = process.connections.values().filter_map(Connection::deadline);
         let fan_out = process.fan_out.iter().filter_map(|(_, at)| *at);
         connections.chain(fan_out).chain(self.disk.next_wake()).chain([process.tick_at]).min()
+    }
+
+    /// The messages of a room before `floor` have expired.
+    pub fn expired(&self, room: RoomId, floor: u64) {
+        if let Some(process) = &self.process {
+            process.hub.expired(room, floor);
+        }
     }
 
     /// Runs what is due. `run_tasks` must follow.

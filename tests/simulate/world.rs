@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use noom::client::session::{Action, ConnectionState, Event, Intent, SendStatus, UnsentMessage, Update};
-use noom::protocol::{ClientFrame, ErrorCode, MessageRef, Position, Reading, Refusal, ServerFrame, UserId};
+use noom::protocol::{ClientFrame, ErrorCode, MessageRef, Position, Reading, Refusal, RoomId, ServerFrame, UserId};
 use noom::server::hub::RoomSnapshot;
 
 use super::disk::{Committed, Disk, Image, Settings};
@@ -42,6 +42,8 @@ pub enum Job {
     ShutDown,
     Start,
     RepairDisk,
+    /// The server is told that messages have expired.
+    TellExpired(RoomId, u64),
     /// Faults stop.
     Settle,
 }
@@ -270,6 +272,7 @@ impl World {
             Job::Wake(slot) => self.wake(slot),
             Job::GoOnline(browser) => self.go_online(browser),
             Job::CloseAll => self.server.close_all(),
+            Job::TellExpired(room, floor) => self.server.expired(room, floor),
             Job::ShutDown => self.shut_down(),
             Job::Start => {
                 self.record_epoch();
@@ -509,10 +512,12 @@ impl World {
         let PageContent { epoch, rooms } = content;
         for (room, snapshot) in rooms {
             let id = snapshot.as_ref().map(|snapshot| snapshot.id);
-            let RoomSnapshot { name, head, rev, messages, .. } =
+            let RoomSnapshot { name, rev, messages, .. } =
                 snapshot.unwrap_or_else(|| RoomSnapshot { name: room.into(), ..RoomSnapshot::default() });
             let (room, epoch) = (name.to_string(), epoch.clone());
-            let position = Position { epoch: epoch.clone(), seq: head, rev };
+            // As the page: if all messages have expired, it has none.
+            let seq = messages.last().map_or(0, |message| message.seq);
+            let position = Position { epoch: epoch.clone(), seq, rev };
             self.pages[slot].shown.insert(room.clone(), position);
             self.pages[slot].ids.extend(id.map(|id| (room.clone(), id)));
             self.history.add(self.now, Record::Loaded { page: page_id, id, room, epoch, messages });

@@ -76,9 +76,11 @@ fn Beginning(room: RoomContext) -> impl IntoView {
                     <div class="empty"><p>{t!(i18n, no_messages)}</p><p>{t!(i18n, send_first_message)}</p></div>
                 })
             } else {
-                EitherOf3::C({
+                EitherOf3::C(if oldest() == 1 {
                     let name = state.name.get_value();
-                    view! { <p>{td!(i18n.get(), beginning, room = move || name.clone())}</p> }
+                    Either::Left(view! { <p>{td!(i18n.get(), beginning, room = move || name.clone())}</p> })
+                } else {
+                    Either::Right(view! { <p>{t!(i18n, earlier_expired)}</p> })
                 })
             }}
         </div>

@@ -313,6 +313,9 @@ impl Room {
             }
             self.append_missed(newest, ack.recovered, ack.messages);
         }
+        if let Some(floor) = ack.floor {
+            self.timeline.forget_before(floor);
+        }
         self.refusal.set(None);
         let EnterRoomAck { count, members, members_after, crowded, you, call, .. } = ack;
         self.members_known(MembersAck { count, members, members_after, crowded }, you);

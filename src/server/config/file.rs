@@ -1,5 +1,6 @@
 //! The configuration file, `Leptos.toml`.
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use serde::Deserialize;
@@ -32,6 +33,7 @@ pub(super) struct NoomSection {
     pub(super) hsts_seconds: u64,
     pub(super) index_rooms: bool,
     pub(super) json_logs: bool,
+    pub(super) message_days: Option<NonZeroU32>,
     pub(super) files: FilesSection,
     pub(super) ice: IceSection,
     pub(super) limits: LimitSettings,
@@ -51,6 +53,7 @@ impl Default for NoomSection {
             hsts_seconds: HSTS_SECONDS,
             index_rooms: false,
             json_logs: false,
+            message_days: None,
             files: FilesSection::default(),
             ice: IceSection::default(),
             limits: LimitSettings::default(),

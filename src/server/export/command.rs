@@ -8,6 +8,7 @@ use super::about::About;
 use super::document::Document;
 use super::format::Format;
 use crate::i18n::Locale;
+use crate::server::history::Extent;
 use crate::server::name_key::RoomName;
 use crate::server::start_error::{Source, StartError};
 use crate::server::store::RoomReader;
@@ -73,22 +74,24 @@ impl Order<'_> {
         target: &mut impl Write,
         failed: &impl Fn(io::Error) -> StartError,
     ) -> Result<u64, StartError> {
-        let (room, epoch, head) = (reader.room().clone(), reader.epoch().map(str::to_owned), reader.head());
+        let (room, epoch) = (reader.room().clone(), reader.epoch().map(str::to_owned));
+        let Extent { floor, head } = reader.extent();
         let locale = self.lang.parse().unwrap_or(Locale::en);
         let mut document = Document::new(self.format, About { room, epoch, head, at: self.at, locale });
         let mut target = BufWriter::new(target);
-        let (mut after, mut piece) = (0, String::new());
+        let (mut after, mut piece) = (floor - 1, String::new());
         document.begin(&mut piece);
+        let mut count = 0;
         while after < head {
-            for message in reader.page(after)? {
-                after = message.seq;
-                document.message(&message, &mut piece);
-            }
+            let page = reader.page(after)?;
+            count += page.len() as u64;
+            after = page.last().map_or(head, |message| message.seq);
+            page.iter().for_each(|message| document.message(message, &mut piece));
             target.write_all(piece.as_bytes()).map_err(failed)?;
             piece.clear();
         }
         document.end(&mut piece);
         target.write_all(piece.as_bytes()).and_then(|()| target.flush()).map_err(failed)?;
-        Ok(head)
+        Ok(count)
     }
 }

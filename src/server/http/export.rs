@@ -65,8 +65,8 @@ async fn export(server: &Arc<Server>, parts: &Parts, locale: Locale) -> Result<R
     let wanted = Query::<Wanted>::try_from_uri(&parts.uri).ok().and_then(|Query(wanted)| wanted.format);
     let format = wanted.as_deref().and_then(Format::from_name).ok_or(Refused::Format)?;
     let name = percent_decode_str(room).decode_utf8().ok().and_then(|name| RoomName::parse(&name).ok());
-    let found = server.hub.find_with_head(&name.ok_or(Refused::Name)?).await?;
-    let (room, head) = found.ok_or(Refused::NoRoom)?;
+    let found = server.hub.find_with_extent(&name.ok_or(Refused::Name)?).await?;
+    let (room, extent) = found.ok_or(Refused::NoRoom)?;
     let at = server.hub.environment().unix_time().as_millis() as u64;
     let disposition = content_disposition(&room.name, &time::Parts::of(at, time::Clock::Utc).date(), format);
 
@@ -77,8 +77,8 @@ async fn export(server: &Arc<Server>, parts: &Parts, locale: Locale) -> Result<R
         let (person, payment) = Payment::of(server, parts).await?;
         let place = server.exports.take(person, payment.network()).map_err(Refused::Full)?;
         let epoch = Some(server.hub.epoch().to_owned());
-        let document = Document::new(format, About { room: room.clone(), epoch, head, at, locale });
-        Export::new(server.clone(), room, head, document, payment, place).into_body()
+        let document = Document::new(format, About { room: room.clone(), epoch, head: extent.head, at, locale });
+        Export::new(server.clone(), room, extent, document, payment, place).into_body()
     };
     let mut response = Response::new(body);
     let headers = response.headers_mut();

@@ -136,6 +136,7 @@ impl<O: Clone> Core<O> {
             Input::Typing(seat) => return self.typing(now, seat),
             Input::Committed(room, message) => self.committed(room, message),
             Input::Changed(room, change) => self.changed(room, change),
+            Input::Expired(room, floor) => self.expired(room, floor),
             Input::Fetched(room, history) => self.fetched(room, history),
             Input::Tick => self.tick(now),
         }
@@ -157,6 +158,7 @@ impl<O: Clone> Core<O> {
             Input::HoldName { room, .. }
             | Input::Committed(room, _)
             | Input::Changed(room, _)
+            | Input::Expired(room, _)
             | Input::Fetched(room, _) => vec![*room],
             Input::Disconnect(conn) => self.conns.get(conn).cloned().unwrap_or_default(),
             Input::Rename(rename) => self.users.get(&rename.user).cloned().unwrap_or_default(),

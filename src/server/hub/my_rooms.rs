@@ -39,6 +39,8 @@ pub struct MyRooms<O> {
     grown_while_loading: BTreeMap<RoomId, u64>,
     /// The mentions that were added or removed meanwhile.
     mentioned_while_loading: Vec<Mention>,
+    /// The rooms in which messages have expired meanwhile: the first `seq` that is kept.
+    expired_while_loading: BTreeMap<RoomId, u64>,
     unsaved: BTreeMap<(UserId, RoomId), Unsaved>,
     /// The marks that are being stored, oldest first in each room.
     saving: Vec<(UserId, RoomId, Unsaved)>,
@@ -109,6 +111,7 @@ impl<O> Default for MyRooms<O> {
             loading: 0,
             grown_while_loading: BTreeMap::new(),
             mentioned_while_loading: Vec::new(),
+            expired_while_loading: BTreeMap::new(),
             unsaved: BTreeMap::new(),
             saving: Vec::new(),
         }
@@ -167,6 +170,8 @@ impl<O: Clone> MyRooms<O> {
         }
         for Membership { room, head, read, mentions } in &mut memberships {
             self.add_mentions_while_loading(user, room.id, mentions);
+            let floor = self.expired_while_loading.get(&room.id).copied().unwrap_or_default();
+            *read = floor.saturating_sub(1).max(*read);
             mentions.retain(|seq| *seq > *read);
             let grown = self.grown_while_loading.get(&room.id).copied().unwrap_or_default();
             let listed = self.rooms.get(&room.id).map_or(0, |listed| listed.head);
@@ -182,6 +187,7 @@ impl<O: Clone> MyRooms<O> {
         if self.loading == 0 {
             self.grown_while_loading.clear();
             self.mentioned_while_loading.clear();
+            self.expired_while_loading.clear();
         }
     }
 
@@ -275,6 +281,22 @@ impl<O: Clone> MyRooms<O> {
             listed.head = listed.head.max(head);
             if !std::mem::replace(&mut listed.has_grown, true) {
                 self.grown.push_back(room);
+            }
+        }
+    }
+
+    /// The messages of a room before `floor` have expired: they count as read.
+    pub fn expired(&mut self, room: RoomId, floor: u64) {
+        if self.loading > 0 {
+            self.expired_while_loading.insert(room, floor);
+        }
+        let users = self.rooms.get(&room).map(|listed| listed.users.clone()).unwrap_or_default();
+        for user in users {
+            let entry = self.users.get_mut(&user).and_then(|owner| owner.rooms.get_mut(&room));
+            if let Some(entry) = entry.filter(|entry| entry.read + 1 < floor) {
+                entry.read = floor - 1;
+                entry.mentions.retain(|mention| *mention > entry.read);
+                self.changed(user, room);
             }
         }
     }

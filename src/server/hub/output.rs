@@ -107,13 +107,14 @@ impl Entered {
     pub fn into_frame(self) -> ServerFrame {
         let Self { id, room, people, you, history, call } = self;
         let MembersAck { count, members, members_after, crowded } = people;
-        let History { epoch, head, rev, messages, changes, more, recovered, reason } = history;
+        let History { epoch, head, rev, floor, messages, changes, more, recovered, reason } = history;
         let ack = EnterRoomAck {
             room: room.id,
             name: room.name.to_string(),
             epoch,
             head,
             rev,
+            floor: (floor > 1).then_some(floor),
             count,
             members,
             members_after,

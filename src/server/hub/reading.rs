@@ -63,6 +63,11 @@ impl Reading {
         removed.iter().for_each(|user| lists.mentioned(*user, room, seq, false));
     }
 
+    /// The messages of a room before `floor` have expired.
+    pub(super) fn expired(&self, room: RoomId, floor: u64) {
+        lock(&self.lists).expired(room, floor);
+    }
+
     /// A user takes part in a room, whose last message is `head`, without a message.
     pub(super) fn took_part(&self, user: UserId, room: &RoomRow, head: u64) {
         lock(&self.lists).took_part(user, room, head);
@@ -167,7 +172,7 @@ impl Hub {
         if rooms.len() >= MAX_MY_ROOMS {
             return Err(ErrorCode::RoomQuota.into());
         }
-        let head = self.storage.head(room.clone()).await?;
+        let head = self.storage.extent(room.clone()).await?.head;
         self.storage.save_marks(vec![Mark { user, room: room.id, change: MarkChange::Join(head) }]).await?;
         self.reading.took_part(user, room, head);
         Ok(())

@@ -12,7 +12,7 @@ use crate::protocol::{
     CloseCode, ErrorCode, HistoryAck, MAX_HISTORY, MAX_MEMBERS, MAX_SEARCH, MembersAck, Message, Peer, PinsAck,
     Position, RECENT_MESSAGES, Refusal, SearchAck,
 };
-use crate::server::history::{History, owned};
+use crate::server::history::{Extent, History, owned};
 use crate::server::id::{ConnId, RoomId, RoomRow};
 use crate::server::lock::lock;
 use crate::server::name_key::{Nick, RoomName};
@@ -70,6 +70,8 @@ pub struct RoomSnapshot {
     pub head: u64,
     /// The revision of the last change that the messages contain; 0 if there is none.
     pub rev: u64,
+    /// The `seq` of the oldest message that is kept; `head` + 1 if none is. 0 counts as 1.
+    pub floor: u64,
     /// Messages, oldest first.
     pub messages: Vec<Message>,
     /// There are older messages.
@@ -245,12 +247,13 @@ impl Hub {
         };
         let shard = self.shards.of(room.id);
         let (people, call) = (shard.member_page(room.id, 0, MAX_MEMBERS), shard.peers(room.id));
-        let History { head, rev, .. } = history;
+        let History { head, rev, floor, .. } = history;
         Ok(Some(RoomSnapshot {
             id: room.id,
             name: room.name,
             head,
             rev,
+            floor,
             messages: owned(messages),
             more,
             people,
@@ -258,22 +261,37 @@ impl Hub {
         }))
     }
 
-    /// A room and the `seq` of its last message, if the room exists. It is not created.
+    /// A room and its messages that are kept, if the room exists. It is not created.
     ///
     /// # Errors
     /// `STORE_UNAVAILABLE`, `RATE_LIMITED` if there are too many reads.
-    pub async fn find_with_head(&self, name: &RoomName) -> Result<Option<(RoomRow, u64)>, Refusal> {
+    pub async fn find_with_extent(&self, name: &RoomName) -> Result<Option<(RoomRow, Extent)>, Refusal> {
         let Some(room) = self.find(name).await? else { return Ok(None) };
-        let head = self.storage.head(room.clone()).await?;
-        Ok(Some((room, head)))
+        let extent = self.extent(room.clone()).await?;
+        Ok(Some((room, extent)))
+    }
+
+    /// The messages of a room that are kept.
+    ///
+    /// # Errors
+    /// As [`Hub::find_with_extent`].
+    pub async fn extent(&self, room: RoomRow) -> Result<Extent, Refusal> {
+        Ok(self.storage.extent(room).await?)
     }
 
     /// A page of messages with a `seq` above `after` and at most `up_to`, oldest first.
     ///
     /// # Errors
-    /// As [`Hub::find_with_head`].
+    /// As [`Hub::find_with_extent`].
     pub async fn history_between(&self, room: RoomRow, after: u64, up_to: u64) -> Result<Vec<Message>, Refusal> {
         Ok(self.storage.history_between(room, after, up_to).await?)
+    }
+
+    /// The messages of a room before `floor` have expired: the store does not have them any more.
+    pub fn expired(&self, room: RoomId, floor: u64) {
+        // Never refused.
+        let _ = self.shards.handle(room, Input::Expired(room, floor), self);
+        self.reading.expired(room, floor);
     }
 
     pub(super) async fn find(&self, name: &RoomName) -> Result<Option<RoomRow>, Refusal> {

@@ -149,9 +149,21 @@ impl<E: Sequenced> Tail<E> {
         known.then(|| self.recent.range((after + 1 - self.first()) as usize..))
     }
 
-    /// The latest entries, oldest first: at most `limit`, and as many as fit into `max_bytes`. `None` if the log may
-    /// have more of them than the tail remembers.
-    pub fn latest(&self, limit: usize, max_bytes: usize) -> Option<impl ExactSizeIterator<Item = &E> + Clone> {
+    /// Forgets the entries before a `seq`: the log does not have them any more.
+    pub fn forget_before(&mut self, floor: u64) {
+        while let Some(oldest) = self.recent.pop_front_if(|oldest| oldest.seq() < floor) {
+            self.recent_bytes -= oldest.bytes();
+        }
+    }
+
+    /// The latest entries, oldest first: at most `limit`, and as many as fit into `max_bytes`. `None` if the log, which
+    /// begins at `floor`, may have more of them than the tail remembers.
+    pub fn latest(
+        &self,
+        limit: usize,
+        max_bytes: usize,
+        floor: u64,
+    ) -> Option<impl ExactSizeIterator<Item = &E> + Clone> {
         self.head?;
         let (mut count, mut bytes) = (0, 0);
         for entry in self.recent.iter().rev().take(limit) {
@@ -161,7 +173,7 @@ impl<E: Sequenced> Tail<E> {
             }
             count += 1;
         }
-        let is_whole = count == limit || self.first() == 1;
+        let is_whole = count == limit || self.first() <= floor;
         is_whole.then(|| self.recent.range(self.recent.len() - count..))
     }
 
@@ -261,7 +273,7 @@ mod tests {
         let mut tail = seeded(5, 1);
         tail.forget();
         assert_eq!((tail.bytes(), tail.head()), (0, Some(5)));
-        assert!(tail.since(4).is_none() && tail.latest(1, 100).is_none());
+        assert!(tail.since(4).is_none() && tail.latest(1, 100, 1).is_none());
         assert_eq!(tail.since(5).unwrap().len(), 0);
         assert_eq!(tail.receive(Entry(6, 1)), Some(Entry(6, 1)));
         assert_eq!(seqs(tail.since(5).unwrap()), [6]);
@@ -271,7 +283,7 @@ mod tests {
     fn unseeded_tail_knows_nothing_and_keeps_what_comes() {
         let mut tail = Tail::default();
         assert_eq!((tail.receive(Entry(5, 1)), tail.gap(), tail.head()), (None, None, None));
-        assert!(tail.since(0).is_none() && tail.latest(1, 10).is_none());
+        assert!(tail.since(0).is_none() && tail.latest(1, 10, 1).is_none());
         tail.seed(4, &[Entry(3, 1), Entry(4, 1)]);
         assert_eq!((tail.head(), seqs(tail.since(2).unwrap())), (Some(5), vec![3, 4, 5]));
         assert!(tail.since(1).is_none());
@@ -289,12 +301,12 @@ mod tests {
     #[test]
     fn latest_is_bounded_by_count_and_bytes_and_needs_enough() {
         let mut tail = seeded(5, 4);
-        assert!(tail.latest(3, 100).is_none(), "an older entry may be in the log");
-        assert_eq!(seqs(tail.latest(2, 100).unwrap()), [4, 5]);
+        assert!(tail.latest(3, 100, 1).is_none(), "an older entry may be in the log");
+        assert_eq!(seqs(tail.latest(2, 100, 1).unwrap()), [4, 5]);
         tail.receive(Entry(6, 50));
-        assert_eq!(seqs(tail.latest(9, 51).unwrap()), [5, 6]);
-        assert_eq!(seqs(seeded(2, 1).latest(9, 100).unwrap()), [1, 2]);
-        assert_eq!(seeded(0, 1).latest(9, 100).unwrap().len(), 0);
+        assert_eq!(seqs(tail.latest(9, 51, 1).unwrap()), [5, 6]);
+        assert_eq!(seqs(seeded(2, 1).latest(9, 100, 1).unwrap()), [1, 2]);
+        assert_eq!(seeded(0, 1).latest(9, 100, 1).unwrap().len(), 0);
     }
 
     proptest! {

@@ -12,7 +12,7 @@ use super::payer::Payer;
 use super::*;
 use crate::protocol::{ErrorCode, MAX_MEMBERS, Message, MessageKey, Position, RECENT_MESSAGES, SearchAck, UserId};
 use crate::server::environment::SystemEnvironment;
-use crate::server::history::{History, Stored, check_position};
+use crate::server::history::{Extent, History, Stored, check_position};
 use crate::server::id::{RoomId, RoomRow};
 use crate::server::membership::{Mark, Membership};
 use crate::server::name_key::RoomName;
@@ -56,7 +56,7 @@ impl FakeStore {
         // No message is ever changed.
         let changes = after.as_ref().filter(|after| after.seq <= history.head).map(|_| Vec::new());
         let history = History { changes, ..history };
-        let reason = match after.map(|after| check_position(&after, "e", history.head, 0).map(|()| after.seq)) {
+        let reason = match after.map(|after| check_position(&after, &history).map(|()| after.seq)) {
             Some(Ok(seq)) => {
                 return History { messages: log[seq as usize..].to_vec(), recovered: true, ..history };
             }
@@ -110,8 +110,8 @@ impl Storage for FakeStore {
         self.read(Vec::new())
     }
 
-    fn head(&self, _: RoomRow) -> Reply<'_, u64> {
-        self.read(0)
+    fn extent(&self, _: RoomRow) -> Reply<'_, Extent> {
+        self.read(Extent { floor: 1, head: 0 })
     }
 
     fn history_between(&self, _: RoomRow, _: u64, _: u64) -> Reply<'_, Vec<Message>> {

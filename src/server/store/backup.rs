@@ -100,7 +100,7 @@ fn copy(source: &Path, target: &str) -> rusqlite::Result<BackupSummary> {
     source.execute("VACUUM INTO ?1", [target])?;
     let copy = Connection::open_with_flags(target, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     copy.execute("DELETE FROM history", [])?;
-    copy.query_row("SELECT COUNT(*), COALESCE(SUM(head), 0) FROM rooms", [], |row| {
+    copy.query_row("SELECT (SELECT COUNT(*) FROM rooms), COUNT(*) FROM messages", [], |row| {
         Ok(BackupSummary { rooms: row.get::<_, i64>(0)? as u64, messages: row.get::<_, i64>(1)? as u64, files: 0 })
     })
 }

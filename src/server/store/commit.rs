@@ -2,8 +2,10 @@
 
 mod attachment;
 mod change;
+mod expiry;
 mod membership;
 mod mention;
+mod nickname;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,7 +20,7 @@ use super::row::{self, message, select_messages};
 use super::usage::{Quotas, Stored as StoredBytes, StoredInRoom};
 use super::write::{Write, Written};
 use super::{Append, AppendError, Outcome, RoomRow, StoreError};
-use crate::protocol::{Message, UserId};
+use crate::protocol::Message;
 use crate::server::history::Stored;
 use crate::server::id::RoomId;
 use crate::server::name_key::RoomName;
@@ -92,10 +94,19 @@ fn attempt(
         });
     }
     let (stored, mut grown) = (work.stored, Vec::with_capacity(work.rooms.len()));
-    for (id, Room { head, rev, bytes_before, stored }) in work.rooms {
-        let update = "UPDATE rooms SET head = ?2, bytes = ?3, day = ?4, day_bytes = ?5, rev = ?6 WHERE id = ?1";
+    for (id, Room { head, rev, floor, bytes_before, stored }) in work.rooms {
+        let update =
+            "UPDATE rooms SET head = ?2, bytes = ?3, day = ?4, day_bytes = ?5, rev = ?6, floor = ?7 WHERE id = ?1";
         let StoredInRoom { bytes, day, day_bytes } = stored;
-        transaction.prepare_cached(update)?.execute(params![id, head, bytes as i64, day, day_bytes as i64, rev])?;
+        transaction.prepare_cached(update)?.execute(params![
+            id,
+            head,
+            bytes as i64,
+            day,
+            day_bytes as i64,
+            rev,
+            floor
+        ])?;
         grown.push((id, bytes_before, bytes));
     }
     transaction.commit()?;
@@ -117,6 +128,7 @@ struct Work<'a> {
 struct Room {
     head: i64,
     rev: i64,
+    floor: i64,
     bytes_before: u64,
     stored: StoredInRoom,
 }
@@ -132,6 +144,7 @@ impl Work<'_> {
                 self.save_nickname(*user, nickname.as_deref())?.map(|()| Written::Nothing)
             }
             Write::Marks { marks, .. } => self.save_marks(marks)?.map(|()| Written::Nothing),
+            Write::Expire { room, before, .. } => Ok(Written::Expired(self.expire(room, *before)?)),
         })
     }
 
@@ -173,7 +186,8 @@ impl Work<'_> {
             });
         }
         let mut stored_room = self.room(room)?;
-        if new.reply_to.is_some_and(|target| target == 0 || target > stored_room.head as u64) {
+        let kept = stored_room.floor as u64..=stored_room.head as u64;
+        if new.reply_to.is_some_and(|target| !kept.contains(&target)) {
             return Ok(Err(AppendError::NotFound));
         }
         let Some(attachments) = self.find_attachments(new)? else { return Ok(Err(AppendError::AttachmentNotFound)) };
@@ -224,15 +238,16 @@ impl Work<'_> {
         if let Some(known) = self.rooms.get(&id) {
             return Ok(*known);
         }
-        let mut find =
-            self.transaction.prepare_cached("SELECT head, bytes, day, day_bytes, rev FROM rooms WHERE id = ?1")?;
+        let mut find = self
+            .transaction
+            .prepare_cached("SELECT head, bytes, day, day_bytes, rev, floor FROM rooms WHERE id = ?1")?;
         find.query_row([id], |row| {
             let stored = StoredInRoom {
                 bytes: row.get::<_, i64>(1)? as u64,
                 day: row.get(2)?,
                 day_bytes: row.get::<_, i64>(3)? as u64,
             };
-            Ok(Room { head: row.get(0)?, rev: row.get(4)?, bytes_before: stored.bytes, stored })
+            Ok(Room { head: row.get(0)?, rev: row.get(4)?, floor: row.get(5)?, bytes_before: stored.bytes, stored })
         })
     }
 
@@ -257,24 +272,6 @@ impl Work<'_> {
         )?;
         insert.query_row(params![name.canonical, name.folded, self.at, bytes as i64], row).map(Ok)
     }
-
-    fn save_nickname(&mut self, user: UserId, nickname: Option<&str>) -> rusqlite::Result<Result<(), StoreError>> {
-        let id = user.0 as i64;
-        let mut find = self.transaction.prepare_cached("SELECT octet_length(nickname) FROM users WHERE id = ?1")?;
-        let old = find.query_row([id], |row| row.get::<_, i64>(0)).optional()?.map(|length| length as u64);
-        if !self.stored.replace_nickname(old, nickname, self.quotas) {
-            return Ok(Err(StoreError::Full));
-        }
-        match nickname {
-            Some(nickname) => {
-                let save = "INSERT INTO users (id, nickname, changed_at) VALUES (?1, ?2, ?3) \
-                    ON CONFLICT (id) DO UPDATE SET nickname = ?2, changed_at = ?3";
-                self.transaction.prepare_cached(save)?.execute(params![id, nickname, self.at])?;
-            }
-            None => drop(self.transaction.prepare_cached("DELETE FROM users WHERE id = ?1")?.execute([id])?),
-        }
-        Ok(Ok(()))
-    }
 }
 
 /// The time in milliseconds since 1970 UTC.
@@ -292,7 +289,7 @@ mod tests {
     use super::super::migration::MIGRATIONS;
     use super::super::open_connection;
     use super::*;
-    use crate::protocol::{MessageKey, User};
+    use crate::protocol::{MessageKey, User, UserId};
 
     /// Commits with these quotas.
     fn commit_within(connection: &mut Connection, batch: &[Write], quotas: Quotas) -> rusqlite::Result<Committed> {
@@ -329,7 +326,12 @@ mod tests {
         match result {
             Ok(Written::Append(Ok(stored))) => Some(stored.message.seq),
             Ok(
-                Written::Append(Err(_)) | Written::Change(_) | Written::File(_) | Written::Room(_) | Written::Nothing,
+                Written::Append(Err(_))
+                | Written::Change(_)
+                | Written::File(_)
+                | Written::Room(_)
+                | Written::Expired(_)
+                | Written::Nothing,
             )
             | Err(_) => None,
         }

@@ -104,6 +104,10 @@ impl Indexer {
         for (write, result) in batch.iter().zip(results) {
             let text_changed = matches!(write, Write::Change(request) if request.change.replaces_text());
             self.is_dirty |= text_changed && matches!(result, Ok(Written::Change(Ok(_))));
+            if let (Write::Expire { room, .. }, Ok(Written::Expired(expired))) = (write, result) {
+                self.is_dirty = true;
+                self.expired(room.number, expired.floor);
+            }
             let (Write::Append(append), Ok(Written::Append(Ok(stored)))) = (write, result) else { continue };
             if !stored.dup {
                 let head = stored.message.seq;
@@ -111,6 +115,16 @@ impl Indexer {
                 self.rooms.entry(append.room.number).or_insert(Pending { indexed: head - 1, head }).head = head;
                 self.messages += 1;
             }
+        }
+    }
+
+    /// The messages of a room before `floor` are gone.
+    fn expired(&mut self, room: i64, floor: u64) {
+        let Some(pending) = self.rooms.get_mut(&room).filter(|pending| pending.indexed + 1 < floor) else { return };
+        self.messages -= floor - 1 - pending.indexed;
+        pending.indexed = floor - 1;
+        if pending.indexed == pending.head {
+            self.rooms.remove(&room);
         }
     }
 

@@ -8,10 +8,11 @@ use super::row::room;
 use crate::protocol::{MAX_MY_ROOMS, MAX_UNREAD, UserId};
 use crate::server::membership::Membership;
 
-/// The rooms in the list of a user, by name, with the unread messages that mention the user.
+/// The rooms in the list of a user, by name, with the unread messages that mention the user. What has expired counts as
+/// read.
 pub(super) fn memberships(connection: &Connection, user: UserId) -> rusqlite::Result<Vec<Membership>> {
     let mut statement = connection.prepare_cached(
-        "SELECT id, public_id, name, head, read FROM memberships JOIN rooms ON id = room WHERE user = ?1 ORDER BY name LIMIT ?2",
+        "SELECT id, public_id, name, head, MAX(read, floor - 1) FROM memberships JOIN rooms ON id = room WHERE user = ?1 ORDER BY name LIMIT ?2",
     )?;
     let row = |row: &rusqlite::Row<'_>| {
         let (head, read) = (row.get::<_, i64>(3)? as u64, row.get::<_, i64>(4)? as u64);

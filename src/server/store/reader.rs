@@ -17,7 +17,7 @@ use crate::protocol::{
     MAX_CHANGES, MAX_CHANGES_BYTES, MAX_HISTORY_BYTES, MAX_REPLAY, MAX_REPLAY_BYTES, Message, MessageChange, Position,
     RECENT_MESSAGES, Unrecovered, UserId,
 };
-use crate::server::history::{History, check_position, encoded_bytes, encoded_change_bytes};
+use crate::server::history::{Extent, History, check_position, encoded_bytes, encoded_change_bytes};
 use crate::server::id::RoomId;
 use crate::server::lock::lock;
 
@@ -128,13 +128,16 @@ pub(super) fn room_with_id(connection: &Connection, id: RoomId) -> rusqlite::Res
     statement.query_row([id.0 as i64], |row| row::room(row, 0)).optional()
 }
 
-pub(super) fn head(connection: &Connection, room: &RoomRow) -> rusqlite::Result<u64> {
-    Ok(head_and_rev(connection, room)?.0)
+pub(super) fn extent(connection: &Connection, room: &RoomRow) -> rusqlite::Result<Extent> {
+    Ok(extent_and_rev(connection, room)?.0)
 }
 
-fn head_and_rev(connection: &Connection, room: &RoomRow) -> rusqlite::Result<(u64, u64)> {
-    let mut statement = connection.prepare_cached("SELECT head, rev FROM rooms WHERE id = ?1")?;
-    statement.query_row([room.number], |row| Ok((row.get::<_, i64>(0)? as u64, row.get::<_, i64>(1)? as u64)))
+fn extent_and_rev(connection: &Connection, room: &RoomRow) -> rusqlite::Result<(Extent, u64)> {
+    let mut statement = connection.prepare_cached("SELECT floor, head, rev FROM rooms WHERE id = ?1")?;
+    statement.query_row([room.number], |row| {
+        let number = |index| row.get::<_, i64>(index).map(|number| number as u64);
+        Ok((Extent { floor: number(0)?, head: number(1)? }, number(2)?))
+    })
 }
 
 pub(super) fn history_for(
@@ -143,8 +146,8 @@ pub(super) fn history_for(
     epoch: &str,
     after: Option<Position>,
 ) -> rusqlite::Result<History> {
-    let (head, rev) = head_and_rev(connection, room)?;
-    let mut history = History { epoch: epoch.to_owned(), head, rev, ..History::default() };
+    let (Extent { floor, head }, rev) = extent_and_rev(connection, room)?;
+    let mut history = History { epoch: epoch.to_owned(), head, rev, floor, ..History::default() };
 
     let Some(after) = after else {
         (history.messages, history.more) = before(connection, room, head + 1, RECENT_MESSAGES as u64)?;
@@ -171,9 +174,11 @@ fn replay(
     history: &mut History,
     after: &Position,
 ) -> rusqlite::Result<Result<Vec<Arc<Message>>, Unrecovered>> {
-    match check_position(after, &history.epoch, history.head, history.rev) {
+    match check_position(after, history) {
         Ok(()) | Err(Unrecovered::GapTooLarge) => {}
-        Err(reason @ (Unrecovered::EpochChanged | Unrecovered::PositionAhead)) => return Ok(Err(reason)),
+        Err(reason @ (Unrecovered::EpochChanged | Unrecovered::PositionAhead | Unrecovered::Expired)) => {
+            return Ok(Err(reason));
+        }
     }
     history.changes = changes_since(connection, room, after.rev, after.seq)?;
     if history.changes.is_none() {
@@ -259,7 +264,10 @@ pub(super) fn before(
         messages.push(Arc::new(message));
     }
     messages.reverse();
-    let more = messages.first().is_some_and(|oldest| oldest.seq > 1);
+    let more = match messages.first() {
+        Some(oldest) => oldest.seq > extent(connection, room)?.floor,
+        None => false,
+    };
     Ok((messages, more))
 }
 

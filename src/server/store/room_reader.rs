@@ -9,6 +9,7 @@ use super::connection::BUSY_TIMEOUT;
 use super::migration::MIGRATIONS;
 use super::{RoomRow, backup, reader};
 use crate::protocol::Message;
+use crate::server::history::Extent;
 use crate::server::name_key::RoomName;
 use crate::server::start_error::{Source, StartError};
 
@@ -19,7 +20,7 @@ pub struct RoomReader {
     path: PathBuf,
     room: RoomRow,
     epoch: Option<String>,
-    head: u64,
+    extent: Extent,
 }
 
 impl RoomReader {
@@ -56,10 +57,10 @@ impl RoomReader {
         let found = || -> rusqlite::Result<_> {
             let Some(room) = reader::room(&connection, &name.folded)? else { return Ok(None) };
             let epoch = connection.query_row("SELECT epoch FROM history", [], |row| row.get(0)).optional()?;
-            Ok(Some((reader::head(&connection, &room)?, room, epoch)))
+            Ok(Some((reader::extent(&connection, &room)?, room, epoch)))
         };
         let found = found().map_err(|error| failed(error.into()))?;
-        Ok(found.map(|(head, room, epoch)| Self { connection, path, room, epoch, head }))
+        Ok(found.map(|(extent, room, epoch)| Self { connection, path, room, epoch, extent }))
     }
 
     /// The room.
@@ -72,20 +73,26 @@ impl RoomReader {
         self.epoch.as_deref()
     }
 
-    /// The `seq` of the room's last message.
-    pub fn head(&self) -> u64 {
-        self.head
+    /// The messages of the room that are kept.
+    pub fn extent(&self) -> Extent {
+        self.extent
     }
 
-    /// The next messages after a `seq` below the head, oldest first: at least one.
+    /// The next messages after a `seq` that is not below the first kept one by more than 1, oldest first. None if those
+    /// up to the head have expired meanwhile.
     ///
     /// # Errors
     /// The database cannot be read, or a message is missing.
     pub fn page(&self, after: u64) -> Result<Vec<Message>, StartError> {
         let failed = |source: Source| StartError::ReadDatabase { path: self.path.clone(), source };
-        let page = reader::between(&self.connection, &self.room, after, self.head);
+        let page = reader::between(&self.connection, &self.room, after, self.extent.head);
         let page = page.map_err(|error| failed(error.into()))?;
-        let is_next = page.first().is_some_and(|message| message.seq == after + 1);
-        if is_next { Ok(page) } else { Err(failed(format!("message {} is missing", after + 1).into())) }
+        let next = page.first().map_or(self.extent.head + 1, |message| message.seq);
+        let floor = || reader::extent(&self.connection, &self.room).map(|extent| extent.floor);
+        if next == after + 1 || next <= floor().map_err(|error| failed(error.into()))? {
+            Ok(page)
+        } else {
+            Err(failed(format!("message {} is missing", after + 1).into()))
+        }
     }
 }

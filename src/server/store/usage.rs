@@ -126,7 +126,8 @@ impl Stored {
         }
     }
 
-    fn free(&mut self, room: &mut StoredInRoom, size: u64) {
+    /// Counts what was removed from a room.
+    pub(super) fn free(&mut self, room: &mut StoredInRoom, size: u64) {
         room.bytes = room.bytes.saturating_sub(size);
         self.total = self.total.saturating_sub(size);
     }

@@ -8,6 +8,7 @@ use super::attachment::FileWrite;
 use super::{Append, AppendError, ChangeOutcome, ChangeRequest, Outcome, RoomRow, StoreError};
 use crate::protocol::UserId;
 use crate::server::change::{Change, ChangeError};
+use crate::server::history::Expired;
 use crate::server::membership::Mark;
 use crate::server::name_key::RoomName;
 
@@ -22,6 +23,7 @@ pub(super) enum Write {
     CreateRoom { name: RoomName, done: Done<RoomRow> },
     Nickname { user: UserId, nickname: Option<String>, done: Done<()> },
     Marks { marks: Vec<Mark>, done: Done<()> },
+    Expire { room: RoomRow, before: u64, done: Done<Expired> },
 }
 
 impl Write {
@@ -33,7 +35,7 @@ impl Write {
                 Change::React(emoji) | Change::Unreact(emoji) => emoji.len(),
                 Change::Delete | Change::Pin | Change::Unpin => 0,
             },
-            Self::File { .. } | Self::CreateRoom { .. } | Self::Nickname { .. } => 0,
+            Self::File { .. } | Self::CreateRoom { .. } | Self::Nickname { .. } | Self::Expire { .. } => 0,
             Self::Marks { marks, .. } => marks.len() * size_of::<Mark>(),
         }
     }
@@ -49,13 +51,9 @@ impl Write {
             (Write::File { done, .. }, Ok(Written::File(result))) => drop(done.send(result)),
             (Write::File { done, .. }, _) => drop(done.send(Err(AppendError::Unavailable))),
             (Write::CreateRoom { done, .. }, Ok(Written::Room(room))) => drop(done.send(Ok(room))),
-            (Write::CreateRoom { done, .. }, Err(error)) => drop(done.send(Err(error))),
-            (
-                Write::CreateRoom { done, .. },
-                Ok(Written::Append(_) | Written::Change(_) | Written::File(_) | Written::Nothing),
-            ) => {
-                drop(done.send(Err(StoreError::Unavailable)));
-            }
+            (Write::CreateRoom { done, .. }, result) => drop(done.send(Err(error_of(&result)))),
+            (Write::Expire { done, .. }, Ok(Written::Expired(expired))) => drop(done.send(Ok(expired))),
+            (Write::Expire { done, .. }, result) => drop(done.send(Err(error_of(&result)))),
             (Write::Nickname { done, .. } | Write::Marks { done, .. }, result) => drop(done.send(result.map(|_| ()))),
         }
     }
@@ -67,6 +65,7 @@ pub(super) enum Written {
     Change(ChangeOutcome),
     File(Result<(), AppendError>),
     Room(RoomRow),
+    Expired(Expired),
     Nothing,
 }
 
@@ -81,6 +80,11 @@ impl Written {
                 | Err(StoreError::Full)
         )
     }
+}
+
+/// The error of a write that has not had its own kind of result.
+fn error_of(result: &Result<Written, StoreError>) -> StoreError {
+    result.as_ref().err().copied().unwrap_or(StoreError::Unavailable)
 }
 
 /// Reports an outcome. A panic in the callback must not end the writer.

@@ -190,6 +190,7 @@ impl WriterThread {
                 | Written::Change(Err(_))
                 | Written::File(_)
                 | Written::Room(_)
+                | Written::Expired(_)
                 | Written::Nothing,
             )
             | Err(_) => false,

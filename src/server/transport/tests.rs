@@ -41,6 +41,7 @@ fn server(folder: &std::path::Path) -> Arc<Server> {
         tls: None,
         leptos: LeptosOptions::builder().output_name("noom").build(),
         public_url: None,
+        message_days: None,
         allowed_hosts: None,
         trusted_proxies: TrustedProxies::None,
         hsts_seconds: 0,

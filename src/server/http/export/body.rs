@@ -13,6 +13,7 @@ use crate::protocol::{ErrorCode, Message, Refusal};
 use crate::server::Server;
 use crate::server::export::document::Document;
 use crate::server::export::places::{Person, Place};
+use crate::server::history::Extent;
 use crate::server::hub::address::Address;
 use crate::server::hub::payer::Payer;
 use crate::server::hub::price::Price;
@@ -79,7 +80,7 @@ enum Ended {
 pub(super) struct Export {
     server: Arc<Server>,
     room: RoomRow,
-    head: u64,
+    extent: Extent,
     document: Document,
     payment: Payment,
     step: Step,
@@ -101,13 +102,13 @@ impl Export {
     pub(super) fn new(
         server: Arc<Server>,
         room: RoomRow,
-        head: u64,
+        extent: Extent,
         document: Document,
         payment: Payment,
         place: Place,
     ) -> Self {
         let began = server.hub.environment().now();
-        Self { server, room, head, document, payment, step: Step::Begin, began, sent: 0, _place: place }
+        Self { server, room, extent, document, payment, step: Step::Begin, began, sent: 0, _place: place }
     }
 
     /// Nothing is read before the client takes it.
@@ -123,15 +124,19 @@ impl Export {
         match self.step {
             Step::Begin => {
                 self.document.begin(&mut piece);
-                self.step = Step::After(0);
+                self.step = Step::After(self.extent.floor - 1);
             }
-            Step::After(seq) if seq < self.head => {
+            Step::After(seq) if seq < self.extent.head => {
                 self.check()?;
                 self.pay().await?;
                 let page = self.read(seq).await?;
-                // A gap would be a file that looks complete and is not.
-                if page.first().is_none_or(|first| first.seq != seq + 1) {
+                let next = page.first().map_or(self.extent.head + 1, |first| first.seq);
+                // A gap would be a file that looks complete and is not, unless the messages have expired meanwhile.
+                if next != seq + 1 && next > self.floor().await? {
                     return Err(Ended::Unavailable);
+                }
+                if page.is_empty() {
+                    self.step = Step::After(self.extent.head);
                 }
                 for message in page {
                     self.document.message(&message, &mut piece);
@@ -166,9 +171,15 @@ impl Export {
         Ok(())
     }
 
+    /// The `seq` of the oldest message that is kept by now.
+    async fn floor(&self) -> Result<u64, Ended> {
+        let extent = self.server.hub.extent(self.room.clone()).await;
+        extent.map(|extent| extent.floor).map_err(|_| Ended::Unavailable)
+    }
+
     async fn read(&self, after: u64) -> Result<Vec<Message>, Ended> {
         for _ in 0..TRIES {
-            match self.server.hub.history_between(self.room.clone(), after, self.head).await {
+            match self.server.hub.history_between(self.room.clone(), after, self.extent.head).await {
                 Ok(page) => return Ok(page),
                 Err(refusal) if refusal.code == ErrorCode::RateLimited => sleep(pause(&refusal)).await,
                 Err(_) => break,

@@ -17,6 +17,7 @@ impl<O: Clone> Core<O> {
         while let Some(next) = room.tail.next_held() {
             self.outputs.push_back(Output::Deliver(id, next));
         }
+        room.forget_expired();
         if let Some(gap) = room.tail.gap().filter(|_| !room.is_fetching) {
             room.is_fetching = true;
             let (row, after) = (room.row.clone(), room.known_up_to(gap.after));
@@ -39,6 +40,12 @@ impl<O: Clone> Core<O> {
             self.outputs.push_back(Output::DeliverChange(id, change));
             self.used_tail(id);
         }
+    }
+
+    pub(super) fn expired(&mut self, id: RoomId, floor: u64) {
+        let Some(room) = self.rooms.get_mut(&id) else { return };
+        room.expire_before(floor);
+        self.used_tail(id);
     }
 
     pub(super) fn fetched(&mut self, id: RoomId, mut history: Option<History>) {

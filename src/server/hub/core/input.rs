@@ -39,6 +39,8 @@ pub enum Input<O> {
     Committed(RoomId, Arc<Message>),
     /// A change of a message has been committed.
     Changed(RoomId, Arc<MessageChange>),
+    /// The messages before a `seq` have expired.
+    Expired(RoomId, u64),
     /// The messages of a gap in the room's tail have been read from the store. `None` if that failed.
     Fetched(RoomId, Option<History>),
     /// Time has passed.

@@ -13,7 +13,8 @@ use super::names::Names;
 use super::seats::{Loading, Seat, Seats};
 use super::tails::TailUse;
 use crate::protocol::{
-    MAX_HISTORY_BYTES, MAX_REPLAY_BYTES, MembersAck, Message, Position, RECENT_MESSAGES, Unrecovered, User, UserId,
+    MAX_HISTORY_BYTES, MAX_REPLAY_BYTES, MembersAck, Message, MessageChange, Position, RECENT_MESSAGES, Unrecovered,
+    User, UserId,
 };
 use crate::server::history::{History, check_position, encoded_bytes, encoded_change_bytes};
 use crate::server::id::RoomRow;
@@ -32,6 +33,8 @@ pub(super) struct Room<O> {
     pub(super) tail_use: TailUse,
     /// The epoch that the tail counts in; empty until it is seeded.
     epoch: String,
+    /// The `seq` of the oldest message that is kept, as far as it is known.
+    floor: u64,
     /// A gap in the tail is being read from the store.
     pub(super) is_fetching: bool,
     /// Set while the room is crowded.
@@ -74,6 +77,7 @@ impl<O> Room<O> {
             changes: RecentChanges::default(),
             tail_use: TailUse::default(),
             epoch: String::new(),
+            floor: 1,
             is_fetching: false,
             crowd: None,
             arrivals: 0,
@@ -145,6 +149,7 @@ impl<O> Room<O> {
         if !self.update(history) {
             return false;
         }
+        self.expire_before(history.floor);
         if self.tail.head().is_none() {
             self.epoch.clone_from(&history.epoch);
         }
@@ -154,9 +159,27 @@ impl<O> Room<O> {
         true
     }
 
+    /// The store no longer has the messages before `floor`. The connections that have them are not told.
+    pub(super) fn expire_before(&mut self, floor: u64) {
+        if self.floor < floor {
+            self.floor = floor;
+            self.forget_expired();
+            // Some may be of messages that have expired.
+            self.changes.forget();
+        }
+    }
+
+    /// Forgets what the tail has of expired messages. A message can expire before it was delivered.
+    pub(super) fn forget_expired(&mut self) {
+        self.tail.forget_before(self.floor);
+    }
+
     /// Brings a history up to date with the changes that have come since it was read. Returns false if they are not in
-    /// memory any more.
+    /// memory any more, or if messages have expired since.
     pub(super) fn update(&self, history: &mut History) -> bool {
+        if history.floor.max(1) < self.floor {
+            return false;
+        }
         let Some(missed) = self.changes.since(history.rev) else { return false };
         let first = history.messages.first().map_or(0, |message| message.seq);
         for change in missed {
@@ -193,19 +216,18 @@ impl<O> Room<O> {
     pub(super) fn recent_history(&self, after: Option<&Position>) -> Option<History> {
         let head = self.tail.head().filter(|_| self.tail.gap().is_none())?;
         let rev = self.changes.rev()?;
-        let mut history = History { epoch: self.epoch.clone(), head, rev, ..History::default() };
-        if let Some(Position { epoch, seq, rev }) = after
-            && *epoch == self.epoch
-        {
-            let changes = self.changes.since(*rev)?.filter(|change| change.seq <= *seq);
-            history.changes = Some(changes.cloned().collect());
-        }
-        let reason = match after.map(|after| (after, check_position(after, &self.epoch, head, rev))) {
+        let mut history = History { epoch: self.epoch.clone(), head, rev, floor: self.floor, ..History::default() };
+        let reason = match after.map(|after| (after, check_position(after, &history))) {
             None => None,
             // The store may be ahead of the tail: deliveries are queued.
             Some((_, Err(Unrecovered::PositionAhead))) => return None,
-            Some((_, Err(reason))) => Some(reason),
+            Some((_, Err(reason @ (Unrecovered::EpochChanged | Unrecovered::Expired)))) => Some(reason),
+            Some((after, Err(reason @ Unrecovered::GapTooLarge))) => {
+                history.changes = Some(self.changes_for(after)?);
+                Some(reason)
+            }
             Some((after, Ok(()))) => {
+                history.changes = Some(self.changes_for(after)?);
                 let messages = self.tail.since(after.seq)?;
                 let changes = history.changes.iter().flatten().map(|change| encoded_change_bytes(change));
                 let bytes = messages.clone().map(|message| encoded_bytes(message)).chain(changes).sum::<usize>();
@@ -215,8 +237,14 @@ impl<O> Room<O> {
                 Some(Unrecovered::GapTooLarge)
             }
         };
-        let messages: Vec<_> = self.tail.latest(RECENT_MESSAGES, MAX_HISTORY_BYTES)?.cloned().collect();
-        let more = messages.first().is_some_and(|oldest| oldest.seq > 1);
+        let messages: Vec<_> = self.tail.latest(RECENT_MESSAGES, MAX_HISTORY_BYTES, self.floor)?.cloned().collect();
+        let more = messages.first().is_some_and(|oldest| oldest.seq > self.floor);
         Some(History { messages, more, reason, ..history })
+    }
+
+    /// The changes after a position of messages up to it; `None` if they are not in memory.
+    fn changes_for(&self, after: &Position) -> Option<Vec<Arc<MessageChange>>> {
+        let changes = self.changes.since(after.rev)?.filter(|change| change.seq <= after.seq);
+        Some(changes.cloned().collect())
     }
 }
