@@ -73,6 +73,18 @@ test("page without JavaScript can set a name, enter, post and switch the languag
   await expect(texts(page)).toHaveText(["without script\nin two lines"]);
 });
 
+test("message field takes the width that the buttons leave, with and without JavaScript", async ({ person }) => {
+  for (const javaScriptEnabled of [true, false]) {
+    const page = await person({ javaScriptEnabled, viewport: { width: 1440, height: 800 } });
+    await page.goto("/r/garden");
+    if (javaScriptEnabled) await waitUntilJoined(page);
+    const [field, send] = [page.getByRole("textbox", { name: "Message" }), page.getByRole("button", { name: "Send" })];
+    const [wide, narrow] = [(await field.boundingBox())!, (await send.boundingBox())!];
+    expect(wide.width).toBeGreaterThan(4 * narrow.width);
+    expect(narrow.x).toBeGreaterThanOrEqual(wide.x + wide.width);
+  }
+});
+
 test("page without JavaScript shows a refused text as it was typed", async ({ person }) => {
   const page = await person({ javaScriptEnabled: false });
   await page.goto("/r/garden");
