@@ -145,6 +145,25 @@ fn expired_messages_are_dropped_when_the_room_is_entered_again() {
 }
 
 #[test]
+fn kept_messages_before_the_oldest_one_shown_can_be_loaded_after_others_expired() {
+    let (_owner, state, room) = page("garden");
+    state.apply(Update::Entered(EnterRoomAck {
+        more: false,
+        ..entered_at(0, vec![message(1, "a"), message(2, "b")], None)
+    }));
+    let gap = entered_at(0, vec![message(50, "c"), message(51, "d")], Some(vec![]));
+    state.apply(Update::Entered(gap.clone()));
+    assert_eq!((shown_texts(room).len(), room.older.get_untracked()), (4, Older::None));
+    let resumed = EnterRoomAck { head: 51, messages: vec![], recovered: true, ..gap };
+    state.apply(Update::Entered(EnterRoomAck { floor: Some(20), ..resumed.clone() }));
+    assert_eq!((shown_texts(room), room.older.get_untracked()), (vec!["c".to_owned(), "d".to_owned()], Older::More));
+    state.apply(Update::Entered(EnterRoomAck { floor: Some(51), ..resumed }));
+    assert_eq!((shown_texts(room), room.older.get_untracked()), (vec!["d".to_owned()], Older::None));
+    let rows: Vec<_> = room.timeline.chunks().flat_map(|chunk| chunk.rows.get_untracked()).collect();
+    assert!(rows[0].starts_day && rows[0].starts_group, "it is the first row now");
+}
+
+#[test]
 fn reply_to_a_message_that_is_gone_is_sent_again_without_it() {
     let (_owner, state, room) = page("garden");
     let reply_to = Some(MessageRef { epoch: "former".into(), seq: 1 });

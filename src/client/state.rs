@@ -2,6 +2,7 @@
 //!
 //! Updates are applied one by one: a signal that keeps only the latest would lose messages.
 
+mod expiry;
 mod members;
 mod pins;
 mod room;

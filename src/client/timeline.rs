@@ -91,24 +91,16 @@ impl Timeline {
 
     /// Shows these messages and nothing else.
     pub fn replace(self, messages: Vec<Message>) {
-        self.show(entries(messages));
-    }
-
-    fn show(self, entries: Vec<Entry>) {
         // Those that are among the messages are set again.
-        let quoted = self.quoted.try_get_value().unwrap_or_default();
-        quoted.values().for_each(|quoted| quoted.set(None));
+        self.forget_quoted_before(u64::MAX);
         self.drop_all();
-        self.append(entries);
+        self.append(entries(messages));
     }
 
-    /// Drops what is before the message at this position: it has expired.
-    pub fn forget_before(self, floor: u64) {
-        if self.oldest_seq().is_some_and(|oldest| oldest < floor) {
-            let rows = self.chunks().flat_map(|chunk| chunk.rows.get_untracked());
-            let kept = rows.skip_while(|row| row.seq().is_none_or(|seq| seq < floor));
-            self.show(kept.map(|row| row.entry).collect());
-        }
+    /// Messages before a position that others reply to are not loaded any more.
+    fn forget_quoted_before(self, end: u64) {
+        let quoted = self.quoted.try_get_value().unwrap_or_default();
+        quoted.range(..end).for_each(|(_, quoted)| quoted.set(None));
     }
 
     /// Changes a message, if it is loaded. Its row stays.

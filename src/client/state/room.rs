@@ -104,7 +104,7 @@ fn is_about_target(code: ErrorCode) -> bool {
 }
 
 impl Older {
-    fn when(more: bool) -> Self {
+    pub(super) fn when(more: bool) -> Self {
         if more { Self::More } else { Self::None }
     }
 }
@@ -314,7 +314,7 @@ impl Room {
             self.append_missed(newest, ack.recovered, ack.messages);
         }
         if let Some(floor) = ack.floor {
-            self.timeline.forget_before(floor);
+            self.expired(floor, ack.head);
         }
         self.refusal.set(None);
         let EnterRoomAck { count, members, members_after, crowded, you, call, .. } = ack;
@@ -347,7 +347,7 @@ impl Room {
         self.let_go();
     }
 
-    fn update_newest(self) {
+    pub(super) fn update_newest(self) {
         let newest = self.timeline.newest_seq().unwrap_or(0);
         if self.newest.try_get_untracked().is_some_and(|known| known != newest) {
             self.newest.set(newest);

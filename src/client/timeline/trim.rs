@@ -7,7 +7,7 @@ use leptos::prelude::*;
 
 use super::Timeline;
 use super::grouping::Previous;
-use super::row::{Chunk, Gap, Section};
+use super::row::{Chunk, Gap, Row, Section};
 
 /// A timeline with more chunks lets go of some.
 const MAX_CHUNKS: usize = 60;
@@ -77,6 +77,23 @@ impl Timeline {
         if let Some(first) = self.oldest_seq() {
             self.mark_again(first, Previous::default());
         }
+    }
+
+    /// Drops everything before the message at the position `floor`, because it has expired. Returns whether there was
+    /// something.
+    pub fn forget_before(self, floor: u64) -> bool {
+        if self.oldest_seq().is_none_or(|oldest| oldest >= floor) {
+            return false;
+        }
+        self.forget_quoted_before(floor);
+        let is_kept = |row: &Row| row.seq().is_some_and(|seq| seq >= floor);
+        let chunks: Vec<_> = self.chunks().collect();
+        let first = chunks.iter().position(|chunk| chunk.has(is_kept)).unwrap_or(chunks.len());
+        if let Some(chunk) = chunks.get(first) {
+            chunk.rows.update(|rows| drop(rows.drain(..rows.iter().position(is_kept).unwrap_or(0))));
+        }
+        self.drop_oldest(&chunks[..first]);
+        true
     }
 
     /// Drops consecutive chunks after the chunk `last`, which ends in a gap from then on.
