@@ -13,21 +13,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use files::uploader::{Visitor, eventually};
-use noom::protocol::{MessageKey, Position, Unrecovered, User, UserId};
+use noom::protocol::{Position, Unrecovered};
 use noom::server::call::ice::IceSettings;
 use noom::server::config::LimitSettings;
 use noom::server::environment::SystemEnvironment;
 use noom::server::history::Extent;
 use noom::server::hub::Hub;
-use noom::server::id::RoomRow;
 use noom::server::name_key::RoomName;
 use noom::server::retention::expire_before;
 use noom::server::search::Query;
-use noom::server::store::{Append, Store};
+use noom::server::store::Store;
 use rusqlite::Connection;
 use serde_json::{Value, json};
+use support::store::post_all;
 use support::{Client, Server, Setup, fresh_key};
-use tokio::sync::oneshot;
 
 const DAY_MS: u64 = 24 * 3_600 * 1_000;
 
@@ -165,22 +164,6 @@ async fn old_messages_are_removed_with_all_that_belongs_to_them() {
     assert_eq!(number(&database, "SELECT bytes FROM rooms"), names + bytes_of_messages(&database));
 }
 
-async fn post_all(store: &Store, room: &RoomRow, texts: impl IntoIterator<Item = String>) {
-    let mut answers = Vec::new();
-    let head = store.extent(room.clone()).await.unwrap().head;
-    for (number, text) in texts.into_iter().enumerate() {
-        let (done, answer) = oneshot::channel();
-        let (user, key) = (User { id: UserId(1), nickname: "Ann".into() }, u128::from(head) << 64 | number as u128);
-        let append =
-            Append::of_text(room.clone(), user, MessageKey(key), text, move |outcome| drop(done.send(outcome)));
-        store.append(append).unwrap();
-        answers.push(answer);
-    }
-    for answer in answers {
-        answer.await.unwrap().unwrap();
-    }
-}
-
 #[tokio::test]
 async fn rooms_of_any_size_are_emptied_and_go_on() {
     let folder = tempfile::tempdir().unwrap();
@@ -227,4 +210,51 @@ async fn rooms_of_any_size_are_emptied_and_go_on() {
     assert_eq!(files_with(folder.path(), "lavender"), [""; 0]);
     let store = Store::open(folder.path(), "second").unwrap();
     assert_eq!(store.epoch(), "first", "the database has as many messages as were stored");
+}
+
+#[tokio::test]
+async fn room_that_cannot_be_emptied_does_not_hold_up_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Arc::new(Store::open(folder.path(), "first").unwrap());
+    let limits = LimitSettings::default();
+    let hub = Hub::new(store.clone(), Arc::new(SystemEnvironment), limits, IceSettings::default());
+    let mut rooms = Vec::new();
+    for name in ["a", "b"] {
+        let room = store.create_room(RoomName::parse(name).unwrap()).await.unwrap();
+        post_all(&store, &room, ["lavender".to_owned()]).await;
+        rooms.push(room);
+    }
+    let damage =
+        "CREATE TRIGGER damage BEFORE DELETE ON messages WHEN OLD.room = 1 BEGIN SELECT RAISE(ABORT, 'damaged'); END";
+    database(folder.path()).execute_batch(damage).unwrap();
+    let later = Duration::from_hours(24 * 365 * 100);
+    assert!(expire_before(&store, &hub, later).await.is_err());
+    assert_eq!(store.extent(rooms[0].clone()).await, Ok(Extent { floor: 1, head: 1 }));
+    assert_eq!(store.extent(rooms[1].clone()).await, Ok(Extent { floor: 2, head: 1 }));
+    database(folder.path()).execute_batch("DROP TRIGGER damage").unwrap();
+    assert_eq!(expire_before(&store, &hub, later).await, Ok(1));
+    store.close();
+}
+
+#[tokio::test]
+async fn room_with_expired_messages_is_indexed_again_for_new_tokens() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Arc::new(Store::open(folder.path(), "first").unwrap());
+    let limits = LimitSettings::default();
+    let hub = Hub::new(store.clone(), Arc::new(SystemEnvironment), limits, IceSettings::default());
+    let room = store.create_room(RoomName::parse("r").unwrap()).await.unwrap();
+    post_all(&store, &room, (0..400).map(|n| format!("lavender {n}"))).await;
+    database(folder.path()).execute("UPDATE messages SET at = 0 WHERE seq <= 100", []).unwrap();
+    assert_eq!(expire_before(&store, &hub, Duration::from_millis(1)).await, Ok(100));
+    store.close();
+    drop((hub, store));
+    database(folder.path()).execute("UPDATE search_version SET tokens = 0", []).unwrap();
+    let store = Store::open(folder.path(), "first").unwrap();
+    let rest = || number(&database(folder.path()), "SELECT head - indexed FROM rooms");
+    eventually("the messages are indexed", || rest() < 128).await;
+    let found = store.search(room, Query::parse("lavender").unwrap(), u64::MAX, 50).await.unwrap();
+    assert_eq!(found.found.len(), 50);
+    store.close();
+    drop(store);
+    database(folder.path()).execute("INSERT INTO search (search) VALUES ('integrity-check')", []).unwrap();
 }

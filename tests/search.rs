@@ -7,15 +7,16 @@ mod support;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use noom::protocol::{MessageKey, User, UserId};
+use noom::protocol::{User, UserId};
 use noom::server::change::Change;
 use noom::server::id::RoomRow;
 use noom::server::name_key::RoomName;
 use noom::server::search::Query;
-use noom::server::store::{Append, ChangeRequest, Store};
+use noom::server::store::{ChangeRequest, Store};
 use proptest::prelude::*;
 use rusqlite::Connection;
 use serde_json::{Value, json};
+use support::store::post_all;
 use support::{Client, Server};
 use tokio::sync::oneshot;
 
@@ -154,22 +155,6 @@ fn open(folder: &Path) -> Store {
 
 async fn room(store: &Store, name: &str) -> RoomRow {
     store.create_room(RoomName::parse(name).unwrap()).await.unwrap()
-}
-
-/// Posts messages together.
-async fn post_all(store: &Store, room: &RoomRow, texts: impl IntoIterator<Item = String>) {
-    let mut answers = Vec::new();
-    for (key, text) in texts.into_iter().enumerate() {
-        let (done, answer) = oneshot::channel();
-        let user = User { id: UserId(1), nickname: "Ann".into() };
-        let done = move |outcome| drop(done.send(outcome));
-        let key = MessageKey(u128::from(store.extent(room.clone()).await.unwrap().head) << 64 | key as u128);
-        store.append(Append::of_text(room.clone(), user, key, text, done)).unwrap();
-        answers.push(answer);
-    }
-    for answer in answers {
-        answer.await.unwrap().unwrap();
-    }
 }
 
 async fn change(store: &Store, room: &RoomRow, seq: u64, change: Change) {

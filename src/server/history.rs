@@ -48,9 +48,28 @@ pub struct Extent {
     pub head: u64,
 }
 
+impl Extent {
+    /// The number of messages.
+    pub const fn count(self) -> u64 {
+        self.head + 1 - self.floor
+    }
+
+    /// The `seq` of the first message of a page; after the head if the page is empty.
+    pub fn start_of(self, page: &[Message]) -> u64 {
+        page.first().map_or(self.head + 1, |message| message.seq)
+    }
+
+    /// The `seq` of the last message of a page; that of the head if the page is empty.
+    pub fn end_of(self, page: &[Message]) -> u64 {
+        page.last().map_or(self.head, |message| message.seq)
+    }
+}
+
 /// A step of removing the messages of a room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Expired {
+    /// The number of messages that were removed.
+    pub messages: u64,
     /// The `seq` of the oldest message that is kept; above the head if none is.
     pub floor: u64,
     /// There are more to remove.

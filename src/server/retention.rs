@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::hub::Hub;
+use super::id::RoomRow;
 use super::storage::StoreError;
 use super::store::Store;
 
@@ -35,26 +36,33 @@ pub(super) async fn run(store: Arc<Store>, hub: Arc<Hub>, keep: Duration) {
 /// Removes the messages that were posted before a time, since 1970 UTC. Returns their number.
 ///
 /// # Errors
-/// The messages of some rooms may have been removed.
+/// The messages of some rooms may have been removed. A room whose messages cannot be removed does not hold up others.
 pub async fn expire_before(store: &Store, hub: &Hub, before: Duration) -> Result<u64, StoreError> {
     let before = before.as_millis() as u64;
-    let (mut messages, mut last) = (0, Some(0));
+    let (mut messages, mut result, mut last) = (0, Ok(()), Some(0));
     while let Some(after) = last {
         let looked = store.find_expired(after, before).await?;
         last = looked.last;
         let Some(room) = looked.found else { continue };
-        let mut floor = store.extent(room.clone()).await?.floor;
-        loop {
-            let began = Instant::now();
-            let expired = store.expire(room.clone(), before).await?;
-            hub.expired(room.id, expired.floor);
-            messages += expired.floor - floor;
-            floor = expired.floor;
-            if !expired.is_more {
-                break;
-            }
-            sleep(began.elapsed() * PAUSE).await;
+        match expire_room(store, hub, &room, before).await {
+            Ok(count) => messages += count,
+            Err(error) => result = Err(error),
         }
     }
-    Ok(messages)
+    result.map(|()| messages)
+}
+
+/// The same in one room. `before`: in milliseconds.
+async fn expire_room(store: &Store, hub: &Hub, room: &RoomRow, before: u64) -> Result<u64, StoreError> {
+    let mut messages = 0;
+    loop {
+        let began = Instant::now();
+        let expired = store.expire(room.clone(), before).await?;
+        hub.expired(room.id, expired.floor);
+        messages += expired.messages;
+        sleep(began.elapsed() * PAUSE).await;
+        if !expired.is_more {
+            return Ok(messages);
+        }
+    }
 }

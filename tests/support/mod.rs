@@ -6,6 +6,7 @@
 mod events;
 pub mod random;
 mod rooms;
+pub mod store;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};

@@ -76,8 +76,9 @@ impl Indexer {
         let version: i64 = connection.query_row("SELECT tokens FROM search_version", [], |row| row.get(0))?;
         if version != TOKENS_VERSION {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            transaction
-                .execute_batch("INSERT INTO search (search) VALUES ('delete-all'); UPDATE rooms SET indexed = 0")?;
+            transaction.execute_batch(
+                "INSERT INTO search (search) VALUES ('delete-all'); UPDATE rooms SET indexed = floor - 1",
+            )?;
             transaction.execute("UPDATE search_version SET tokens = ?1", [TOKENS_VERSION])?;
             transaction.commit()?;
         }

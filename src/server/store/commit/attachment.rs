@@ -100,16 +100,21 @@ impl Work<'_> {
 
     /// Removes the files of a message that is deleted. The collector removes their contents.
     pub(super) fn remove_attachments(&self, room: i64, seq: u64) -> rusqlite::Result<()> {
-        let message = params![room, seq as i64];
-        // `OR IGNORE`: two messages can have the same content.
-        let release = "INSERT OR IGNORE INTO unclaimed_files (hash) \
-             SELECT hash FROM attachments WHERE room = ?1 AND seq = ?2";
-        self.transaction.prepare_cached(release)?.execute(message)?;
+        let (transaction, seq) = (self.transaction, seq as i64);
+        release_contents(transaction, room, seq, seq + 1)?;
         let remove = "DELETE FROM attachments WHERE room = ?1 AND seq = ?2";
-        self.transaction.prepare_cached(remove)?.execute(message)?;
+        transaction.prepare_cached(remove)?.execute([room, seq])?;
         let update = "UPDATE messages SET attachments = 0 WHERE room = ?1 AND seq = ?2";
-        self.transaction.prepare_cached(update)?.execute(message).map(drop)
+        transaction.prepare_cached(update)?.execute([room, seq]).map(drop)
     }
+}
+
+/// The collector will look at the contents of the files of messages from `first` to before `end`.
+pub(super) fn release_contents(transaction: &Connection, room: i64, first: i64, end: i64) -> rusqlite::Result<()> {
+    // `OR IGNORE`: two messages can have the same content.
+    let release = "INSERT OR IGNORE INTO unclaimed_files (hash) \
+         SELECT hash FROM attachments WHERE room = ?1 AND seq >= ?2 AND seq < ?3";
+    transaction.prepare_cached(release)?.execute([room, first, end]).map(drop)
 }
 
 /// The collector will remove this content, unless an attachment has it.

@@ -6,6 +6,7 @@ use super::super::RoomRow;
 use super::super::index;
 use super::super::usage::ROW;
 use super::Work;
+use super::attachment::release_contents;
 use crate::server::history::Expired;
 
 /// The most messages that a write removes, and the most text of them in bytes: other writes wait for it.
@@ -52,7 +53,7 @@ impl Work<'_> {
             remove(transaction, number, expired.start, expired.end)?;
             self.rooms.insert(number, state);
         }
-        Ok(Expired { floor: state.floor as u64, is_more })
+        Ok(Expired { messages: count as u64, floor: state.floor as u64, is_more })
     }
 }
 
@@ -69,10 +70,7 @@ fn bytes_of_messages(transaction: &Connection, room: i64, first: i64, end: i64) 
 
 fn remove(transaction: &Connection, room: i64, first: i64, end: i64) -> rusqlite::Result<()> {
     let range = params![room, first, end];
-    // The collector removes the contents. `OR IGNORE`: two messages can have the same content.
-    let release = "INSERT OR IGNORE INTO unclaimed_files (hash) \
-         SELECT hash FROM attachments WHERE room = ?1 AND seq >= ?2 AND seq < ?3";
-    transaction.prepare_cached(release)?.execute(range)?;
+    release_contents(transaction, room, first, end)?;
     // The messages last: the other rows refer to them.
     for (table, _) in SIZES.iter().rev() {
         let delete = format!("DELETE FROM {table} WHERE room = ?1 AND seq >= ?2 AND seq < ?3");
