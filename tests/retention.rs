@@ -152,6 +152,8 @@ async fn old_messages_are_removed_with_all_that_belongs_to_them() {
 
     let export = server.get("/r/garden/export?format=jsonl").body;
     assert!(export.contains("rosemary last") && !export.contains("mistletoe"), "{export}");
+    let html = server.get("/r/garden/export?format=html").body;
+    assert!(html.contains("3 messages ·") && html.contains("rosemary last"), "{html}");
     let page = server.get("/r/garden").body;
     assert!(page.contains("have been deleted") && !page.contains("mistletoe"), "{page}");
     eventually("the file is gone", || files_with(&folder.path().join("files"), "mistletoe").is_empty()).await;

@@ -8,7 +8,6 @@ use super::about::About;
 use super::document::Document;
 use super::format::Format;
 use crate::i18n::Locale;
-use crate::server::history::Extent;
 use crate::server::name_key::RoomName;
 use crate::server::start_error::{Source, StartError};
 use crate::server::store::RoomReader;
@@ -75,17 +74,17 @@ impl Order<'_> {
         failed: &impl Fn(io::Error) -> StartError,
     ) -> Result<u64, StartError> {
         let (room, epoch) = (reader.room().clone(), reader.epoch().map(str::to_owned));
-        let Extent { floor, head } = reader.extent();
+        let extent = reader.extent();
         let locale = self.lang.parse().unwrap_or(Locale::en);
-        let mut document = Document::new(self.format, About { room, epoch, head, at: self.at, locale });
+        let mut document = Document::new(self.format, About { room, epoch, extent, at: self.at, locale });
         let mut target = BufWriter::new(target);
-        let (mut after, mut piece) = (floor - 1, String::new());
+        let (mut after, mut piece) = (extent.floor - 1, String::new());
         document.begin(&mut piece);
         let mut count = 0;
-        while after < head {
+        while after < extent.head {
             let page = reader.page(after)?;
             count += page.len() as u64;
-            after = page.last().map_or(head, |message| message.seq);
+            after = extent.end_of(&page);
             page.iter().for_each(|message| document.message(message, &mut piece));
             target.write_all(piece.as_bytes()).map_err(failed)?;
             piece.clear();

@@ -18,7 +18,7 @@ const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'n
 const GROUP_MS: u64 = 5 * 60_000;
 
 pub(super) fn begin(about: &About, out: &mut String) {
-    let About { room, epoch: _, head, at, locale } = about;
+    let About { room, epoch: _, extent, at, locale } = about;
     let (room, locale) = (&*room.name, *locale);
     let title = td_string!(locale, title_room, room = room.to_owned()).to_string();
     let (made, utc) = (td_string!(locale, export_made), td_string!(locale, export_times));
@@ -31,7 +31,7 @@ pub(super) fn begin(about: &About, out: &mut String) {
     escape(&title, out);
     put(out, &["</title>\n<style>\n", STYLE, "</style>\n</head>\n<body>\n<header>\n<h1><bdi>"]);
     escape(room, out);
-    put(out, &["</bdi></h1>\n<p>", &count_text(locale, *head), " · ", made, ": "]);
+    put(out, &["</bdi></h1>\n<p>", &count_text(locale, extent.count()), " · ", made, ": "]);
     put(out, &["<time datetime=\"", &rfc3339(*at), "\">", &Parts::of(*at, Clock::Utc).full(), "</time></p>\n"]);
     put(out, &["<p>", utc, "</p>\n</header>\n<main>\n"]);
 }
@@ -184,6 +184,7 @@ mod tests {
 
     use super::*;
     use crate::protocol::{MessageKey, Pin, RoomId, User, UserId};
+    use crate::server::history::Extent;
     use crate::server::id::RoomRow;
 
     const DAY: u64 = 86_400_000;
@@ -195,7 +196,13 @@ mod tests {
 
     fn written(messages: &[Message]) -> String {
         let room = RoomRow { id: RoomId(1), number: 1, name: "<r> & co".into() };
-        let about = About { room, epoch: None, head: messages.len() as u64, at: 0, locale: Locale::en };
+        let about = About {
+            room,
+            epoch: None,
+            extent: Extent { floor: 1, head: messages.len() as u64 },
+            at: 0,
+            locale: Locale::en,
+        };
         let mut out = String::new();
         begin(&about, &mut out);
         for (index, next) in messages.iter().enumerate() {

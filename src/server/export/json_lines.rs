@@ -29,10 +29,10 @@ struct End {
 }
 
 pub(super) fn begin(about: &About, out: &mut String) {
-    let About { room, epoch, head, at, locale: _ } = about;
+    let About { room, epoch, extent, at, locale: _ } = about;
     let program = concat!("noom ", env!("CARGO_PKG_VERSION"));
     let (room, name, epoch) = (room.id, &*room.name, epoch.as_deref());
-    line(&Begin { format: NAME, version: VERSION, room, name, epoch, head: *head, at: *at, program }, out);
+    line(&Begin { format: NAME, version: VERSION, room, name, epoch, head: extent.head, at: *at, program }, out);
 }
 
 pub(super) fn message(message: &Message, out: &mut String) {

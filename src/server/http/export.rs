@@ -77,7 +77,7 @@ async fn export(server: &Arc<Server>, parts: &Parts, locale: Locale) -> Result<R
         let (person, payment) = Payment::of(server, parts).await?;
         let place = server.exports.take(person, payment.network()).map_err(Refused::Full)?;
         let epoch = Some(server.hub.epoch().to_owned());
-        let document = Document::new(format, About { room: room.clone(), epoch, head: extent.head, at, locale });
+        let document = Document::new(format, About { room: room.clone(), epoch, extent, at, locale });
         Export::new(server.clone(), room, extent, document, payment, place).into_body()
     };
     let mut response = Response::new(body);

@@ -87,9 +87,9 @@ impl RoomReader {
         let failed = |source: Source| StartError::ReadDatabase { path: self.path.clone(), source };
         let page = reader::between(&self.connection, &self.room, after, self.extent.head);
         let page = page.map_err(|error| failed(error.into()))?;
-        let next = page.first().map_or(self.extent.head + 1, |message| message.seq);
+        let start = self.extent.start_of(&page);
         let floor = || reader::extent(&self.connection, &self.room).map(|extent| extent.floor);
-        if next == after + 1 || next <= floor().map_err(|error| failed(error.into()))? {
+        if start == after + 1 || start <= floor().map_err(|error| failed(error.into()))? {
             Ok(page)
         } else {
             Err(failed(format!("message {} is missing", after + 1).into()))

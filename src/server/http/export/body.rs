@@ -130,18 +130,13 @@ impl Export {
                 self.check()?;
                 self.pay().await?;
                 let page = self.read(seq).await?;
-                let next = page.first().map_or(self.extent.head + 1, |first| first.seq);
+                let start = self.extent.start_of(&page);
                 // A gap would be a file that looks complete and is not, unless the messages have expired meanwhile.
-                if next != seq + 1 && next > self.floor().await? {
+                if start != seq + 1 && start > self.floor().await? {
                     return Err(Ended::Unavailable);
                 }
-                if page.is_empty() {
-                    self.step = Step::After(self.extent.head);
-                }
-                for message in page {
-                    self.document.message(&message, &mut piece);
-                    self.step = Step::After(message.seq);
-                }
+                page.iter().for_each(|message| self.document.message(message, &mut piece));
+                self.step = Step::After(self.extent.end_of(&page));
             }
             Step::After(_) => {
                 self.document.end(&mut piece);
