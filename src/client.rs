@@ -127,6 +127,11 @@ impl Client {
         self.change(MessageCommand::Delete(DeleteMessage { room, target }));
     }
 
+    /// Deletes all messages of this user in a room. The answer comes as [`Room::own_deletion`].
+    pub fn delete_own(&self, room: Room) {
+        self.dispatch(Intent::DeleteOwn { room: room.name.get_value() });
+    }
+
     /// Adds a reaction to a message, or takes it back.
     pub fn react(&self, room: Room, seq: u64, emoji: &str, on: bool) {
         let (room, target) = (room.id.get_value(), room.reference(seq));

@@ -6,7 +6,7 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use noom::server::config::{Config, Job};
+use noom::server::config::{Config, Job, PurgeArguments};
 use noom::server::environment::{Environment, SystemEnvironment};
 use noom::server::export::command::Order;
 use noom::server::{self, StartError, identity, store, telemetry};
@@ -48,6 +48,15 @@ fn run() -> Result<(), StartError> {
                     Ok(())
                 }
             }
+        }
+        Some(Job::Purge { purge: PurgeArguments { room, user } }) => {
+            let rooms = store::request_purge(&config.data_dir, room.as_deref(), *user)?;
+            let _ = match rooms {
+                0 => writeln!(std::io::stdout(), "there are no such messages"),
+                1 => writeln!(std::io::stdout(), "the messages in 1 room will be removed"),
+                _ => writeln!(std::io::stdout(), "the messages in {rooms} rooms will be removed"),
+            };
+            Ok(())
         }
         Some(Job::RotateKey { keep_days }) => {
             let keep_days = keep_days.unwrap_or(identity::COOKIE_DAYS);

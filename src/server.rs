@@ -128,12 +128,13 @@ impl Server {
     }
 
     /// Spawns the tasks that run as long as the server: the hub's workers and clock, reload, the collector of files,
-    /// retention.
+    /// purges, retention.
     fn spawn_background(&self, tls: Option<Arc<Tls>>) -> Vec<JoinHandle<()>> {
         let others = [
             tokio::spawn(tick(self.hub.clone())),
             tokio::spawn(save_marks(self.hub.clone())),
             tokio::spawn(reload_on_sighup(self.identity.clone(), tls)),
+            tokio::spawn(retention::run_purges(self.store.clone(), self.hub.clone())),
             tokio::spawn(collector::run(self.attachments.clone(), self.hub.environment().clone(), self.config.clone())),
         ];
         let keep = self.config.message_days.map(|days| Duration::from_hours(24 * u64::from(days.get())));

@@ -309,6 +309,29 @@ fn own_change_ends_with_its_answer_or_with_the_connection() {
 }
 
 #[test]
+fn deletion_of_own_messages_ends_with_its_answer_or_with_the_connection() {
+    let mut page = Page::in_room(1, 5);
+    let delete = || Event::Intent(Intent::DeleteOwn { room: ROOM.into() });
+    page.handle(delete());
+    let sent = page.next_sent("delete_messages");
+    assert_eq!(sent.command, Command::DeleteMessages(InRoom { room: id(ROOM) }));
+    page.acknowledge(&sent, Ack::Empty(Empty {}));
+    page.handle(delete());
+    let refused = page.next_sent("delete_messages");
+    page.receive(&ServerFrame::Error { id: refused.id, refusal: ErrorCode::StoreUnavailable.into() });
+    page.handle(delete());
+    page.handle(Event::Closed(ABNORMAL_CLOSE));
+    page.handle(delete());
+    let code = |refusal: Option<Refusal>| refusal.map(|refusal| refusal.code);
+    let ended = page.updates.iter().filter_map(|update| {
+        let Update::OwnDeletion { room, result } = update else { return None };
+        Some((room.as_str(), result.clone().map_err(code)))
+    });
+    let expected = [Ok(()), Err(Some(ErrorCode::StoreUnavailable)), Err(None), Err(None)];
+    assert_eq!(ended.collect::<Vec<_>>(), expected.map(|result| (ROOM, result)));
+}
+
+#[test]
 fn reconnect_resumes_after_the_last_message() {
     let mut page = Page::in_room(1, 5);
     page.receive(&ServerFrame::NewMessage(message(6)));
@@ -1348,6 +1371,7 @@ impl ModelServer {
             Command::Nickname(_)
             | Command::EditMessage(_)
             | Command::DeleteMessage(_)
+            | Command::DeleteMessages(_)
             | Command::React(_)
             | Command::PinMessage(_)
             | Command::History(_)

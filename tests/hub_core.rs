@@ -229,6 +229,7 @@ fn describe(frame: &ServerFrame) -> String {
         ServerFrame::MessageChanged(change) => {
             format!("{}: {} at rev {}", change.seq, change.text.as_deref().unwrap_or_default(), change.state.rev)
         }
+        ServerFrame::MessagesExpired(expired) => format!("kept from {}", expired.floor),
         ServerFrame::Typing(typing) => format!("{} is typing", name(&typing.user)),
         ServerFrame::Ack { .. }
         | ServerFrame::Error { .. }
@@ -898,6 +899,7 @@ fn check(world: &mut World, seats: &mut BTreeMap<(u64, u64), u64>) -> Result<(),
                 }
                 ServerFrame::Ack { .. }
                 | ServerFrame::MessageChanged(_)
+                | ServerFrame::MessagesExpired(_)
                 | ServerFrame::Welcome(_)
                 | ServerFrame::Bye(_)
                 | ServerFrame::Crowd(_)
@@ -965,7 +967,9 @@ async fn compare_with_reader(sizes: &[usize], afters: &[Option<u64>], expired: u
     }
     let database = rusqlite::Connection::open(folder.path().join("noom.sqlite3")).unwrap();
     database.execute("UPDATE messages SET at = 0 WHERE seq <= ?1", [expired as i64]).unwrap();
+    let workers = hub.spawn_workers();
     expire_before(&store, &hub, Duration::from_millis(1)).await.unwrap();
+    workers.iter().for_each(tokio::task::JoinHandle::abort);
     let floor = expired.min(sizes.len() as u64) + 1;
     prop_assert_eq!(store.extent(room.clone()).await.unwrap(), Extent { floor, head: sizes.len() as u64 });
     let user = User { id: UserId(1), nickname: account.nickname() };

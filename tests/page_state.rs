@@ -2,12 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that fails says where")]
 
-use leptos::prelude::{GetUntracked, Owner, Set, WithUntracked};
+use leptos::prelude::{GetUntracked, GetValue, Owner, Set, WithUntracked};
 use noom::client::session::{CallUpdate, SendStatus, UnsentMessage, Update};
 use noom::client::state::{MoreMembers, Older, Room, State};
 use noom::client::timeline::Entry;
 use noom::protocol::call::CallPresence;
-use noom::protocol::frame::{Crowd, Renamed, RoomPresence};
+use noom::protocol::frame::{Crowd, MessagesExpired, Renamed, RoomPresence};
 use noom::protocol::{
     EnterRoomAck, ErrorCode, HistoryAck, JoinCallAck, Media, MembersAck, Message, MessageChange, MessageKey,
     MessageRef, MessageState, Peer, PeerId, RoomId, Unrecovered, User, UserId,
@@ -142,6 +142,33 @@ fn expired_messages_are_dropped_when_the_room_is_entered_again() {
     assert_eq!((shown_texts(room), room.older.get_untracked()), (vec![], Older::None));
     state.apply(Update::Message(message(31, "e")));
     assert_eq!(shown_texts(room), ["e"]);
+}
+
+#[test]
+fn messages_that_expire_are_dropped_from_an_open_page() {
+    let (_owner, state, room) = page("garden");
+    let messages = [message(8, "a"), message(9, "b"), message(10, "c")];
+    state.apply(Update::Entered(EnterRoomAck { more: true, ..entered_at(0, messages.to_vec(), None) }));
+    let expire = |floor| state.apply(Update::Expired(MessagesExpired { room: room.id.get_value(), floor }));
+    expire(9);
+    assert_eq!((shown_texts(room), room.older.get_untracked()), (vec!["b".to_owned(), "c".to_owned()], Older::None));
+    expire(5);
+    assert_eq!(room.floor.get_untracked(), 9, "it was told in another order");
+    expire(11);
+    assert_eq!((shown_texts(room), room.newest.get_untracked()), (vec![], 0));
+    state.apply(Update::Message(message(11, "d")));
+    assert_eq!(shown_texts(room), ["d"]);
+}
+
+#[test]
+fn messages_that_expire_while_they_are_loaded_are_not_shown() {
+    let (_owner, state, room) = page("garden");
+    state.apply(Update::Entered(EnterRoomAck { more: true, ..entered_at(0, vec![message(10, "c")], None) }));
+    room.older.set(Older::Loading);
+    state.apply(Update::Expired(MessagesExpired { room: room.id.get_value(), floor: 9 }));
+    let read_before = HistoryAck { messages: vec![message(8, "a"), message(9, "b")], more: true };
+    state.apply(Update::Older { room: "garden".into(), before: 10, history: Some(read_before) });
+    assert_eq!((shown_texts(room), room.older.get_untracked()), (vec!["b".to_owned(), "c".to_owned()], Older::None));
 }
 
 #[test]

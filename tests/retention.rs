@@ -8,7 +8,6 @@ mod files {
 }
 mod support;
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,47 +22,11 @@ use noom::server::name_key::RoomName;
 use noom::server::retention::expire_before;
 use noom::server::search::Query;
 use noom::server::store::Store;
-use rusqlite::Connection;
 use serde_json::{Value, json};
-use support::store::post_all;
+use support::store::{bytes_of_messages, database, files_with, number, post_all, stop};
 use support::{Client, Server, Setup, fresh_key};
 
 const DAY_MS: u64 = 24 * 3_600 * 1_000;
-
-fn database(folder: &Path) -> Connection {
-    Connection::open(folder.join("noom.sqlite3")).unwrap()
-}
-
-fn number(database: &Connection, query: &str) -> i64 {
-    database.query_row(query, [], |row| row.get(0)).unwrap()
-}
-
-/// The files in a folder and below it that contain a text.
-fn files_with(folder: &Path, text: &str) -> Vec<String> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            found.extend(files_with(&path, text));
-        } else if memchr::memmem::find(&std::fs::read(&path).unwrap(), text.as_bytes()).is_some() {
-            found.push(path.display().to_string());
-        }
-    }
-    found
-}
-
-/// The size that the messages of all rooms have, with what belongs to them.
-fn bytes_of_messages(database: &Connection) -> i64 {
-    let tables = [
-        ("messages", "octet_length(text) + octet_length(nickname)"),
-        ("reactions", "octet_length(emoji) + octet_length(nickname)"),
-        ("pins", "octet_length(nickname)"),
-        ("mentions", "octet_length(nickname)"),
-        ("attachments", "octet_length(name) + bytes"),
-    ];
-    let sum = |(table, size)| number(database, &format!("SELECT COALESCE(SUM({size} + 100), 0) FROM {table}"));
-    tables.into_iter().map(sum).sum()
-}
 
 async fn enter_after(client: &mut Client, epoch: &Value, seq: u64, rev: &Value) -> Value {
     let after = json!({"epoch": epoch, "seq": seq, "rev": rev});
@@ -172,6 +135,7 @@ async fn rooms_of_any_size_are_emptied_and_go_on() {
     let store = Arc::new(Store::open(folder.path(), "first").unwrap());
     let limits = LimitSettings::default();
     let hub = Hub::new(store.clone(), Arc::new(SystemEnvironment), limits, IceSettings::default());
+    let workers = hub.spawn_workers();
     let mut rooms = Vec::new();
     // The index of the search has the first messages of the largest room, and none of the others.
     for (name, messages) in [("empty", 0), ("small", 3), ("large", 450), ("last", 1)] {
@@ -204,6 +168,7 @@ async fn rooms_of_any_size_are_emptied_and_go_on() {
     }
     assert_eq!(store.usage().stored_bytes as i64, number(&database(folder.path()), "SELECT SUM(bytes) FROM rooms"));
     store.close();
+    stop(workers).await;
     drop((hub, store));
     let database = database(folder.path());
     database.execute("INSERT INTO search (search) VALUES ('integrity-check')", []).unwrap();
@@ -220,6 +185,7 @@ async fn room_that_cannot_be_emptied_does_not_hold_up_others() {
     let store = Arc::new(Store::open(folder.path(), "first").unwrap());
     let limits = LimitSettings::default();
     let hub = Hub::new(store.clone(), Arc::new(SystemEnvironment), limits, IceSettings::default());
+    hub.spawn_workers();
     let mut rooms = Vec::new();
     for name in ["a", "b"] {
         let room = store.create_room(RoomName::parse(name).unwrap()).await.unwrap();
@@ -244,11 +210,13 @@ async fn room_with_expired_messages_is_indexed_again_for_new_tokens() {
     let store = Arc::new(Store::open(folder.path(), "first").unwrap());
     let limits = LimitSettings::default();
     let hub = Hub::new(store.clone(), Arc::new(SystemEnvironment), limits, IceSettings::default());
+    let workers = hub.spawn_workers();
     let room = store.create_room(RoomName::parse("r").unwrap()).await.unwrap();
     post_all(&store, &room, (0..400).map(|n| format!("lavender {n}"))).await;
     database(folder.path()).execute("UPDATE messages SET at = 0 WHERE seq <= 100", []).unwrap();
     assert_eq!(expire_before(&store, &hub, Duration::from_millis(1)).await, Ok(100));
     store.close();
+    stop(workers).await;
     drop((hub, store));
     database(folder.path()).execute("UPDATE search_version SET tokens = 0", []).unwrap();
     let store = Store::open(folder.path(), "first").unwrap();

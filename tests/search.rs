@@ -265,7 +265,7 @@ async fn index_is_completed_after_a_restart_and_after_a_kill() {
 fn without_search(folder: &Path) {
     database(folder)
         .execute_batch(
-            "ALTER TABLE rooms DROP COLUMN floor; DROP INDEX rooms_by_public_id; ALTER TABLE rooms DROP COLUMN public_id;
+            "DROP TABLE purges; ALTER TABLE rooms DROP COLUMN floor; DROP INDEX rooms_by_public_id; ALTER TABLE rooms DROP COLUMN public_id;
              DROP TABLE mentions; ALTER TABLE messages DROP COLUMN mentions; DROP TABLE pins; DROP TABLE attachments; DROP TABLE unclaimed_files; ALTER TABLE messages DROP COLUMN attachments;
              DROP TABLE search; DROP TABLE search_version; ALTER TABLE rooms DROP COLUMN indexed; PRAGMA user_version = 5",
         )

@@ -170,6 +170,7 @@ impl World {
                     }
                     ServerFrame::Ack { .. }
                     | ServerFrame::MessageChanged(_)
+                    | ServerFrame::MessagesExpired(_)
                     | ServerFrame::Welcome(_)
                     | ServerFrame::Bye(_)
                     | ServerFrame::Crowd(_)

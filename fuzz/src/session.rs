@@ -79,6 +79,7 @@ impl Page {
                 let room = self.ids.get(&room()).copied().unwrap_or_default();
                 Event::Intent(Intent::Change(MessageCommand::Delete(DeleteMessage { room, target })))
             }
+            "delete-own" => Event::Intent(Intent::DeleteOwn { room: room() }),
             "rename" => Event::Intent(Intent::Rename { nickname: rest.into() }),
             "older" => Event::Intent(Intent::Older { room: room(), before: 100, limit: 50 }),
             "search" => Event::Intent(Intent::Search { room: room(), text: rest.into(), before: None }),
@@ -142,6 +143,8 @@ impl Page {
                     | Update::Build(_)
                     | Update::NotUnderstood
                     | Update::ChangeEnded { .. }
+                    | Update::OwnDeletion { .. }
+                    | Update::Expired(_)
                     | Update::Named { .. }
                     | Update::Unsent(_)
                     | Update::NotEntered { .. }

@@ -20,6 +20,8 @@ pub enum FormKind {
     Room,
     /// Posts a message.
     Message,
+    /// Deletes the user's messages in a room.
+    DeleteOwn,
 }
 
 /// A form that was posted without script and refused. The page shows it again.
@@ -153,6 +155,12 @@ pub async fn enter_room(room: String) -> Result<(), ApiError> {
 #[server(prefix = "/api", endpoint = "post")]
 pub async fn post_message(room: String, key: String, text: String) -> Result<(), ApiError> {
     crate::server::pages::post_message(&room, &key, &text).await
+}
+
+/// Deletes all messages of the user in a room; redirects to the room.
+#[server(prefix = "/api", endpoint = "delete_own")]
+pub async fn delete_own(room: String) -> Result<(), ApiError> {
+    crate::server::pages::delete_own(&room).await
 }
 
 /// Stores the chosen language; redirects to `back`.

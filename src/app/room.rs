@@ -6,6 +6,7 @@ mod clipboard;
 mod code_block;
 mod composer;
 mod copy_link;
+mod delete_own;
 mod draft;
 mod dropped_file;
 mod emoji_picker;

@@ -230,6 +230,7 @@ impl Session {
             Intent::Post(post) => self.post(post),
             Intent::Discard(key) => self.discard(key),
             Intent::Change(command) => self.change_message(command),
+            Intent::DeleteOwn { room } => self.delete_own(room),
             Intent::Typing { room } => self.notify_typing(now, room),
             Intent::Rename { nickname } => self.rename(nickname),
             Intent::Older { room, before, limit } => self.load_older(room, before, limit),

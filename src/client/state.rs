@@ -4,6 +4,7 @@
 
 mod expiry;
 mod members;
+mod older;
 mod pins;
 mod room;
 
@@ -155,6 +156,10 @@ impl State {
                 self.calls.send(update);
             }
             Update::Changed(change) => self.with_room_id(change.room, |room| room.changed(change)),
+            Update::Expired(expired) => self.with_room_id(expired.room, |room| room.expired(expired.floor)),
+            Update::OwnDeletion { room, result } => {
+                self.with_room(&room, |room| room.own_deletion.set(Some(result)));
+            }
             Update::ChangeEnded { command, result } => {
                 let ended = |room: Room| {
                     room.changes_ended.update(|ended| ended.push(ChangeEnded { command: command.clone(), result }))

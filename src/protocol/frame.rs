@@ -16,4 +16,4 @@ pub use client::{
 };
 pub use envelope::Empty;
 pub(super) use envelope::{Envelope, encode, frames};
-pub use server::{Crowd, GoingAway, Refusal, Renamed, RoomPresence, ServerFrame, Typing};
+pub use server::{Crowd, GoingAway, MessagesExpired, Refusal, Renamed, RoomPresence, ServerFrame, Typing};

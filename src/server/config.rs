@@ -21,7 +21,7 @@ use leptos::config::{LeptosOptions, get_configuration};
 use super::call::ice::IceSettings;
 use super::start_error::StartError;
 use arguments::Arguments;
-pub use arguments::Job;
+pub use arguments::{Job, PurgeArguments};
 use file::File;
 pub use files::{Bucket, FileStore};
 use hosts::host_names;

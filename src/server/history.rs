@@ -65,6 +65,15 @@ impl Extent {
     }
 }
 
+/// The end of the messages that are removed at the beginning of a room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// The first message that was posted at this time or later, in milliseconds since 1970 UTC, is kept.
+    Time(u64),
+    /// The message with this `seq` is the last one that is removed.
+    Seq(u64),
+}
+
 /// A step of removing the messages of a room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Expired {

@@ -14,6 +14,7 @@
 //! | [`posting`] | admission of messages and changes |
 //! | [`fan_out`] | from a commit to the outboxes |
 //! | [`tail`], [`recent_changes`] | the order and the recent entries of a room's log |
+//! | [`removal`] | expiry and purges |
 //! | [`lobby`] | the list of rooms |
 //! | [`my_rooms`], [`reading`] | the lists of users' own rooms, and what they have read |
 //! | [`calls`] | call signalling |
@@ -35,6 +36,7 @@ pub mod price;
 pub mod rate_limit;
 mod reading;
 pub mod recent_changes;
+mod removal;
 mod rooms;
 mod shards;
 pub mod tail;

@@ -183,6 +183,28 @@ pub(crate) async fn post_message(room: &str, key: &str, text: &str) -> Result<()
     Ok(())
 }
 
+/// Deletes the messages of the visitor in a room.
+///
+/// # Errors
+/// None, as [`set_nickname`].
+pub(crate) async fn delete_own(room: &str) -> Result<(), ApiError> {
+    let (server, visitor) = context();
+    let Ok(name) = RoomName::parse(room) else {
+        redirect("/");
+        return Ok(());
+    };
+    let page = path::room(&name.canonical);
+    let result = async {
+        payer(&server, visitor.user).await?.spend(Price::DELETE_MESSAGES)?;
+        server.hub.request_purge_by_name(&name, visitor.user).await
+    };
+    match result.await {
+        Ok(()) => return_to(&page, Vec::new()),
+        Err(refusal) => show_again(&page, refusal, FormKind::DeleteOwn, ""),
+    }
+    Ok(())
+}
+
 /// Sets the language cookie.
 ///
 /// # Errors

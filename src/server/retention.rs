@@ -1,26 +1,26 @@
-//! Retention: removes messages that are older than the operator wants to keep.
-//!
-//! Each room loses its oldest messages, in steps that are small because other writes wait for them. A step is followed by
-//! a pause, so that removing a large history takes a small part of the writer's time.
+//! Removing many messages in the background: those that are older than the operator wants to keep, and those of
+//! requested purges.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
+use super::history::Until;
 use super::hub::Hub;
-use super::id::RoomRow;
 use super::storage::StoreError;
 use super::store::Store;
 
-/// The interval between two rounds.
-const EVERY: Duration = Duration::from_secs(3_600);
-/// After a step there is a pause that is this many times as long.
-const PAUSE: u32 = 4;
+/// The interval between two rounds of expiry.
+const EXPIRE_EVERY: Duration = Duration::from_hours(1);
+/// The longest time until a purge is noticed that was requested on the command line.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// The delay after a purge has failed.
+const RETRY: Duration = Duration::from_secs(30);
 
 /// Removes what is older than `keep`, as long as the server runs.
 pub(super) async fn run(store: Arc<Store>, hub: Arc<Hub>, keep: Duration) {
-    let mut rounds = interval(EVERY);
+    let mut rounds = interval(EXPIRE_EVERY);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         rounds.tick().await;
@@ -44,7 +44,7 @@ pub async fn expire_before(store: &Store, hub: &Hub, before: Duration) -> Result
         let looked = store.find_expired(after, before).await?;
         last = looked.last;
         let Some(room) = looked.found else { continue };
-        match expire_room(store, hub, &room, before).await {
+        match hub.expire_all(&room, Until::Time(before), sleep).await {
             Ok(count) => messages += count,
             Err(error) => result = Err(error),
         }
@@ -52,17 +52,17 @@ pub async fn expire_before(store: &Store, hub: &Hub, before: Duration) -> Result
     result.map(|()| messages)
 }
 
-/// The same in one room. `before`: in milliseconds.
-async fn expire_room(store: &Store, hub: &Hub, room: &RoomRow, before: u64) -> Result<u64, StoreError> {
-    let mut messages = 0;
+/// Carries out purges, as long as the server runs: also those that were requested before it started.
+pub(super) async fn run_purges(store: Arc<Store>, hub: Arc<Hub>) {
     loop {
-        let began = Instant::now();
-        let expired = store.expire(room.clone(), before).await?;
-        hub.expired(room.id, expired.floor);
-        messages += expired.messages;
-        sleep(began.elapsed() * PAUSE).await;
-        if !expired.is_more {
-            return Ok(messages);
+        match hub.purge(sleep).await {
+            Ok(true) => {}
+            // The next request, or the time to look for one.
+            Ok(false) => drop(timeout(LOOK_EVERY, store.purge_requested()).await),
+            Err(refusal) => {
+                tracing::warn!(code = refusal.code.as_str(), "cannot carry out a purge; will try again");
+                sleep(RETRY).await;
+            }
         }
     }
 }

@@ -77,6 +77,8 @@ pub enum StartError {
     NoRoom(String),
     #[error("cannot read the database {}", .path.display())]
     ReadDatabase { path: PathBuf, source: Source },
+    #[error("cannot write to the database {}", .path.display())]
+    WriteDatabase { path: PathBuf, source: Source },
     #[error("cannot write the export {target}")]
     Export { target: String, source: Source },
     #[error("cannot write the backup {}", .path.display())]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 
 use super::change::{Candidate, Change, ChangeError, Changed};
-use super::history::{Extent, History, Stored};
+use super::history::{Expired, Extent, History, Stored, Until};
 pub use super::id::RoomRow;
 use super::membership::{Mark, Membership};
 use super::name_key::RoomName;
@@ -75,6 +75,45 @@ impl fmt::Debug for ChangeRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ChangeRequest").field("room", &self.room.id).field("seq", &self.seq).finish_non_exhaustive()
     }
+}
+
+/// A step of removing the oldest messages of a room.
+pub struct Expiry {
+    /// The room.
+    pub room: RoomRow,
+    /// The end of the messages to remove. A step removes a bounded number of them.
+    pub until: Until,
+    /// Called once, after the commit or its failure. Must not block: it runs on the thread that commits.
+    pub done: Box<dyn FnOnce(Result<Expired, StoreError>) + Send>,
+}
+
+impl fmt::Debug for Expiry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Expiry").field("room", &self.room.id).field("until", &self.until).finish_non_exhaustive()
+    }
+}
+
+/// A request to remove many messages of a room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Purge {
+    /// Its number. Later requests have higher ones.
+    pub id: u64,
+    /// The room.
+    pub room: RoomRow,
+    /// The author, whose messages are deleted: a line stays in the place of each. `None`: all messages are removed as if
+    /// they had expired.
+    pub user: Option<UserId>,
+    /// The `seq` of the last message to remove.
+    pub up_to: u64,
+}
+
+/// Messages that a purge deletes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ToPurge {
+    /// Their positions, the newest first, because those are in view.
+    pub seqs: Vec<u64>,
+    /// The last message of those that remain; `None` if none do.
+    pub rest: Option<u64>,
 }
 
 /// The outcome of a [`ChangeRequest`].
@@ -213,6 +252,28 @@ pub trait Storage: fmt::Debug + Send + Sync {
     /// # Errors
     /// The change was not taken, and `done` is never called.
     fn change(&self, request: ChangeRequest) -> Result<(), StoreError>;
+
+    /// Queues a step of removing the oldest messages of a room. [`Expiry::done`] is called after the commit, in order with
+    /// the messages and changes of the room.
+    ///
+    /// # Errors
+    /// The step was not taken, and `done` is never called.
+    fn expire(&self, expiry: Expiry) -> Result<(), StoreError>;
+
+    /// Requests a purge of the messages of a user in a room: all that have been posted until now. It is carried out later,
+    /// even if the server is stopped meanwhile. Requested again, it has no other effect.
+    fn request_purge(&self, room: RoomRow, user: UserId) -> Reply<'_, ()>;
+
+    /// The purges that are not finished, in the order in which they were requested: the first ones whose number is above
+    /// `after`.
+    fn purges(&self, after: u64) -> Reply<'_, Vec<Purge>>;
+
+    /// The next messages of a user in a room that a purge deletes, among those up to a `seq`.
+    fn messages_to_purge(&self, room: RoomRow, user: UserId, up_to: u64) -> Reply<'_, ToPurge>;
+
+    /// Notes that only the messages up to `rest` remain of a purge; `None`: it is finished. Without effect if it was requested
+    /// again meanwhile, for later messages.
+    fn purged(&self, purge: Purge, rest: Option<u64>) -> Reply<'_, ()>;
 
     /// The stored bytes, if this storage counts them.
     fn usage(&self) -> Usage {

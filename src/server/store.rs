@@ -6,6 +6,7 @@
 
 mod attachment;
 mod backup;
+mod beside;
 mod checkpoint;
 mod commit;
 mod connection;
@@ -16,6 +17,7 @@ mod files;
 mod index;
 mod memberships;
 mod migration;
+mod purges;
 mod reader;
 mod room_reader;
 mod row;
@@ -30,7 +32,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rusqlite::OpenFlags;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use crate::protocol::{Message, Position, RoomId, SearchAck, UserId};
 use crate::server::history::{Extent, History};
@@ -38,7 +40,7 @@ use crate::server::membership::{Mark, Membership};
 use crate::server::name_key::RoomName;
 use crate::server::search::Query;
 use crate::server::start_error::{Source, StartError};
-use crate::server::storage::{Reply, Storage, Usage};
+use crate::server::storage::{Expiry, Purge, Reply, Storage, ToPurge, Usage};
 
 pub use crate::server::storage::{Append, AppendError, ChangeOutcome, ChangeRequest, Outcome, RoomRow, StoreError};
 pub(in crate::server) use attachment::{FILES_FOLDER, open_files_lock};
@@ -47,6 +49,7 @@ pub use backup::{BackupSummary, backup, files_beside};
 use checkpoint::Checkpoints;
 use connection::open_connection;
 use index::Indexer;
+pub use purges::request_purge;
 use reader::{Deadlines, Readers};
 pub use room_reader::RoomReader;
 pub use usage::Quotas;
@@ -62,6 +65,8 @@ pub struct Store {
     epoch: String,
     quotas: Quotas,
     gauges: Arc<Gauges>,
+    /// Notified when a purge was requested.
+    purge_requested: Notify,
     /// Dropped after all connections.
     _database: Arc<File>,
     /// Locked while the store is open, so that no second server writes here.
@@ -117,7 +122,8 @@ impl Store {
         let usage = (stored, quotas, gauges.clone());
         let writer = Writer::start(connection, checkpoints, indexer, watermark, count, usage);
         let writer = writer.map_err(|error| failed(error.into()))?;
-        Ok(Self { readers, writer, epoch, quotas, gauges, _database: database, _lock: lock })
+        let purge_requested = Notify::new();
+        Ok(Self { readers, writer, epoch, quotas, gauges, purge_requested, _database: database, _lock: lock })
     }
 
     /// The epoch that positions count in.
@@ -338,6 +344,26 @@ impl Storage for Store {
 
     fn change(&self, request: ChangeRequest) -> Result<(), StoreError> {
         Self::change(self, request)
+    }
+
+    fn expire(&self, expiry: Expiry) -> Result<(), StoreError> {
+        self.writer.send(Write::Expire(expiry))
+    }
+
+    fn request_purge(&self, room: RoomRow, user: UserId) -> Reply<'_, ()> {
+        Box::pin(Self::request_purge(self, room, user))
+    }
+
+    fn purges(&self, after: u64) -> Reply<'_, Vec<Purge>> {
+        Box::pin(Self::purges(self, after))
+    }
+
+    fn messages_to_purge(&self, room: RoomRow, user: UserId, up_to: u64) -> Reply<'_, ToPurge> {
+        Box::pin(Self::messages_to_purge(self, room, user, up_to))
+    }
+
+    fn purged(&self, purge: Purge, rest: Option<u64>) -> Reply<'_, ()> {
+        Box::pin(Self::purged(self, purge, rest))
     }
 
     fn usage(&self) -> Usage {

@@ -35,6 +35,7 @@ const AGREED: &str = "all clients see the same message at the same position";
 const INVENTED: &str = "a message in the log was sent by its author with its text";
 const GAPLESS: &str = "the log has no gaps";
 const CONTIGUOUS: &str = "a connection receives a room without gap or repetition";
+const PURGED: &str = "all messages are removed whose removal was acknowledged";
 const SHOWN: &str = "a page shows a room without gap or repetition";
 const CHANGED: &str = "a changed message is durable, and the same for all clients";
 const UP_TO_DATE: &str = "every page shows its messages as they are at the end";
@@ -79,6 +80,8 @@ struct Checker {
     logs: BTreeMap<Place, Log>,
     /// The first message of each room that has not expired, in the current epoch.
     floors: BTreeMap<RoomId, u64>,
+    /// The messages of users that are to be removed, up to a position.
+    purges: Vec<(Place, UserId, u64)>,
     /// All changes of messages, by epoch and room, and the state of the log before them.
     changes: BTreeMap<Place, Vec<Arc<MessageChange>>>,
     /// The states that a message has had, by epoch, room, seq and revision.
@@ -138,6 +141,8 @@ struct Room {
     entered: bool,
     epoch: String,
     newest: u64,
+    /// The first message that has not expired.
+    floor: u64,
     rev: u64,
     /// The messages that are loaded, by their seq.
     messages: BTreeMap<u64, Message>,
@@ -154,6 +159,10 @@ impl Checker {
             Record::Changed(change) => self.commit_change(change),
             Record::Expired { room, floor } => {
                 self.floors.insert(*room, *floor);
+                Ok(())
+            }
+            Record::PurgeRequested { room, user, up_to } => {
+                self.purges.push(((self.epoch.clone(), *room), *user, *up_to));
                 Ok(())
             }
             Record::Accepted { conn, epoch } => {
@@ -323,6 +332,21 @@ impl Checker {
         Ok(())
     }
 
+    /// Checks that all messages are gone whose removal was requested in the last epoch.
+    fn check_purges(&self) -> Checked {
+        for (place, user, up_to) in self.purges.iter().filter(|((epoch, _), _, _)| *epoch == self.epoch) {
+            let floor = self.floors.get(&place.1).copied().unwrap_or_default();
+            let log = self.logs.get(place).map(Vec::as_slice).unwrap_or_default();
+            let is_left = |message: &&Arc<Message>| {
+                (floor..=*up_to).contains(&message.seq) && message.user.id == *user && !message.is_deleted()
+            };
+            if let Some(left) = log.iter().find(is_left) {
+                return Err((PURGED, format!("{} of {user} in {}", left.seq, place.1)));
+            }
+        }
+        Ok(())
+    }
+
     // --- Intents and sent frames ---------------------------------------------------------------
 
     fn intend(&mut self, id: PageId, intent: &Intent) {
@@ -365,6 +389,7 @@ impl Checker {
             | Intent::MarkRead { .. }
             | Intent::Discard(_)
             | Intent::Change(_)
+            | Intent::DeleteOwn { .. }
             | Intent::Typing { .. }
             | Intent::Rename { .. }
             | Intent::Older { .. }
@@ -427,6 +452,7 @@ impl Checker {
             | ServerFrame::Crowd(_)
             | ServerFrame::Nickname(_)
             | ServerFrame::Typing(_)
+            | ServerFrame::MessagesExpired(_)
             | ServerFrame::GoingAway(_)
             | ServerFrame::CallJoined(_)
             | ServerFrame::CallLeft(_)
@@ -488,6 +514,14 @@ impl Checker {
             }
             Ack::Rooms(list) => self.identify_listed(&epoch, &list.rooms),
             Ack::MyRooms(list) => self.identify_own(&epoch, &list.rooms),
+            Ack::Empty(_) if matches!(command, Command::DeleteMessages(_)) => {
+                let Command::DeleteMessages(asked) = command else { return Ok(()) };
+                let (place, me) = ((epoch, asked.room), self.pages.get(&page).and_then(|page| page.me.as_ref()));
+                let is_durable =
+                    |(of, user, _): &(Place, UserId, u64)| *of == place && me.is_some_and(|me| me.id == *user);
+                let found = self.purges.iter().any(is_durable);
+                if found { Ok(()) } else { Err((DURABLE, format!("a purge of {} is acknowledged", asked.room))) }
+            }
             Ack::Empty(_) | Ack::Nickname(_) | Ack::Members(_) | Ack::JoinCall(_) => Ok(()),
         }
     }
@@ -564,7 +598,15 @@ impl Checker {
                 room.change(change);
             }
             Update::Older { room, history: Some(history), .. } => {
-                page.rooms.entry(fold(room)).or_default().load(&history.messages);
+                let room = page.rooms.entry(fold(room)).or_default();
+                room.load(&history.messages);
+                room.drop_expired();
+            }
+            Update::Expired(expired) => {
+                if let Some(room) = page.shown(expired.room)? {
+                    room.floor = room.floor.max(expired.floor);
+                    room.drop_expired();
+                }
             }
             Update::Named { requested, room } => {
                 let shown = page.rooms.entry(fold(room)).or_default();
@@ -600,6 +642,7 @@ impl Checker {
             | Update::Unsent(_)
             | Update::Older { history: None, .. }
             | Update::ChangeEnded { .. }
+            | Update::OwnDeletion { .. }
             // There are too few pages for a crowd.
             | Update::Crowd(_)
             | Update::Found { .. }
@@ -617,6 +660,7 @@ impl Checker {
     fn end(&mut self, rooms: &[StoredRoom]) -> Checked {
         self.holds(rooms)?;
         self.check_acks()?;
+        self.check_purges()?;
         for (key, post) in self.posts.iter().filter(|(_, post)| !post.ended) {
             if self.pages.contains_key(&post.page) {
                 return Err((ANSWERED, format!("{key} of page {}", post.page.0)));
@@ -651,6 +695,10 @@ impl Checker {
 
     fn is_up_to_date(&self, id: PageId, name: &str, room: &Room) -> Checked {
         let log = self.log_of(room);
+        let floor = room.id.and_then(|id| self.floors.get(&id)).copied().unwrap_or_default();
+        if let Some((seq, _)) = room.messages.first_key_value().filter(|(seq, _)| **seq < floor) {
+            return Err((UP_TO_DATE, format!("page {} shows {seq} in {name}, which has expired", id.0)));
+        }
         for (seq, shown) in &room.messages {
             let stored = log.get((*seq as usize).wrapping_sub(1));
             if stored.is_none_or(|stored| **stored != *shown) {
@@ -737,6 +785,11 @@ impl Room {
         }
     }
 
+    /// The page drops what has expired.
+    fn drop_expired(&mut self) {
+        self.messages.retain(|seq, _| *seq >= self.floor);
+    }
+
     fn change(&mut self, change: &MessageChange) {
         if let Some(message) = self.messages.get_mut(&change.seq) {
             message.apply(change);
@@ -760,8 +813,9 @@ impl Room {
         }
         self.load(&ack.messages);
         ack.changes.iter().flatten().for_each(|change| self.change(change));
-        // The page drops what has expired.
-        self.messages.retain(|seq, _| ack.floor.is_none_or(|floor| *seq >= floor));
+        let known = if same { self.floor } else { 0 };
+        self.floor = ack.floor.unwrap_or(1).max(known);
+        self.drop_expired();
         self.rev = ack.rev;
         self.id = Some(ack.room);
         self.entered = true;

@@ -17,12 +17,14 @@ use noom::protocol::{
     User, UserId,
 };
 use noom::server::change::{Change, ChangeError, Changed, Decision, decide, group_reactions};
-use noom::server::history::{Extent, History, Stored};
+use noom::server::history::{Expired, Extent, History, Stored, Until};
 use noom::server::id::RoomId;
 use noom::server::membership::{Mark, MarkChange, Membership};
 use noom::server::name_key::RoomName;
 use noom::server::search::Query;
-use noom::server::storage::{Append, AppendError, ChangeOutcome, ChangeRequest, Outcome, RoomRow, Storage, StoreError};
+use noom::server::storage::{
+    Append, AppendError, ChangeOutcome, ChangeRequest, Expiry, Outcome, Purge, RoomRow, Storage, StoreError, ToPurge,
+};
 use tokio::sync::oneshot;
 
 use super::environment::SimulatedEnvironment;
@@ -32,6 +34,8 @@ use super::rng::Rng;
 
 /// The most writes in one commit.
 const BATCH: usize = 128;
+/// The most messages that a turn of a purge deletes.
+const TURN: usize = 3;
 
 type Result<T> = std::result::Result<T, StoreError>;
 
@@ -43,6 +47,10 @@ pub struct Image {
     nicknames: BTreeMap<UserId, String>,
     /// The marks of users in the rooms of their lists.
     memberships: BTreeMap<(UserId, RoomId), u64>,
+    /// The purges that are not finished.
+    purges: Vec<Purge>,
+    /// The number of purges that were requested.
+    last_purge: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -58,11 +66,13 @@ struct Room {
     reactions: BTreeMap<u64, Vec<(String, User)>>,
 }
 
-/// A durable message or change.
+/// A change of the database that became durable.
 #[derive(Clone, Debug)]
 pub enum Committed {
     Message(Arc<Message>),
     Change(Arc<MessageChange>),
+    Expired { room: RoomId, floor: u64 },
+    Purge { room: RoomId, user: UserId, up_to: u64 },
 }
 
 /// The behaviour of a disk.
@@ -121,6 +131,9 @@ enum Write {
     CreateRoom { id: RoomId, name: RoomName, done: Option<oneshot::Sender<Result<RoomRow>>> },
     Nickname { user: UserId, nickname: Option<String>, done: Option<oneshot::Sender<Result<()>>> },
     Marks { marks: Vec<Mark>, done: Option<oneshot::Sender<Result<()>>> },
+    Expire { room: RoomRow, until: Until, done: Option<Box<dyn FnOnce(Result<Expired>) + Send>> },
+    RequestPurge { room: RoomRow, user: UserId, done: Option<oneshot::Sender<Result<()>>> },
+    Purged { purge: Purge, rest: Option<u64>, done: Option<oneshot::Sender<Result<()>>> },
 }
 
 /// Delivers the result of a read or write to the server. Called without the lock on the state.
@@ -198,19 +211,16 @@ impl Disk {
         self.state().image.rooms.iter().map(stored).collect()
     }
 
-    /// Lets the oldest messages of a room expire, if there is a room with messages. Returns the room and the first message
-    /// that is left.
-    pub fn expire(&self) -> Option<(RoomId, u64)> {
+    /// Chooses a room and the last of its messages that is to expire, if there is a room with messages.
+    pub fn choose_to_expire(&self) -> Option<(RoomRow, u64)> {
         let mut state = self.state();
         let State { image, rng, .. } = &mut *state;
-        let mut filled: Vec<_> = image.rooms.iter_mut().filter(|room| room.floor <= room.log.len() as u64).collect();
+        let filled: Vec<_> = image.rooms.iter().filter(|room| room.floor <= room.log.len() as u64).collect();
         if filled.is_empty() {
             return None;
         }
-        let index = rng.below(filled.len() as u64) as usize;
-        let room = &mut filled[index];
-        room.floor += 1 + rng.below(room.log.len() as u64 + 1 - room.floor);
-        Some((room.row.id, room.floor))
+        let room = rng.pick(&filled);
+        Some((room.row.clone(), rng.between(room.floor, room.log.len() as u64)))
     }
 
     pub fn configure(&self, change: impl FnOnce(&mut Settings)) {
@@ -252,6 +262,9 @@ impl Disk {
         );
         state.phase = Phase::Idle;
         state.phase_ends_at = None;
+        if self.mutation == Some(Mutation::PurgeForgotten) {
+            state.image.purges.clear();
+        }
         if self.mutation == Some(Mutation::RoomIdChanges) {
             state.image.rooms.iter_mut().for_each(|room| room.row.id.0 ^= 1);
         }
@@ -439,7 +452,14 @@ impl Write {
                 Box::new(move || done(Err(ChangeError::Unavailable)))
             }
             Self::CreateRoom { done, .. } => answer(done?, Err(StoreError::Unavailable)),
-            Self::Nickname { done, .. } | Self::Marks { done, .. } => answer(done?, Err(StoreError::Unavailable)),
+            Self::Expire { done, .. } => {
+                let done = done?;
+                Box::new(move || done(Err(StoreError::Unavailable)))
+            }
+            Self::Nickname { done, .. }
+            | Self::Marks { done, .. }
+            | Self::RequestPurge { done, .. }
+            | Self::Purged { done, .. } => answer(done?, Err(StoreError::Unavailable)),
         })
     }
 }
@@ -477,6 +497,23 @@ impl Image {
                     };
                     answers.extend(done.take().map(|done| answer(done, Ok(()))));
                 }
+                Write::Expire { room, until, done } => {
+                    let expired = self.expire(room.id, *until);
+                    let new = expired.filter(|expired| expired.messages > 0);
+                    committed.extend(new.map(|expired| Committed::Expired { room: room.id, floor: expired.floor }));
+                    if let Some(done) = done.take() {
+                        answers.push(Box::new(move || done(expired.ok_or(StoreError::Unavailable))));
+                    }
+                }
+                Write::RequestPurge { room, user, done } => {
+                    let up_to = self.request_purge(room, *user);
+                    committed.push(Committed::Purge { room: room.id, user: *user, up_to });
+                    answers.extend(done.take().map(|done| answer(done, Ok(()))));
+                }
+                Write::Purged { purge, rest, done } => {
+                    self.purged(purge, *rest);
+                    answers.extend(done.take().map(|done| answer(done, Ok(()))));
+                }
                 Write::Marks { marks, done } => {
                     marks.iter().for_each(|mark| self.mark(mark));
                     answers.extend(done.take().map(|done| answer(done, Ok(()))));
@@ -484,6 +521,44 @@ impl Image {
             }
         }
         (answers, committed)
+    }
+
+    fn expire(&mut self, room: RoomId, until: Until) -> Option<Expired> {
+        let Until::Seq(last) = until else { unreachable!("the simulation asks for a message") };
+        let room = self.room_mut(room)?;
+        let floor = (last + 1).min(room.log.len() as u64 + 1).max(room.floor);
+        let messages = floor - std::mem::replace(&mut room.floor, floor);
+        Some(Expired { messages, floor, is_more: false })
+    }
+
+    fn request_purge(&mut self, room: &RoomRow, user: UserId) -> u64 {
+        let up_to = self.room(room.id).map_or(0, |room| room.log.len() as u64);
+        match self.purges.iter_mut().find(|purge| purge.room.id == room.id && purge.user == Some(user)) {
+            Some(purge) => purge.up_to = up_to,
+            None => {
+                self.last_purge += 1;
+                let id = self.last_purge;
+                self.purges.push(Purge { id, room: room.clone(), user: Some(user), up_to });
+            }
+        }
+        up_to
+    }
+
+    fn purged(&mut self, purge: &Purge, rest: Option<u64>) {
+        let Some(index) = self.purges.iter().position(|stored| stored == purge) else { return };
+        match rest {
+            Some(rest) => self.purges[index].up_to = rest,
+            None => drop(self.purges.remove(index)),
+        }
+    }
+
+    /// The next messages of a user that a purge deletes.
+    fn messages_to_purge(&self, room: RoomId, user: UserId, up_to: u64) -> ToPurge {
+        let log = self.log(room, up_to).0.iter().rev();
+        let mut seqs: Vec<_> = log.filter(|it| it.user.id == user && !it.is_deleted()).map(|it| it.seq).collect();
+        let is_more = seqs.len() > TURN;
+        seqs.truncate(TURN);
+        ToPurge { rest: seqs.last().filter(|_| is_more).map(|last| last - 1), seqs }
     }
 
     fn mark(&mut self, Mark { user, room, change }: &Mark) {
@@ -794,6 +869,26 @@ impl Storage for SimulatedStorage {
         Append { room, user, key, text, reply_to: _, attachments: _, mentions: _, done }: Append,
     ) -> Result<()> {
         self.disk.write(Write::Append { room, user, key, text, done: Some(done) })
+    }
+
+    fn expire(&self, Expiry { room, until, done }: Expiry) -> Result<()> {
+        self.disk.write(Write::Expire { room, until, done: Some(done) })
+    }
+
+    fn request_purge(&self, room: RoomRow, user: UserId) -> BoxFuture<'_, Result<()>> {
+        self.disk.write_and_wait(|done| Write::RequestPurge { room, user, done })
+    }
+
+    fn purges(&self, after: u64) -> BoxFuture<'_, Result<Vec<Purge>>> {
+        self.disk.read(move |state| state.image.purges.iter().filter(|purge| purge.id > after).cloned().collect())
+    }
+
+    fn messages_to_purge(&self, room: RoomRow, user: UserId, up_to: u64) -> BoxFuture<'_, Result<ToPurge>> {
+        self.disk.read(move |state| state.image.messages_to_purge(room.id, user, up_to))
+    }
+
+    fn purged(&self, purge: Purge, rest: Option<u64>) -> BoxFuture<'_, Result<()>> {
+        self.disk.write_and_wait(|done| Write::Purged { purge, rest, done })
     }
 
     fn close(&self) {

@@ -252,13 +252,11 @@ impl World {
         });
     }
 
-    /// The oldest messages of a room expire. The hub is told later.
-    fn expire(&mut self) {
-        let Some((room, floor)) = self.server.disk.expire() else { return };
-        self.fault("messages expire", room.to_string());
-        self.history.add(self.now, Record::Expired { room, floor });
-        let pause = self.rng.mostly_short(SECOND);
-        self.plan_in(pause, Job::TellExpired(room, floor));
+    /// The oldest messages of a room expire.
+    pub fn expire(&mut self) {
+        let Some((room, last)) = self.server.disk.choose_to_expire() else { return };
+        self.fault("messages expire", format!("{} to {last}", room.id));
+        self.server.expire(room, last);
     }
 
     /// The database is replaced by an older copy, and the server is restarted.

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use noom::client::session::{Intent, Update};
-use noom::protocol::{ClientFrame, Message, MessageChange, RoomId, ServerFrame};
+use noom::protocol::{ClientFrame, Message, MessageChange, RoomId, ServerFrame, UserId};
 
 /// Identifies a page from its load to the next reload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,6 +33,8 @@ pub enum Record {
     Changed(Arc<MessageChange>),
     /// The messages of a room before `floor` have expired.
     Expired { room: RoomId, floor: u64 },
+    /// It became durable that the messages of a user in a room are to be removed, up to a position.
+    PurgeRequested { room: RoomId, user: UserId, up_to: u64 },
     /// A server accepted a connection.
     Accepted { conn: u64, epoch: String },
     /// A page was loaded with the latest messages of a room. Without an id, the room did not exist.
@@ -81,6 +83,7 @@ impl fmt::Display for Record {
                 write!(f, "durable        {} {} rev {}", change.room, change.seq, change.state.rev)
             }
             Self::Expired { room, floor } => write!(f, "expired        {room} before {floor}"),
+            Self::PurgeRequested { room, user, up_to } => write!(f, "to purge       {room} {user} to {up_to}"),
             Self::Accepted { conn, epoch } => write!(f, "connection {conn} accepted in epoch {epoch}"),
             Self::Loaded { page, room, messages, .. } => {
                 let seqs = (messages.first().map(|m| m.seq), messages.last().map(|m| m.seq));

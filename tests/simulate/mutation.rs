@@ -48,6 +48,10 @@ pub enum Mutation {
     ReplayLosesChange,
     /// A resume does not notice that missed messages have expired.
     ReplayIgnoresFloor,
+    /// A restart forgets which messages are to be removed.
+    PurgeForgotten,
+    /// A page is not told that messages have expired.
+    ExpiryLost,
     /// Older messages are returned as they were posted: what was deleted comes back.
     HistoryWithoutChanges,
     /// Entering is answered from a tail that lacks the room's last message.
@@ -57,7 +61,7 @@ pub enum Mutation {
 }
 
 impl Mutation {
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 21] = [
         Self::AckBeforeCommit,
         Self::NoDedupe,
         Self::ReplayOffByOne,
@@ -74,6 +78,8 @@ impl Mutation {
         Self::ChangeLost,
         Self::ReplayLosesChange,
         Self::ReplayIgnoresFloor,
+        Self::PurgeForgotten,
+        Self::ExpiryLost,
         Self::HistoryWithoutChanges,
         Self::StaleTail,
         Self::UnreadLost,
@@ -92,6 +98,7 @@ enum Kind {
     Message { room: String },
     Change,
     MyRooms,
+    Expired,
     Entered { room: String },
     Other,
 }
@@ -118,6 +125,7 @@ impl FrameMutator {
                 .into_iter()
                 .filter(|frame| !matches!(kind(frame), Kind::MyRooms) || !rng.one_in(RARITY))
                 .collect(),
+            Mutation::ExpiryLost => frames.into_iter().filter(|frame| !matches!(kind(frame), Kind::Expired)).collect(),
             Mutation::StaleTail => frames.into_iter().map(|frame| make_stale(frame, rng)).collect(),
             Mutation::AckBeforeCommit
             | Mutation::NoDedupe
@@ -125,6 +133,7 @@ impl FrameMutator {
             | Mutation::HistoryReadTooEarly
             | Mutation::ReplayLosesChange
             | Mutation::ReplayIgnoresFloor
+            | Mutation::PurgeForgotten
             | Mutation::HistoryWithoutChanges
             | Mutation::EpochKept
             | Mutation::RoomIdChanges
@@ -166,6 +175,7 @@ fn kind(frame: &str) -> Kind {
         Some("new_message") => Kind::Message { room: room() },
         Some("message_changed") => Kind::Change,
         Some("my_rooms_changed") => Kind::MyRooms,
+        Some("messages_expired") => Kind::Expired,
         Some("ack") if payload["recovered"].is_boolean() => Kind::Entered { room: room() },
         _ => Kind::Other,
     }
@@ -178,7 +188,7 @@ fn release_early(frames: VecDeque<Utf8Bytes>) -> VecDeque<Utf8Bytes> {
         match kind(&frame) {
             Kind::Entered { room } => answers.push((room, frame)),
             Kind::Message { room } if answers.iter().any(|(entered, _)| *entered == room) => released.push_back(frame),
-            Kind::Message { .. } | Kind::Change | Kind::MyRooms | Kind::Other => {
+            Kind::Message { .. } | Kind::Change | Kind::MyRooms | Kind::Expired | Kind::Other => {
                 released.extend(answers.drain(..).map(|(_, answer)| answer));
                 released.push_back(frame);
             }

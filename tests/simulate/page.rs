@@ -194,6 +194,8 @@ impl Page {
             | Update::Unsent(_)
             | Update::NotEntered { .. }
             | Update::ChangeEnded { .. }
+            | Update::OwnDeletion { .. }
+            | Update::Expired(_)
             | Update::Older { .. }
             | Update::Welcome(_)
             | Update::Bye(_)

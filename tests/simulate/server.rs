@@ -15,11 +15,13 @@ use std::time::Duration;
 use axum::extract::ws::Utf8Bytes;
 use futures::FutureExt;
 use noom::protocol::frame::GoingAway;
-use noom::protocol::{CloseCode, Refusal, RoomId, ServerFrame, UserId};
+use noom::protocol::{CloseCode, Refusal, ServerFrame, UserId};
 use noom::server::call::ice::IceSettings;
 use noom::server::config::LimitSettings;
+use noom::server::history::Until;
 use noom::server::hub::outbox::Outbox;
 use noom::server::hub::{Hub, RoomSnapshot, TICK};
+use noom::server::id::RoomRow;
 use noom::server::identity::Identity;
 use noom::server::name_key::RoomName;
 use noom::server::session::{Session, Visitor};
@@ -77,6 +79,8 @@ struct Process {
     page_loads: BTreeMap<usize, Task<Result<PageContent, Refusal>>>,
     /// The fan-out of each shard, with the time of its next step.
     fan_out: Vec<(Task<()>, Option<u64>)>,
+    /// Expiry and purges in progress.
+    removals: Vec<Task<()>>,
     /// Packets other than frames that are due to be sent.
     out: Vec<(u64, Packet)>,
 }
@@ -146,6 +150,7 @@ impl Server {
             tick_at: now + micros(TICK),
             connections: BTreeMap::new(),
             page_loads: BTreeMap::new(),
+            removals: Vec::new(),
             fan_out: (0..hub.shard_count()).map(worker).collect(),
             out: Vec::new(),
             hub,
@@ -322,11 +327,24 @@ impl Server {
         connections.chain(fan_out).chain(self.disk.next_wake()).chain([process.tick_at]).min()
     }
 
-    /// The messages of a room before `floor` have expired.
-    pub fn expired(&self, room: RoomId, floor: u64) {
-        if let Some(process) = &self.process {
-            process.hub.expired(room, floor);
-        }
+    /// Lets the messages of a room up to `last` expire.
+    pub fn expire(&mut self, room: RoomRow, last: u64) {
+        let Some(process) = &mut self.process else { return };
+        let hub = process.hub.clone();
+        process.removals.push(Task::new(async move {
+            // If it fails, the messages stay.
+            let _ = hub.expire(&room, Until::Seq(last)).await;
+        }));
+    }
+
+    /// Carries out a turn of each purge.
+    pub fn purge(&mut self) {
+        let Some(process) = &mut self.process else { return };
+        let hub = process.hub.clone();
+        process.removals.push(Task::new(async move {
+            // If it fails, it is tried again.
+            let _ = hub.purge(|_| std::future::ready(())).await;
+        }));
     }
 
     /// Runs what is due. `run_tasks` must follow.
@@ -354,6 +372,7 @@ impl Server {
         let Some(process) = &mut self.process else { return Vec::new() };
         // One task may wake another.
         while process.poll_commands() {}
+        process.removals.retain_mut(|task| !task.is_woken() || task.poll().is_none());
         let mut loaded = Vec::new();
         process.page_loads.retain(|slot, task| match task.is_woken().then(|| task.poll()).flatten() {
             Some(content) => {

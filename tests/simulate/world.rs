@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use noom::client::session::{Action, ConnectionState, Event, Intent, SendStatus, UnsentMessage, Update};
-use noom::protocol::{ClientFrame, ErrorCode, MessageRef, Position, Reading, Refusal, RoomId, ServerFrame, UserId};
+use noom::protocol::{ClientFrame, ErrorCode, MessageRef, Position, Reading, Refusal, ServerFrame, UserId};
 use noom::server::hub::RoomSnapshot;
 
 use super::disk::{Committed, Disk, Image, Settings};
@@ -42,8 +42,10 @@ pub enum Job {
     ShutDown,
     Start,
     RepairDisk,
-    /// The server is told that messages have expired.
-    TellExpired(RoomId, u64),
+    /// Messages expire.
+    Expire,
+    /// The server carries out purges.
+    Purge,
     /// Faults stop.
     Settle,
 }
@@ -171,6 +173,7 @@ impl World {
             self.plan_at(at + SECOND, Job::Act(slot));
         }
         self.plan_at(2 * SECOND, Job::Fault);
+        self.plan_at(2 * SECOND, Job::Purge);
         self.plan_at(self.plan.until, Job::Settle);
     }
 
@@ -238,6 +241,8 @@ impl World {
             let record = match committed {
                 Committed::Message(message) => Record::Committed(message),
                 Committed::Change(change) => Record::Changed(change),
+                Committed::Expired { room, floor } => Record::Expired { room, floor },
+                Committed::Purge { room, user, up_to } => Record::PurgeRequested { room, user, up_to },
             };
             self.history.add(self.now, record);
         }
@@ -272,7 +277,12 @@ impl World {
             Job::Wake(slot) => self.wake(slot),
             Job::GoOnline(browser) => self.go_online(browser),
             Job::CloseAll => self.server.close_all(),
-            Job::TellExpired(room, floor) => self.server.expired(room, floor),
+            Job::Expire => self.expire(),
+            Job::Purge => {
+                self.server.purge();
+                let pause = if self.quiet { SECOND / 4 } else { self.rng.between(1, 4) * SECOND };
+                self.plan_in(pause, Job::Purge);
+            }
             Job::ShutDown => self.shut_down(),
             Job::Start => {
                 self.record_epoch();
@@ -475,6 +485,8 @@ impl World {
             | Update::Message(_)
             | Update::Changed(_)
             | Update::ChangeEnded { .. }
+            | Update::OwnDeletion { .. }
+            | Update::Expired(_)
             | Update::Older { .. }
             | Update::Welcome(_)
             | Update::Bye(_)
@@ -569,7 +581,7 @@ impl World {
         let sent_before = |rng: &mut Rng, page: &Page| -> Option<UnsentMessage> {
             (!page.posts.is_empty()).then(|| rng.pick(&page.posts).clone())
         };
-        match rng.below(40) {
+        match rng.below(42) {
             0 | 1 => Some(Intent::Post(sent_before(rng, page)?)),
             2 => {
                 let post = sent_before(rng, page)?;
@@ -623,6 +635,7 @@ impl World {
                 let room = *page.ids.get(rng.pick(&page.rooms[..]))?;
                 Some(Intent::KeepRoom { room, on: !rng.one_in(3) })
             }
+            40 if rng.one_in(3) => Some(Intent::DeleteOwn { room: rng.pick(&page.rooms[..]).clone() }),
             _ => page.write(rng).map(Intent::Post),
         }
     }
@@ -633,6 +646,8 @@ impl World {
     fn settle(&mut self) {
         self.history.add(self.now, Record::Fault("faults stop".into()));
         self.quiet = true;
+        // When all pages are in their rooms again, so that they have to be told.
+        self.plan_in(SETTLE / 2, Job::Expire);
         self.repair_disk();
         self.sockets.values_mut().for_each(|socket| socket.down.unread_until = 0);
         for browser in 0..self.browsers.len() {

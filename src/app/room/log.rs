@@ -71,12 +71,12 @@ fn Beginning(room: RoomContext) -> impl IntoView {
                         {move || if state.older.get() == Older::Loading { td_string!(i18n.get(), loading_older) } else { td_string!(i18n.get(), load_older) }}
                     </a>
                 })
-            } else if is_empty() {
+            } else if state.floor.get() == 1 && is_empty() {
                 EitherOf3::B(view! {
                     <div class="empty"><p>{t!(i18n, no_messages)}</p><p>{t!(i18n, send_first_message)}</p></div>
                 })
             } else {
-                EitherOf3::C(if oldest() == 1 {
+                EitherOf3::C(if state.floor.get() == 1 {
                     let name = state.name.get_value();
                     Either::Left(view! { <p>{td!(i18n.get(), beginning, room = move || name.clone())}</p> })
                 } else {

@@ -5,6 +5,7 @@ use leptos::prelude::*;
 use leptos_i18n::td;
 
 use super::copy_link::CopyLink;
+use super::delete_own::DeleteOwnForm;
 use super::export::Export;
 use super::search::{PinsLink, Search};
 use crate::app::language_form::LanguageForm;
@@ -13,7 +14,8 @@ use crate::app::room_context::RoomContext;
 use crate::app::user::{user_count, user_name};
 use crate::client::state::MoreMembers;
 
-/// The list of members, with the links to pinned messages and exports and the language form below.
+/// The list of members, with the links to pinned messages and exports, the form that deletes own messages and the
+/// language form below.
 #[component]
 pub(super) fn Members(room: RoomContext, search: Search, back: String) -> impl IntoView {
     let i18n = Language::current();
@@ -31,6 +33,7 @@ pub(super) fn Members(room: RoomContext, search: Search, back: String) -> impl I
         <More room/>
         <PinsLink search/>
         <Export page=back.clone()/>
+        <DeleteOwnForm room/>
         <LanguageForm back/>
     }
 }

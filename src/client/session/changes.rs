@@ -7,7 +7,8 @@ use super::Session;
 use super::event::Update;
 use super::message_command::MessageCommand;
 use super::request::PendingRequest;
-use crate::protocol::{MessageChange, Refusal};
+use crate::protocol::frame::InRoom;
+use crate::protocol::{Command, MessageChange, Refusal};
 
 impl Session {
     /// Sends a change of this user.
@@ -16,6 +17,15 @@ impl Session {
             self.send(command.clone().into(), PendingRequest::Change(command));
         } else {
             self.change_ended(command, Err(None));
+        }
+    }
+
+    /// Asks the server to delete all messages of this user in a room.
+    pub(super) fn delete_own(&mut self, room: String) {
+        if let Some(id) = self.entered_id(&room) {
+            self.send(Command::DeleteMessages(InRoom { room: id }), PendingRequest::DeleteOwn { room });
+        } else {
+            self.emit(Update::OwnDeletion { room, result: Err(None) });
         }
     }
 

@@ -270,6 +270,7 @@ impl Session {
                 PendingRequest::Members { room, after } => self.emit(Update::Members { room, after, page: None }),
                 PendingRequest::Rename => self.emit(Update::NotRenamed(None)),
                 PendingRequest::Change(command) => self.change_ended(command, Err(None)),
+                PendingRequest::DeleteOwn { room } => self.emit(Update::OwnDeletion { room, result: Err(None) }),
                 PendingRequest::Hello
                 | PendingRequest::Ping { .. }
                 | PendingRequest::Enter { .. }

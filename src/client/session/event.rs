@@ -5,7 +5,7 @@ use super::transport_choice::TransportKind;
 use super::unsent_message::UnsentMessage;
 use crate::protocol::call::{CallPresence, Describe, SetMedia, Trickle};
 use crate::protocol::change::{MessageChange, MessageRef};
-use crate::protocol::frame::{Crowd, Renamed, RoomPresence};
+use crate::protocol::frame::{Crowd, MessagesExpired, Renamed, RoomPresence};
 use crate::protocol::{
     EnterRoomAck, HistoryAck, JoinCallAck, MembersAck, Message, MessageKey, MyRoom, PinsAck, Position, Refusal, RoomId,
     RoomList, SearchAck, User,
@@ -68,6 +68,11 @@ pub enum Intent {
     Discard(MessageKey),
     /// Change a message. [`Update::ChangeEnded`] follows.
     Change(MessageCommand),
+    /// Delete all messages of this user in a room. [`Update::OwnDeletion`] follows.
+    DeleteOwn {
+        /// An entered room.
+        room: String,
+    },
     /// The user has pressed a key in the composer. Notifications to the server are throttled.
     Typing {
         /// The room of the composer.
@@ -224,6 +229,15 @@ pub enum Update {
     ChangeEnded {
         /// As requested.
         command: MessageCommand,
+        /// The refusal; `None`: there was no connection, or it was lost before the answer.
+        result: Result<(), Option<Refusal>>,
+    },
+    /// The oldest messages of a room are no longer kept.
+    Expired(MessagesExpired),
+    /// The answer to [`Intent::DeleteOwn`]. If it was accepted, each deletion arrives as [`Update::Changed`].
+    OwnDeletion {
+        /// As requested.
+        room: String,
         /// The refusal; `None`: there was no connection, or it was lost before the answer.
         result: Result<(), Option<Refusal>>,
     },

@@ -29,6 +29,7 @@ impl Session {
             }
             ServerFrame::NewMessage(message) => self.message(message),
             ServerFrame::MessageChanged(change) => self.message_changed(change),
+            ServerFrame::MessagesExpired(expired) => self.emit(Update::Expired(expired)),
             ServerFrame::Welcome(presence) => self.emit(Update::Welcome(presence)),
             ServerFrame::Bye(presence) => {
                 self.stopped_typing(presence.room, presence.user.id);
@@ -76,6 +77,7 @@ impl Session {
                 }
             }
             PendingRequest::Change(command) => self.change_ended(command, Ok(())),
+            PendingRequest::DeleteOwn { room } => self.emit(Update::OwnDeletion { room, result: Ok(()) }),
             PendingRequest::Rename => {
                 if let Ack::Nickname(ack) = ack {
                     self.renamed(ack);
@@ -135,6 +137,7 @@ impl Session {
             // Nothing depends on the content of the answer.
             PendingRequest::Outgoing => self.outgoing_accepted(now, id),
             PendingRequest::Change(command) => self.change_ended(command, Ok(())),
+            PendingRequest::DeleteOwn { room } => self.emit(Update::OwnDeletion { room, result: Ok(()) }),
             PendingRequest::Ping { .. } | PendingRequest::Untracked => {}
             request @ (PendingRequest::Hello
             | PendingRequest::Enter { .. }
@@ -162,6 +165,9 @@ impl Session {
             PendingRequest::Enter { room } => self.enter_refused(now, id, room, refusal),
             PendingRequest::Post(post) => self.post_refused(now, id, post, refusal),
             PendingRequest::Change(command) => self.change_ended(command, Err(Some(refusal))),
+            PendingRequest::DeleteOwn { room } => {
+                self.emit(Update::OwnDeletion { room, result: Err(Some(refusal)) });
+            }
             PendingRequest::Rename => self.emit(Update::NotRenamed(Some(refusal))),
             PendingRequest::Older { room, before } => self.emit(Update::Older { room, before, history: None }),
             PendingRequest::Search { room, text, before } => {

@@ -18,6 +18,9 @@ pub(super) enum PendingRequest {
     },
     Post(UnsentMessage),
     Change(MessageCommand),
+    DeleteOwn {
+        room: String,
+    },
     Rename,
     Older {
         room: String,

@@ -3,12 +3,17 @@
 use leptos::prelude::*;
 
 use super::room::{Older, Room};
+use crate::protocol::HistoryAck;
 
 impl Room {
     /// The messages before `floor` are no longer kept.
-    pub(super) fn expired(self, floor: u64, head: u64) {
+    pub(super) fn expired(self, floor: u64) {
+        if self.floor.get_untracked() >= floor {
+            return;
+        }
+        self.floor.set(floor);
         if self.first_unread.get_untracked().is_some_and(|first| first < floor) {
-            self.first_unread.set(Some(floor).filter(|first| *first <= head));
+            self.first_unread.set(Some(floor).filter(|first| *first <= self.newest.get_untracked()));
         }
         if self.timeline.forget_before(floor) {
             let oldest = self.timeline.oldest_seq();
@@ -16,5 +21,12 @@ impl Room {
             self.pins_changed.notify();
             self.update_newest();
         }
+    }
+
+    /// Removes messages from an answer that have expired since it was sent.
+    pub(super) fn without_expired(self, history: &mut HistoryAck) {
+        let floor = self.floor.get_untracked();
+        history.more &= history.messages.first().is_none_or(|oldest| oldest.seq > floor);
+        history.messages.retain(|message| message.seq >= floor);
     }
 }

@@ -8,8 +8,8 @@ use crate::client::session::{CallUpdate, MessageCommand, SendStatus, UnsentMessa
 use crate::client::timeline::{Entry, Gap, Timeline};
 use crate::protocol::call::CallPresence;
 use crate::protocol::{
-    EnterRoomAck, ErrorCode, HistoryAck, Media, MembersAck, Message, MessageChange, MessageKey, MessageRef, Peer,
-    Position, Refusal, RoomId, SearchAck, User,
+    EnterRoomAck, ErrorCode, Media, MembersAck, Message, MessageChange, MessageKey, MessageRef, Peer, Position,
+    Refusal, RoomId, SearchAck, User,
 };
 
 /// The room that a page shows. Copies are handles to the same room.
@@ -24,9 +24,12 @@ pub struct Room {
     /// The revision of the last change that the messages contain.
     rev: StoredValue<u64>,
     /// The changes that have come while older messages are being loaded, which may not contain them.
-    late_changes: StoredValue<Vec<MessageChange>>,
+    pub(super) late_changes: StoredValue<Vec<MessageChange>>,
     /// The changes of this user that have ended. The page takes them.
     pub changes_ended: RwSignal<Vec<ChangeEnded>>,
+    /// The answer to the last request to delete all messages of this user. The refusal is `None` if there was no
+    /// connection.
+    pub own_deletion: RwSignal<Option<Result<(), Option<Refusal>>>>,
     /// The latest answer to a search in the room, or to a request for its pinned messages.
     pub search_answer: RwSignal<Option<SearchAnswer>>,
     /// The pinned messages that were loaded last, by their positions; `None` if they were not.
@@ -41,6 +44,8 @@ pub struct Room {
     pub more_members: RwSignal<MoreMembers>,
     /// The messages and notices.
     pub timeline: Timeline,
+    /// The position of the oldest message that the server keeps.
+    pub floor: RwSignal<u64>,
     /// The user's messages that the timeline does not show yet.
     pub pending: RwSignal<Vec<Pending>>,
     /// The availability of messages older than the oldest one shown.
@@ -50,7 +55,7 @@ pub struct Room {
     /// The first message in view; `None` while the reader follows the newest message.
     pub in_view: StoredValue<Option<u64>>,
     /// The positions before which messages of a gap are being loaded.
-    filling: RwSignal<BTreeSet<u64>>,
+    pub(super) filling: RwSignal<BTreeSet<u64>>,
     /// The reason why the room could not be entered.
     pub refusal: RwSignal<Option<Refusal>>,
     /// The number of messages of others that have arrived.
@@ -164,6 +169,8 @@ impl Room {
             count: RwSignal::new(ack.count),
             more_members: RwSignal::new(MoreMembers::after(ack.members_after, ack.crowded)),
             timeline: Timeline::new(ack.messages),
+            floor: RwSignal::new(ack.floor.unwrap_or(1)),
+            own_deletion: RwSignal::new(None),
             pending: RwSignal::new(Vec::new()),
             older: RwSignal::new(Older::when(ack.more)),
             reading: StoredValue::new(None),
@@ -205,16 +212,6 @@ impl Room {
         self.settle(|pending| pending.post.key == key && pending.failed.is_some());
     }
 
-    /// Marks the gap before a position as being loaded. Returns whether it was not already.
-    pub(crate) fn start_filling(self, before: u64) -> bool {
-        self.filling.try_update(|filling| filling.insert(before)) == Some(true)
-    }
-
-    /// Returns whether messages are being loaded that are not new.
-    pub fn loads_history(self) -> bool {
-        self.older.get() == Older::Loading || self.filling.with(|filling| !filling.is_empty())
-    }
-
     /// The server has told the room's canonical name. Pending messages move with it, so that a retry finds the room.
     pub(super) fn named(self, name: String) {
         self.pending.update(|pending| {
@@ -253,36 +250,6 @@ impl Room {
         }
     }
 
-    /// A request for messages before a position was answered, or has failed.
-    pub(super) fn loaded(self, before: u64, mut history: Option<HistoryAck>) {
-        self.late_changes.with_value(|changes| {
-            for message in history.iter_mut().flat_map(|history| &mut history.messages) {
-                changes.iter().for_each(|change| {
-                    message.apply(change);
-                });
-            }
-        });
-        self.filling.try_update(|filling| filling.remove(&before));
-        let oldest = self.timeline.oldest_seq();
-        if oldest.is_some_and(|oldest| before > oldest) {
-            self.timeline.fill(before, history.map(|history| history.messages));
-            self.let_go();
-        } else if oldest == Some(before) {
-            match history {
-                Some(history) => {
-                    self.timeline.prepend(history.messages);
-                    self.older.set(Older::when(history.more));
-                    self.let_go();
-                }
-                None => self.older.set(Older::Failed),
-            }
-        }
-        // Otherwise the request belongs to an earlier page of the room.
-        if !untrack(|| self.loads_history()) {
-            self.late_changes.set_value(Vec::new());
-        }
-    }
-
     pub(super) fn entered(self, ack: EnterRoomAck) {
         let newest = self.timeline.newest_seq().unwrap_or(0);
         let other_history =
@@ -296,6 +263,7 @@ impl Room {
         self.rev.set_value(ack.rev);
         if other_history == Some(true) || other_room || newest > ack.head {
             self.first_unread.set(None);
+            self.floor.set(1);
             self.show_latest(ack.messages, ack.more);
             if newest > 0 {
                 self.timeline.append(vec![Entry::OtherHistory]);
@@ -313,9 +281,7 @@ impl Room {
             }
             self.append_missed(newest, ack.recovered, ack.messages);
         }
-        if let Some(floor) = ack.floor {
-            self.expired(floor, ack.head);
-        }
+        self.expired(ack.floor.unwrap_or(1));
         self.refusal.set(None);
         let EnterRoomAck { count, members, members_after, crowded, you, call, .. } = ack;
         self.members_known(MembersAck { count, members, members_after, crowded }, you);
@@ -355,7 +321,7 @@ impl Room {
     }
 
     /// Keeps the timeline small. What it drops can be loaded again.
-    fn let_go(self) {
+    pub(super) fn let_go(self) {
         if self.timeline.trim(self.reading.try_get_value().flatten()) {
             self.older.set(Older::More);
         }

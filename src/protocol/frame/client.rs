@@ -82,6 +82,8 @@ commands! {
     "edit_message" => EditMessage(EditMessage) -> Change,
     /// Deletes an own message.
     "delete_message" => DeleteMessage(DeleteMessage) -> Change,
+    /// Deletes all own messages of a room.
+    "delete_messages" => DeleteMessages(InRoom) -> Empty,
     /// Adds a reaction to a message, or takes it back.
     "react" => React(React) -> Change,
     /// Pins a message, or unpins it.

@@ -97,6 +97,8 @@ server_frames! {
     "new_message" => NewMessage(Message),
     /// A message was edited, deleted, reacted to or pinned.
     "message_changed" => MessageChanged(MessageChange),
+    /// The oldest messages of a room are no longer kept.
+    "messages_expired" => MessagesExpired(MessagesExpired),
     /// A user in a shared room is typing.
     "typing" => Typing(Typing),
     /// The whole list of rooms, when a difference would not do.
@@ -141,6 +143,14 @@ wire! {
         /// The whole list of members, if the room is no longer crowded.
         #[serde(skip_serializing_if = "Option::is_none")]
         pub members: Option<Vec<User>>,
+    }
+
+    /// Payload of `messages_expired`.
+    pub struct MessagesExpired {
+        /// The room.
+        pub room: RoomId,
+        /// The `seq` of the oldest message that is kept; above that of the last one if none is.
+        pub floor: u64,
     }
 
     /// Payload of `nickname` from the server.

@@ -21,10 +21,10 @@ use super::output::LogPosition;
 use super::{Hub, Shards};
 use crate::protocol::{Ack, ChangeAck, ErrorCode, Position, PostAck, Refusal, ServerFrame, UserId};
 use crate::server::change::{ChangeError, Changed, MentionsChanged};
-use crate::server::history::Stored;
+use crate::server::history::{Expired, Stored};
 use crate::server::id::RoomRow;
 use crate::server::lock::lock;
-use crate::server::storage::AppendError;
+use crate::server::storage::{AppendError, StoreError};
 
 /// The bytes of all posts between their admission and their delivery. More than the store queues: if the disk is slow,
 /// the store refuses posts, and they do not wait.
@@ -55,26 +55,38 @@ pub(super) struct Outcome {
 /// The result of a write, and its author.
 #[derive(Debug)]
 pub(super) enum Written {
-    Post { author: Author, result: Result<Stored, AppendError> },
-    Change { asker: Asker, result: Result<Changed, ChangeError> },
+    Post {
+        author: Author,
+        result: Result<Stored, AppendError>,
+    },
+    /// `seq`: the message.
+    Change {
+        asker: Asker,
+        seq: u64,
+        result: Result<Changed, ChangeError>,
+    },
+    Expired {
+        sender: oneshot::Sender<Result<Expired, StoreError>>,
+        result: Result<Expired, StoreError>,
+    },
 }
 
-/// The connection that asked for a change.
+/// The origin of a change, which waits for its outcome.
 #[derive(Debug)]
-pub(super) struct Asker {
-    pub(super) outbox: Arc<Outbox>,
-    /// Successes are only answered if the frame had an id.
-    pub(super) id: Option<u64>,
-    /// The message.
-    pub(super) seq: u64,
-    /// The user, if the change is a reaction.
-    pub(super) reacted: Option<UserId>,
+pub(super) enum Asker {
+    /// A connection. Successes are only answered if the frame had an id. `reacted`: its user, if the change is a
+    /// reaction.
+    Connection { outbox: Arc<Outbox>, id: Option<u64>, reacted: Option<UserId> },
+    /// A purge.
+    Purge(oneshot::Sender<Result<(), ChangeError>>),
 }
 
 /// The answer to the author of a post or change.
 enum Answered {
     Post(Author, Result<PostAck, Refusal>),
-    Change(Asker, Result<ChangeAck, Refusal>),
+    Change { outbox: Arc<Outbox>, id: Option<u64>, result: Result<ChangeAck, Refusal> },
+    Purge(oneshot::Sender<Result<(), ChangeError>>, Result<(), ChangeError>),
+    Expired(oneshot::Sender<Result<Expired, StoreError>>, Result<Expired, StoreError>),
 }
 
 /// The outcomes that wait for delivery, by shard.
@@ -150,6 +162,8 @@ struct Delivery {
     participation: Option<Participation>,
     /// The message, and whom it mentions now.
     mentions: (u64, MentionsChanged),
+    /// The oldest message that is kept, if others have expired.
+    floor: Option<u64>,
     _reserved: OwnedSemaphorePermit,
 }
 
@@ -165,7 +179,15 @@ impl Outcome {
     /// Divides the outcome. Also returns its room.
     fn split(self) -> (RoomRow, Delivery) {
         let Self { room, result, _reserved } = self;
-        let (answered, input, participation, mentions) = match result {
+        let only_answer = |answered| Delivery {
+            answered,
+            input: None,
+            participation: None,
+            mentions: <_>::default(),
+            floor: None,
+            _reserved,
+        };
+        let delivery = match result {
             Written::Post { author, result } => {
                 let answer = result.as_ref().map_err(|error| Refusal::from(*error)).map(|stored| PostAck {
                     room: stored.message.room,
@@ -174,31 +196,47 @@ impl Outcome {
                     at: stored.message.at,
                     dup: stored.dup.then_some(true),
                 });
+                let answer = only_answer(Answered::Post(author, answer));
                 // A message that was stored before has been delivered before.
-                let new = result.ok().filter(|stored| !stored.dup).map(|stored| stored.message);
-                let participation =
-                    new.as_ref().map(|message| Participation::Message { author: message.user.id, seq: message.seq });
-                let mentions = new.as_ref().map(|message| {
-                    let added = message.mentions().iter().map(|user| user.id).collect();
-                    (message.seq, MentionsChanged { added, removed: Vec::new() })
-                });
-                let input = new.map(|message| Input::Committed(room.id, message));
-                (Answered::Post(author, answer), input, participation, mentions.unwrap_or_default())
+                match result.ok().filter(|stored| !stored.dup).map(|stored| stored.message) {
+                    None => answer,
+                    Some(new) => {
+                        let added = new.mentions().iter().map(|user| user.id).collect();
+                        Delivery {
+                            participation: Some(Participation::Message { author: new.user.id, seq: new.seq }),
+                            mentions: (new.seq, MentionsChanged { added, removed: Vec::new() }),
+                            input: Some(Input::Committed(room.id, new)),
+                            ..answer
+                        }
+                    }
+                }
             }
-            Written::Change { asker, result } => {
-                let answer = result.as_ref().map_err(|error| Refusal::from(*error)).map(|changed| ChangeAck {
-                    room: room.id,
-                    seq: asker.seq,
-                    rev: changed.rev,
-                });
-                let participation = asker.reacted.filter(|_| result.is_ok()).map(Participation::Reaction);
+            Written::Change { asker, seq, result } => {
+                let (answered, reacted) = match asker {
+                    Asker::Connection { outbox, id, reacted } => {
+                        let result = match &result {
+                            Ok(changed) => Ok(ChangeAck { room: room.id, seq, rev: changed.rev }),
+                            Err(error) => Err(Refusal::from(*error)),
+                        };
+                        (Answered::Change { outbox, id, result }, reacted)
+                    }
+                    Asker::Purge(sender) => {
+                        let result = result.as_ref().map(|_| ()).map_err(|error| *error);
+                        (Answered::Purge(sender, result), None)
+                    }
+                };
+                let participation = reacted.filter(|_| result.is_ok()).map(Participation::Reaction);
                 let Changed { change, mentions, .. } = result.unwrap_or_default();
                 let input = change.map(|change| Input::Changed(room.id, change));
-                let mentions = (asker.seq, mentions);
-                (Answered::Change(asker, answer), input, participation, mentions)
+                Delivery { input, participation, mentions: (seq, mentions), ..only_answer(answered) }
+            }
+            Written::Expired { sender, result } => {
+                let floor = result.ok().map(|expired| expired.floor);
+                let input = floor.map(|floor| Input::Expired(room.id, floor));
+                Delivery { input, floor, ..only_answer(Answered::Expired(sender, result)) }
             }
         };
-        (room, Delivery { answered, input, participation, mentions, _reserved })
+        (room, delivery)
     }
 }
 
@@ -207,12 +245,14 @@ impl Answered {
         match self {
             Self::Post(Author::Connection { outbox, id }, Ok(ack)) => outbox.acknowledge(id, Ack::NewMessage(ack)),
             Self::Post(Author::Connection { outbox, id }, Err(refusal))
-            | Self::Change(Asker { outbox, id, .. }, Err(refusal)) => {
+            | Self::Change { outbox, id, result: Err(refusal) } => {
                 outbox.send(&ServerFrame::Error { id, refusal });
             }
             // The request may have been given up.
             Self::Post(Author::Form(sender), result) => drop(sender.send(result)),
-            Self::Change(Asker { outbox, id, .. }, Ok(ack)) => outbox.acknowledge(id, Ack::Change(ack)),
+            Self::Change { outbox, id, result: Ok(ack) } => outbox.acknowledge(id, Ack::Change(ack)),
+            Self::Purge(sender, result) => drop(sender.send(result)),
+            Self::Expired(sender, result) => drop(sender.send(result)),
         }
     }
 }
@@ -254,7 +294,7 @@ impl Hub {
         // The shard is locked before the outcome is taken, so that two drivers cannot change the order.
         let mut locked = self.shards.get(shard);
         let Some(outcome) = lock(&self.fan_out.queues[shard].outcomes).pop_front() else { return false };
-        let (room, Delivery { answered, input, participation, mentions, _reserved }) = outcome.split();
+        let (room, Delivery { answered, input, participation, mentions, floor, _reserved }) = outcome.split();
         let delivered = catch_unwind(AssertUnwindSafe(|| {
             let answered = catch_unwind(AssertUnwindSafe(|| answered.deliver()));
             if let Some(input) = input {
@@ -272,6 +312,9 @@ impl Hub {
             }
             // After the message itself is known to be there.
             self.reading.mentioned(room.id, mentions.0, &mentions.1);
+            if let Some(floor) = floor {
+                self.reading.expired(room.id, floor);
+            }
             answered
         }));
         if !matches!(delivered, Ok(Ok(()))) {

@@ -14,7 +14,7 @@ use crate::server::name_key::RoomName;
 use crate::server::storage::{Append, ChangeRequest};
 
 /// The size of the state of a message with many reactions, in bytes.
-const STATE_BYTES: usize = 4 * 1024;
+pub(super) const STATE_BYTES: usize = 4 * 1024;
 
 /// The size of a file in a message, without its content, in bytes.
 const ATTACHMENT_BYTES: usize = 512;
@@ -155,10 +155,21 @@ impl Hub {
         let reserved = self.fan_out.reserve(bytes).await?;
         let user = self.shards.of(room.id).member(SeatId { conn: conn.id, room: room.id })?;
         let reacted = matches!(change, Change::React(_)).then_some(user.id);
-        let asker = Asker { outbox: conn.outbox.clone(), id, seq, reacted };
+        let asker = Asker::Connection { outbox: conn.outbox.clone(), id, reacted };
+        self.store_change(room, user, (seq, change), asker, reserved)
+    }
+
+    pub(super) fn store_change(
+        &self,
+        room: &RoomRow,
+        user: User,
+        (seq, change): (u64, Change),
+        asker: Asker,
+        reserved: OwnedSemaphorePermit,
+    ) -> Result<(), Refusal> {
         let (fan_out, of) = (self.fan_out.clone(), room.clone());
         let done = move |result| {
-            fan_out.push(Outcome { room: of, result: Written::Change { asker, result }, _reserved: reserved });
+            fan_out.push(Outcome { room: of, result: Written::Change { asker, seq, result }, _reserved: reserved });
         };
         let request = ChangeRequest { room: room.clone(), user, seq, change, done: Box::new(done) };
         Ok(self.storage.change(request)?)

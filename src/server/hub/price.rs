@@ -82,6 +82,8 @@ impl Price {
     pub const SEARCH: Self = Self::of(Budget::Reads, 4);
     /// The pinned messages of a room: as many as a short page of the history, each looked up on its own.
     pub const PINS: Self = Self::of(Budget::Reads, 2);
+    /// A request to delete all messages of the user in a room.
+    pub const DELETE_MESSAGES: Self = Self::of(Budget::Messages, 1).and(Budget::Reads, 4);
     /// The beginning of an export: it looks for the room and its last message. The messages are paid as they are read.
     pub const EXPORT: Self = Self::PAGE;
     /// A page of at most 100 messages of an export. It has a budget of its own, so that a person who exports a large room
@@ -136,6 +138,8 @@ impl Price {
             }
             // A small write, and a frame to the room with all reactions to the message.
             Command::DeleteMessage(_) | Command::React(_) | Command::PinMessage(_) => Self::message(STATE_BYTES),
+            // A small write, and a search for the user's messages. Deleting them takes no more than posting them did.
+            Command::DeleteMessages(_) => Self::DELETE_MESSAGES,
             Command::History(wanted) => {
                 Self::of(Budget::Reads, 1 + whole(wanted.limit.div_ceil(READ_MESSAGES).min(2) as usize))
             }

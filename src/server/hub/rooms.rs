@@ -287,13 +287,6 @@ impl Hub {
         Ok(self.storage.history_between(room, after, up_to).await?)
     }
 
-    /// The messages of a room before `floor` have expired: the store does not have them any more.
-    pub fn expired(&self, room: RoomId, floor: u64) {
-        // Never refused.
-        let _ = self.shards.handle(room, Input::Expired(room, floor), self);
-        self.reading.expired(room, floor);
-    }
-
     pub(super) async fn find(&self, name: &RoomName) -> Result<Option<RoomRow>, Refusal> {
         match self.rooms.find(name) {
             Some(room) => Ok(Some(room)),

@@ -17,7 +17,7 @@ use crate::server::id::{RoomId, RoomRow};
 use crate::server::membership::{Mark, Membership};
 use crate::server::name_key::RoomName;
 use crate::server::search::Query;
-use crate::server::storage::{Append, AppendError, ChangeRequest, Reply, StoreError};
+use crate::server::storage::{Append, AppendError, ChangeRequest, Expiry, Purge, Reply, StoreError, ToPurge};
 
 /// A store in memory with one room. It counts its reads, and commits when it is told to.
 #[derive(Debug, Default)]
@@ -128,6 +128,26 @@ impl Storage for FakeStore {
 
     fn save_marks(&self, _: Vec<Mark>) -> Reply<'_, ()> {
         Box::pin(async { Ok(()) })
+    }
+
+    fn expire(&self, _: Expiry) -> Result<(), StoreError> {
+        Err(StoreError::Unavailable)
+    }
+
+    fn request_purge(&self, _: RoomRow, _: UserId) -> Reply<'_, ()> {
+        Box::pin(async { Err(StoreError::Unavailable) })
+    }
+
+    fn purges(&self, _: u64) -> Reply<'_, Vec<Purge>> {
+        self.read(Vec::new())
+    }
+
+    fn messages_to_purge(&self, _: RoomRow, _: UserId, _: u64) -> Reply<'_, ToPurge> {
+        self.read(ToPurge::default())
+    }
+
+    fn purged(&self, _: Purge, _: Option<u64>) -> Reply<'_, ()> {
+        Box::pin(async { Err(StoreError::Unavailable) })
     }
 
     fn append(&self, append: Append) -> Result<(), StoreError> {

@@ -46,6 +46,10 @@ impl Session {
                 Ok(None)
             }
             Command::DeleteMessage(delete) => self.change(id, delete.room, &delete.target, Change::Delete).await,
+            Command::DeleteMessages(wanted) => {
+                hub.request_purge(self.room(wanted.room)?, payer.account.id).await?;
+                done()
+            }
             Command::React(react) => {
                 check_emoji(&react.emoji)?;
                 let change = if react.on { Change::React(react.emoji) } else { Change::Unreact(react.emoji) };

@@ -6,6 +6,8 @@ mod expiry;
 mod membership;
 mod mention;
 mod nickname;
+mod purge;
+mod room;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,16 +16,15 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use rusqlite::{Connection, ErrorCode as SqliteCode, OptionalExtension, Transaction, TransactionBehavior, params};
 
 use mention::bytes_of_mentions;
+use room::Room;
 
 use super::failure::report;
-use super::row::{self, message, select_messages};
+use super::row::{message, select_messages};
 use super::usage::{Quotas, Stored as StoredBytes, StoredInRoom};
 use super::write::{Write, Written};
-use super::{Append, AppendError, Outcome, RoomRow, StoreError};
+use super::{Append, AppendError, Outcome, StoreError};
 use crate::protocol::Message;
 use crate::server::history::Stored;
-use crate::server::id::RoomId;
-use crate::server::name_key::RoomName;
 
 /// A committed batch.
 pub(super) struct Committed {
@@ -123,16 +124,6 @@ struct Work<'a> {
     quotas: Quotas,
 }
 
-/// The row of a room with new messages or changes.
-#[derive(Clone, Copy)]
-struct Room {
-    head: i64,
-    rev: i64,
-    floor: i64,
-    bytes_before: u64,
-    stored: StoredInRoom,
-}
-
 impl Work<'_> {
     fn carry_out(&mut self, write: &Write) -> rusqlite::Result<Result<Written, StoreError>> {
         Ok(match write {
@@ -144,7 +135,15 @@ impl Work<'_> {
                 self.save_nickname(*user, nickname.as_deref())?.map(|()| Written::Nothing)
             }
             Write::Marks { marks, .. } => self.save_marks(marks)?.map(|()| Written::Nothing),
-            Write::Expire { room, before, .. } => Ok(Written::Expired(self.expire(room, *before)?)),
+            Write::Expire(expiry) => Ok(Written::Expired(self.expire(&expiry.room, expiry.until)?)),
+            Write::RequestPurge { room, user, .. } => {
+                self.request_purge(room, *user)?;
+                Ok(Written::Nothing)
+            }
+            Write::Purged { purge, rest, .. } => {
+                self.purged(purge, *rest)?;
+                Ok(Written::Nothing)
+            }
         })
     }
 
@@ -232,46 +231,6 @@ impl Work<'_> {
         };
         Ok(Ok(Stored { message: Arc::new(message), dup: false }))
     }
-
-    /// The row of a room, as it is in this transaction.
-    fn room(&self, id: i64) -> rusqlite::Result<Room> {
-        if let Some(known) = self.rooms.get(&id) {
-            return Ok(*known);
-        }
-        let mut find = self
-            .transaction
-            .prepare_cached("SELECT head, bytes, day, day_bytes, rev, floor FROM rooms WHERE id = ?1")?;
-        find.query_row([id], |row| {
-            let stored = StoredInRoom {
-                bytes: row.get::<_, i64>(1)? as u64,
-                day: row.get(2)?,
-                day_bytes: row.get::<_, i64>(3)? as u64,
-            };
-            Ok(Room { head: row.get(0)?, rev: row.get(4)?, floor: row.get(5)?, bytes_before: stored.bytes, stored })
-        })
-    }
-
-    /// The number of a room, which must exist.
-    fn room_number(&self, id: RoomId) -> rusqlite::Result<i64> {
-        let mut find = self.transaction.prepare_cached("SELECT id FROM rooms WHERE public_id = ?1")?;
-        find.query_row([id.0 as i64], |row| row.get(0))
-    }
-
-    fn create_room(&mut self, name: &RoomName) -> rusqlite::Result<Result<RoomRow, StoreError>> {
-        let mut find = self.transaction.prepare_cached("SELECT id, public_id, name FROM rooms WHERE folded = ?1")?;
-        let row = |row: &rusqlite::Row<'_>| row::room(row, 0);
-        if let Some(known) = find.query_row([&name.folded], row).optional()? {
-            return Ok(Ok(known));
-        }
-        let Some(bytes) = self.stored.add_room(&name.canonical, &name.folded, self.quotas) else {
-            return Ok(Err(StoreError::Full));
-        };
-        let mut insert = self.transaction.prepare_cached(
-            "INSERT INTO rooms (public_id, name, folded, created_at, bytes) VALUES (random(), ?1, ?2, ?3, ?4) \
-             RETURNING id, public_id, name",
-        )?;
-        insert.query_row(params![name.canonical, name.folded, self.at, bytes as i64], row).map(Ok)
-    }
 }
 
 /// The time in milliseconds since 1970 UTC.
@@ -287,9 +246,11 @@ mod tests {
     use tokio::sync::oneshot::channel;
 
     use super::super::migration::MIGRATIONS;
-    use super::super::open_connection;
+    use super::super::{RoomRow, open_connection};
     use super::*;
     use crate::protocol::{MessageKey, User, UserId};
+    use crate::server::id::RoomId;
+    use crate::server::name_key::RoomName;
 
     /// Commits with these quotas.
     fn commit_within(connection: &mut Connection, batch: &[Write], quotas: Quotas) -> rusqlite::Result<Committed> {

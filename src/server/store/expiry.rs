@@ -1,10 +1,8 @@
-//! Messages that expire: finding them and removing them.
+//! Messages that expire: finding them.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::write::Write;
 use super::{RoomRow, Store, StoreError, row};
-use crate::server::history::Expired;
 
 /// The most rooms that a read looks at.
 const ROOMS: i64 = 1_000;
@@ -26,14 +24,6 @@ impl Store {
     /// As all reads.
     pub async fn find_expired(&self, after: i64, before: u64) -> Result<Looked, StoreError> {
         self.readers.run(move |connection| find_expired(connection, after, before)).await
-    }
-
-    /// Removes the oldest messages of a room that were posted before a time: a bounded number.
-    ///
-    /// # Errors
-    /// As all writes. Nothing was removed.
-    pub async fn expire(&self, room: RoomRow, before: u64) -> Result<Expired, StoreError> {
-        self.write(|done| Write::Expire { room, before, done }).await
     }
 }
 

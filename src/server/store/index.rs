@@ -105,9 +105,9 @@ impl Indexer {
         for (write, result) in batch.iter().zip(results) {
             let text_changed = matches!(write, Write::Change(request) if request.change.replaces_text());
             self.is_dirty |= text_changed && matches!(result, Ok(Written::Change(Ok(_))));
-            if let (Write::Expire { room, .. }, Ok(Written::Expired(expired))) = (write, result) {
+            if let (Write::Expire(expiry), Ok(Written::Expired(expired))) = (write, result) {
                 self.is_dirty = true;
-                self.expired(room.number, expired.floor);
+                self.expired(expiry.room.number, expired.floor);
             }
             let (Write::Append(append), Ok(Written::Append(Ok(stored)))) = (write, result) else { continue };
             if !stored.dup {

@@ -20,6 +20,7 @@ pub(super) const MIGRATIONS: &[M<'_>] = &[
     M::up(include_str!("../../../migrations/9-mentions.sql")),
     M::up(include_str!("../../../migrations/10-room-ids.sql")),
     M::up(include_str!("../../../migrations/11-retention.sql")),
+    M::up(include_str!("../../../migrations/12-purges.sql")),
 ];
 
 /// Migrates the database at `path` to the latest version. Before that it is copied, unless it is new: an earlier version

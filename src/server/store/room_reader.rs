@@ -3,11 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
-use rusqlite_migration::{Migrations, SchemaVersion};
 
+use super::beside::{check_version, path_in};
 use super::connection::BUSY_TIMEOUT;
-use super::migration::MIGRATIONS;
-use super::{RoomRow, backup, reader};
+use super::{RoomRow, reader};
 use crate::protocol::Message;
 use crate::server::history::Extent;
 use crate::server::name_key::RoomName;
@@ -29,14 +28,8 @@ impl RoomReader {
     /// # Errors
     /// There is no database, or it cannot be read.
     pub fn open(folder: &Path, name: &RoomName) -> Result<Option<Self>, StartError> {
-        let path = folder.join("noom.sqlite3");
-        if !path.exists() {
-            return Err(StartError::NoDatabase(folder.to_owned()));
-        }
+        let path = path_in(folder)?;
         let failed = |source: Source| StartError::ReadDatabase { path: path.clone(), source };
-        if backup::has_foreign_wal(&path).map_err(|error| failed(error.into()))? {
-            return Err(failed("noom.sqlite3-wal belongs to a different database".into()));
-        }
         let read = || -> rusqlite::Result<_> {
             let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
             let connection = Connection::open_with_flags(&path, flags)?;
@@ -46,14 +39,7 @@ impl RoomReader {
             Ok(connection)
         };
         let connection = read().map_err(|error| failed(error.into()))?;
-        let version = Migrations::from_slice(MIGRATIONS).current_version(&connection);
-        match version.map_err(|error| failed(error.into()))? {
-            SchemaVersion::Inside(version) if version.get() == MIGRATIONS.len() => {}
-            SchemaVersion::Outside(_) => return Err(failed("it was made by a newer version of Noom".into())),
-            SchemaVersion::NoneSet | SchemaVersion::Inside(_) => {
-                return Err(failed("it was made by an earlier version of Noom; start the server to migrate it".into()));
-            }
-        }
+        check_version(&connection, &path)?;
         let found = || -> rusqlite::Result<_> {
             let Some(room) = reader::room(&connection, &name.folded)? else { return Ok(None) };
             let epoch = connection.query_row("SELECT epoch FROM history", [], |row| row.get(0)).optional()?;

@@ -11,6 +11,7 @@ use crate::server::change::{Change, ChangeError};
 use crate::server::history::Expired;
 use crate::server::membership::Mark;
 use crate::server::name_key::RoomName;
+use crate::server::storage::{Expiry, Purge};
 
 type FileDone = oneshot::Sender<Result<(), AppendError>>;
 type Done<T> = oneshot::Sender<Result<T, StoreError>>;
@@ -23,7 +24,9 @@ pub(super) enum Write {
     CreateRoom { name: RoomName, done: Done<RoomRow> },
     Nickname { user: UserId, nickname: Option<String>, done: Done<()> },
     Marks { marks: Vec<Mark>, done: Done<()> },
-    Expire { room: RoomRow, before: u64, done: Done<Expired> },
+    Expire(Expiry),
+    RequestPurge { room: RoomRow, user: UserId, done: Done<()> },
+    Purged { purge: Purge, rest: Option<u64>, done: Done<()> },
 }
 
 impl Write {
@@ -35,7 +38,12 @@ impl Write {
                 Change::React(emoji) | Change::Unreact(emoji) => emoji.len(),
                 Change::Delete | Change::Pin | Change::Unpin => 0,
             },
-            Self::File { .. } | Self::CreateRoom { .. } | Self::Nickname { .. } | Self::Expire { .. } => 0,
+            Self::File { .. }
+            | Self::CreateRoom { .. }
+            | Self::Nickname { .. }
+            | Self::Expire(_)
+            | Self::RequestPurge { .. }
+            | Self::Purged { .. } => 0,
             Self::Marks { marks, .. } => marks.len() * size_of::<Mark>(),
         }
     }
@@ -52,9 +60,15 @@ impl Write {
             (Write::File { done, .. }, _) => drop(done.send(Err(AppendError::Unavailable))),
             (Write::CreateRoom { done, .. }, Ok(Written::Room(room))) => drop(done.send(Ok(room))),
             (Write::CreateRoom { done, .. }, result) => drop(done.send(Err(error_of(&result)))),
-            (Write::Expire { done, .. }, Ok(Written::Expired(expired))) => drop(done.send(Ok(expired))),
-            (Write::Expire { done, .. }, result) => drop(done.send(Err(error_of(&result)))),
-            (Write::Nickname { done, .. } | Write::Marks { done, .. }, result) => drop(done.send(result.map(|_| ()))),
+            (Write::Expire(expiry), Ok(Written::Expired(expired))) => report_outcome(expiry.done, Ok(expired)),
+            (Write::Expire(expiry), result) => report_outcome(expiry.done, Err(error_of(&result))),
+            (
+                Write::Nickname { done, .. }
+                | Write::Marks { done, .. }
+                | Write::RequestPurge { done, .. }
+                | Write::Purged { done, .. },
+                result,
+            ) => drop(done.send(result.map(|_| ()))),
         }
     }
 }

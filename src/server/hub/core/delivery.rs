@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use super::super::recent_changes::Arrival;
-use super::{Core, Effect, Output};
-use crate::protocol::{Message, MessageChange};
+use super::{Audience, Core, Effect, Except, Output};
+use crate::protocol::frame::MessagesExpired;
+use crate::protocol::{Message, MessageChange, ServerFrame};
 use crate::server::history::History;
 use crate::server::id::RoomId;
 
@@ -45,6 +46,9 @@ impl<O: Clone> Core<O> {
     pub(super) fn expired(&mut self, id: RoomId, floor: u64) {
         let Some(room) = self.rooms.get_mut(&id) else { return };
         room.expire_before(floor);
+        // Also if a read of the store was ahead, so that the room knows it. A seat that is loading learns it with the history.
+        let frame = ServerFrame::MessagesExpired(MessagesExpired { room: id, floor });
+        self.broadcast_to(id, Audience::Loaded(Except::Nobody), frame);
         self.used_tail(id);
     }
 

@@ -159,7 +159,7 @@ impl<O> Room<O> {
         true
     }
 
-    /// The store no longer has the messages before `floor`. The connections that have them are not told.
+    /// The store no longer has the messages before `floor`.
     pub(super) fn expire_before(&mut self, floor: u64) {
         if self.floor < floor {
             self.floor = floor;

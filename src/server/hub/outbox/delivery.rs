@@ -35,6 +35,7 @@ impl Delivery {
                 Self::Coalesced(subject("media", Some(*room), peer.0))
             }
             ServerFrame::Crowd(crowd) => Self::Coalesced(subject("crowd", Some(crowd.room), 0)),
+            ServerFrame::MessagesExpired(expired) => Self::Coalesced(subject("expired", Some(expired.room), 0)),
             ServerFrame::RoomChange(_) => Self::Coalesced(subject("rooms", None, 0)),
             ServerFrame::Typing(typing) => Self::Volatile(subject("typing", Some(typing.room), typing.user.id.0)),
             ServerFrame::Ack { .. }

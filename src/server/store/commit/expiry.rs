@@ -7,7 +7,7 @@ use super::super::index;
 use super::super::usage::ROW;
 use super::Work;
 use super::attachment::release_contents;
-use crate::server::history::Expired;
+use crate::server::history::{Expired, Until};
 
 /// The most messages that a write removes, and the most text of them in bytes: other writes wait for it.
 const MESSAGES: usize = 100;
@@ -23,9 +23,8 @@ const SIZES: [(&str, &str); 5] = [
 ];
 
 impl Work<'_> {
-    /// Removes the oldest messages of a room that were posted before a time, in milliseconds since 1970 UTC, with all
-    /// that belongs to them.
-    pub(super) fn expire(&mut self, room: &RoomRow, before: u64) -> rusqlite::Result<Expired> {
+    /// Removes the oldest messages of a room, with all that belongs to them.
+    pub(super) fn expire(&mut self, room: &RoomRow, until: Until) -> rusqlite::Result<Expired> {
         let (transaction, number) = (self.transaction, room.number);
         let mut state = self.room(number)?;
         let first = state.floor;
@@ -34,7 +33,11 @@ impl Work<'_> {
         let mut rows = select.query(params![number, first])?;
         let (mut count, mut bytes, mut is_more) = (0, 0, false);
         while let Some(row) = rows.next()? {
-            if row.get::<_, i64>(1)? as u64 >= before {
+            let is_kept = match until {
+                Until::Time(time) => row.get::<_, i64>(1)? as u64 >= time,
+                Until::Seq(last) => row.get::<_, i64>(0)? as u64 > last,
+            };
+            if is_kept {
                 break;
             }
             is_more = count == MESSAGES || bytes >= TEXT_BYTES;
