@@ -17,7 +17,7 @@ use atoms::{Atom, Kind, atoms};
 use crate::protocol::{ErrorCode, MAX_SEARCH_CHARS, Mark};
 
 /// Changes when [`tokens`] returns something else for the same text. The index is built again then.
-pub const TOKENS_VERSION: i64 = 1;
+pub const TOKENS_VERSION: i64 = 2;
 /// The fewest characters of a word that finds longer words.
 const MIN_PREFIX_CHARS: usize = 3;
 /// The most tokens in an expression. The others are checked in the text.

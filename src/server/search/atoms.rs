@@ -96,7 +96,11 @@ fn fold(grapheme: &str, folded: &mut String) -> Option<Kind> {
     folded.extend(letters.flat_map(plain_letters).take(MAX_GRAPHEME_CHARS).nfc().filter(|c| is_part(*c)));
     match folded.chars().next() {
         Some(first) if is_without_spaces(first) => Some(Kind::Character),
-        Some(first) if first.is_alphanumeric() => Some(Kind::Word),
+        Some(first) if first.is_alphanumeric() => {
+            // The vowel am of Thai and Lao belongs to the grapheme before it, but is a sign and a character when it is folded.
+            folded.truncate(folded.find(is_without_spaces).unwrap_or(folded.len()));
+            Some(Kind::Word)
+        }
         _ if !grapheme.is_ascii() && check_emoji(grapheme).is_ok() => {
             folded.clear();
             folded.extend(grapheme.chars().filter(|c| !is_invisible(*c)));

@@ -131,6 +131,16 @@ fn words_of_any_length_are_found_as_a_whole_and_by_their_beginning() {
 }
 
 #[test]
+fn word_with_the_vowel_am_of_thai_or_lao_is_found_by_its_folded_form() {
+    for text in ["aຳ", "aำb", "1\u{eb3}\u{eb3}"] {
+        let words: Vec<_> = atoms(text).into_iter().map(|atom| atom.text).collect();
+        assert!(words.iter().all(|word| finds(&format!("{word} "), text)), "{words:?} in {text:?}");
+        assert!(finds(text, text));
+    }
+    assert!(finds("น้ำ", "ดื่มน้ำ") && finds("ນ້ຳ", "ດື່ມນ້ຳ"), "words of these scripts");
+}
+
+#[test]
 fn hostile_texts_take_linear_time_and_give_bounded_tokens() {
     let marks = format!("a{}", "\u{301}".repeat(3_999));
     let voiced = format!("か{}", "\u{3099}".repeat(3_999));
