@@ -1,8 +1,9 @@
-//! The search in a room: a million messages in one room, and the same number in a thousand.
+//! The search in a million messages: in one room, in one of a thousand, and in 200 of a thousand at once.
 
 use std::fmt::Write;
 use std::time::{Duration, Instant};
 
+use noom::protocol::MAX_MY_ROOMS;
 use noom::server::name_key::RoomName;
 use noom::server::search::Query;
 use noom::server::store::{RoomRow, Store};
@@ -21,6 +22,8 @@ const EPOCH: &str = "0000000000000001";
 const SEARCHES: u64 = 300;
 /// Results of a search.
 const PAGE: u64 = 20;
+/// The most rooms in the list of a user.
+const AT_ONCE: u64 = MAX_MY_ROOMS as u64;
 
 /// Something to search for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,6 +63,11 @@ impl Words {
         }
     }
 
+    /// Returns whether the user can search for it in all of their rooms.
+    fn are_found_in_many_rooms(self) -> bool {
+        Query::parse(&self.text(0)).is_ok_and(|query| !query.expression_for_many_rooms().is_empty())
+    }
+
     fn text(self, n: u64) -> String {
         match self {
             Self::Rare => format!("rare{}x", n % 1_000),
@@ -84,6 +92,8 @@ pub(crate) struct SearchBlock {
     pub(crate) messages: u64,
     /// Rooms.
     pub(crate) rooms: u64,
+    /// Rooms that are searched at once.
+    pub(crate) at_once: u64,
     /// Median time.
     pub(crate) p50_ms: f64,
     /// 99th percentile of the time.
@@ -112,11 +122,13 @@ pub(crate) fn measure(plan: &Plan, folder: &Folder) -> Outcome<()> {
     for rooms in [1, 1_000] {
         let database = Database::fill(messages, rooms)?;
         for round in 0..rounds {
-            for words in Words::ALL {
-                let block = runtime.block_on(database.measure(round, words))?;
-                let (name, p50, p99) = (words.name(), block.p50_ms, block.p99_ms);
-                eprintln!("search  {rooms:4} rooms, {name:36} p50 {p50:6.2} ms, p99 {p99:6.2} ms");
-                blocks.push(block);
+            for at_once in [1, AT_ONCE].into_iter().filter(|at_once| *at_once <= rooms) {
+                for words in Words::ALL.into_iter().filter(|words| at_once == 1 || words.are_found_in_many_rooms()) {
+                    let block = runtime.block_on(database.measure(round, words, at_once))?;
+                    let (name, p50, p99) = (words.name(), block.p50_ms, block.p99_ms);
+                    eprintln!("search  {at_once:3} of {rooms:4} rooms, {name:36} p50 {p50:6.2} ms, p99 {p99:6.2} ms");
+                    blocks.push(block);
+                }
             }
         }
     }
@@ -131,11 +143,12 @@ pub(crate) fn worst(blocks: &[SearchBlock], value: fn(&SearchBlock) -> f64) -> f
 /// Writes the section of the report.
 pub(crate) fn report(page: &mut String, folder: &Folder) -> Outcome<()> {
     let Some(Results { blocks, .. }) = folder.read::<SearchBlock>("search")? else { return Ok(()) };
-    page.push_str("\n## Search\n\n| search for | messages | rooms | median, ms | 99th percentile, ms |\n");
+    page.push_str("\n## Search\n\n| search for | messages | rooms searched | median, ms | 99th percentile, ms |\n");
     page.push_str("|---|---:|---:|---|---|\n");
     for words in Words::ALL {
-        for rooms in [1, 1_000] {
-            let own: Vec<_> = blocks.iter().filter(|block| block.words == words && block.rooms == rooms).collect();
+        for (rooms, at_once) in [(1, 1), (1_000, 1), (1_000, AT_ONCE)] {
+            let is_own = |block: &&SearchBlock| (block.words, block.rooms, block.at_once) == (words, rooms, at_once);
+            let own: Vec<_> = blocks.iter().filter(is_own).collect();
             let Some(first) = own.first() else { continue };
             let of = |value: fn(&SearchBlock) -> f64| {
                 let values: Vec<_> = own.iter().map(|block| value(block)).collect();
@@ -143,7 +156,8 @@ pub(crate) fn report(page: &mut String, folder: &Folder) -> Outcome<()> {
             };
             let (messages, p50, p99) =
                 (format_number(first.messages as f64), of(|block| block.p50_ms), of(|block| block.p99_ms));
-            writeln!(page, "| {} | {messages} | {} | {p50} | {p99} |", words.name(), format_number(rooms as f64))?;
+            let (name, rooms) = (words.name(), format_number(rooms as f64));
+            writeln!(page, "| {name} | {messages} | {at_once} of {rooms} | {p50} | {p99} |")?;
         }
     }
     let (rate, bytes) =
@@ -176,18 +190,21 @@ impl Database {
         Ok(Self { store, messages, rooms, indexed_seconds, index_bytes, _folder: folder })
     }
 
-    async fn measure(&self, round: usize, words: Words) -> Outcome<SearchBlock> {
+    async fn measure(&self, round: usize, words: Words, at_once: u64) -> Outcome<SearchBlock> {
         let mut times = Vec::new();
         // Steps that are coprime with the sizes visit everything in no order.
         for n in (0..SEARCHES).map(|n| (n + SEARCHES * round as u64) * 7_919) {
-            let room = self.room(n % self.rooms).await?;
+            let mut rooms = Vec::new();
+            for number in 0..at_once {
+                rooms.push(self.room((n + number * 3) % self.rooms).await?);
+            }
             let begin = Instant::now();
             let query = Query::parse(&words.text(n)).map_err(|code| code.message())?;
-            let page = self.store.search(room, query, u64::MAX, PAGE).await.map_err(|error| format!("{error:?}"))?;
+            let page = self.store.search(rooms, query, None, PAGE).await.map_err(|error| format!("{error:?}"))?;
             times.push(begin.elapsed().as_secs_f64() * 1e3);
             let is_expected = match words {
                 Words::Common | Words::Beginning | Words::Korean | Words::Syllable => page.found.len() as u64 == PAGE,
-                Words::Rare | Words::Both => self.rooms > 1 || !page.found.is_empty(),
+                Words::Rare | Words::Both => self.rooms > at_once || !page.found.is_empty(),
                 Words::Nothing => page.found.is_empty() && page.before.is_none(),
             };
             if !is_expected {
@@ -197,7 +214,7 @@ impl Database {
         let at = |share| percentile(&times, share).unwrap_or_default();
         let &Self { messages, rooms, indexed_seconds, index_bytes, .. } = self;
         let (p50_ms, p99_ms) = (at(0.5), at(0.99));
-        Ok(SearchBlock { round, words, messages, rooms, p50_ms, p99_ms, indexed_seconds, index_bytes })
+        Ok(SearchBlock { round, words, messages, rooms, at_once, p50_ms, p99_ms, indexed_seconds, index_bytes })
     }
 
     async fn room(&self, number: u64) -> Outcome<RoomRow> {
@@ -226,7 +243,7 @@ fn insert(database: &rusqlite::Connection, messages: u64, rooms: u64) -> Outcome
             SELECT i / {each} + 1, i % {each} + 1, i % 5, randomblob(16), 'Ann',
                 'word' || (i * 7 % 30011) || ' tail' || (i % 5 * 20 + i / 5 % 20) || 'x rare' || (i * 31 % 100003) || 'x '
                 || CASE i % 5 WHEN 0 THEN 'common ' ELSE '' END || 'the quick brown fox' || (i * 13 % 997)
-                || ' ' || i || CASE i % 5 WHEN 1 THEN '번째 메시지입니다 ' ELSE ' ' END || char(44032 + i * 17 % 11172, 44032 + i * 29 % 11172) || '에서', 0
+                || ' ' || i || CASE i % 5 WHEN 1 THEN '번째 메시지입니다 ' ELSE ' ' END || char(44032 + i * 17 % 11172, 44032 + i * 29 % 11172) || '에서', i % {each} * 1000
             FROM n;
         COMMIT;"
     ))?;

@@ -25,8 +25,8 @@ use leptos::prelude::*;
 use leptos::task::spawn_local;
 
 use crate::protocol::change::{DeleteMessage, EditMessage, PinMessage, React};
-use crate::protocol::{AttachmentId, MessageKey, MessageRef, UserId};
-use session::{Event, Intent, MessageCommand, UnsentMessage};
+use crate::protocol::{AttachmentId, MessageKey, MessageRef, Place, UserId};
+use session::{Event, Intent, MessageCommand, Search, UnsentMessage};
 use state::{Older, Room, State};
 
 /// Messages per request for older ones.
@@ -191,10 +191,10 @@ impl Client {
         self.load_history(room, before);
     }
 
-    /// Searches the messages of a room; with `before`, those before a position. The answer comes as
-    /// [`Room::search_answer`].
-    pub fn search(&self, room: Room, text: String, before: Option<u64>) {
-        self.dispatch(Intent::Search { room: room.name.get_value(), text, before });
+    /// Searches the messages of a room, or of all rooms of the user; with `before`, those before a place. The answer comes
+    /// as [`Room::search_answer`].
+    pub fn search(&self, room: Room, in_all: bool, text: String, before: Option<Place>) {
+        self.dispatch(Intent::Search(Search { room: room.name.get_value(), in_all, text, before }));
     }
 
     /// Loads the pinned messages of a room. The answer comes as

@@ -50,7 +50,7 @@
 //! **[`protocol`]: the wire protocol, shared by both sides.**
 //! [`protocol::limits`] has its constants, [`protocol::codec`] the decoding, and [`protocol::frame`] the frames, one
 //! per line. Payloads are in [`protocol::attachment`], [`protocol::call`],
-//! [`protocol::change`], [`protocol::chat`], [`protocol::my_rooms`], [`protocol::peer`] (between peers) and `protocol::user`, identifiers in [`protocol::id`], codes in
+//! [`protocol::change`], [`protocol::chat`], [`protocol::my_rooms`], [`protocol::peer`] (between peers), [`protocol::search`] and `protocol::user`, identifiers in [`protocol::id`], codes in
 //! [`protocol::error`], the rules for names and texts in [`protocol::name`] and `protocol::text`, for reactions in `protocol::emoji`.
 //!
 //! **[`client`]: the page's connection and state.**

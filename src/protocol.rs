@@ -19,6 +19,7 @@ pub mod limits;
 pub mod my_rooms;
 pub mod name;
 pub mod peer;
+pub mod search;
 mod text;
 mod user;
 
@@ -26,8 +27,8 @@ pub use attachment::{Attachment, NewUpload, UploadState, check_file_name};
 pub use call::{JoinCallAck, Media, Peer};
 pub use change::{ChangeAck, MessageChange, MessageRef, MessageState, Pin, Reaction};
 pub use chat::{
-    EnterRoomAck, Found, HelloAck, HistoryAck, Limits, Mark, MembersAck, Message, NicknameAck, PinsAck, Position,
-    PostAck, RoomCount, RoomList, RoomUpdate, SearchAck, Unrecovered,
+    EnterRoomAck, HelloAck, HistoryAck, Limits, MembersAck, Message, NicknameAck, PinsAck, Position, PostAck,
+    RoomCount, RoomList, RoomUpdate, Unrecovered,
 };
 pub use codec::{DecodeError, FromJson, Json, Reading};
 pub use emoji::check_emoji;
@@ -36,6 +37,7 @@ pub use frame::{Ack, AckKind, ClientFrame, Command, Refusal, ServerFrame};
 pub use id::{AttachmentId, MessageKey, PeerId, RoomId, UserId};
 pub use limits::*;
 pub use my_rooms::{MyRoom, MyRooms, MyRoomsUpdate};
+pub use search::{Found, Mark, Place, SearchAck};
 pub use text::{begins_mention, check_text, clean_text};
 pub use user::User;
 

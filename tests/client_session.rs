@@ -5,8 +5,8 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use noom::client::session::{
-    ABNORMAL_CLOSE, Action, CallUpdate, ConnectionState, Event, Intent, MessageCommand, SendStatus, Session, Signal,
-    TransportKind, UnsentMessage, Update, WaitReason,
+    ABNORMAL_CLOSE, Action, CallUpdate, ConnectionState, Event, Intent, MessageCommand, Search, SendStatus, Session,
+    Signal, TransportKind, UnsentMessage, Update, WaitReason,
 };
 use noom::protocol::call::{
     CallPresence, Candidate, Describe, Description, DescriptionKind, JoinCallAck, SetMedia, Trickle,
@@ -16,7 +16,7 @@ use noom::protocol::frame::{Empty, EnterRoom, InRoom, Members, Post, RoomPresenc
 use noom::protocol::{
     Ack, ChangeAck, ClientFrame, CloseCode, Command, EnterRoomAck, ErrorCode, HelloAck, Limits, MembersAck, Message,
     MessageChange, MessageKey, MessageRef, MessageState, MyRoom, MyRooms, MyRoomsUpdate, NicknameAck, PeerId, PinsAck,
-    Position, PostAck, Refusal, RoomCount, RoomId, RoomList, RoomUpdate, SearchAck, ServerFrame, User, UserId,
+    Place, Position, PostAck, Refusal, RoomCount, RoomId, RoomList, RoomUpdate, SearchAck, ServerFrame, User, UserId,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -1035,16 +1035,18 @@ fn typing_notifications_are_throttled_until_a_message_is_posted() {
 #[test]
 fn search_is_answered_refused_or_fails_with_the_connection() {
     let mut page = Page::in_room(1, 5);
-    let search = || Event::Intent(Intent::Search { room: ROOM.into(), text: "hello".into(), before: Some(4) });
-    let found = |result| Update::Found { room: ROOM.into(), text: "hello".into(), before: Some(4), result };
+    let place = Some(Place { at: 9, room: id(ROOM), seq: 4 });
+    let asked = Search { room: ROOM.into(), in_all: false, text: "hello".into(), before: place };
+    let search = || Event::Intent(Intent::Search(asked.clone()));
+    let found = |result| Update::Found { search: asked.clone(), result };
     let last = |page: &Page| page.updates.iter().rev().find(|update| matches!(update, Update::Found { .. })).cloned();
 
     page.handle(search());
-    let asked = page.sent.pop_back().unwrap();
-    let Command::Search(sent) = &asked.command else { panic!("{asked:?}") };
-    assert_eq!((sent.text.as_str(), sent.before), ("hello", Some(4)));
-    let ack = SearchAck { found: Vec::new(), before: Some(2) };
-    page.acknowledge(&asked, Ack::Search(ack.clone()));
+    let frame = page.sent.pop_back().unwrap();
+    let Command::Search(sent) = &frame.command else { panic!("{frame:?}") };
+    assert_eq!((sent.room, sent.text.as_str(), sent.before), (Some(id(ROOM)), "hello", place));
+    let ack = SearchAck { found: Vec::new(), before: place };
+    page.acknowledge(&frame, Ack::Search(ack.clone()));
     assert_eq!(last(&page), Some(found(Ok(ack))));
 
     page.handle(search());
@@ -1053,6 +1055,16 @@ fn search_is_answered_refused_or_fails_with_the_connection() {
     page.updates.clear();
     page.handle(search());
     assert_eq!(last(&page), Some(found(Err(None))), "without a connection");
+}
+
+#[test]
+fn search_in_all_rooms_names_none() {
+    let mut page = Page::in_room(1, 5);
+    let asked = Search { room: ROOM.into(), in_all: true, text: "hello".into(), before: None };
+    page.handle(Event::Intent(Intent::Search(asked)));
+    let frame = page.sent.pop_back().unwrap();
+    let Command::Search(sent) = &frame.command else { panic!("{frame:?}") };
+    assert_eq!((sent.room, sent.text.as_str()), (None, "hello"));
 }
 
 #[test]

@@ -154,7 +154,7 @@ async fn rooms_of_any_size_are_emptied_and_go_on() {
     assert_eq!(expire_before(&store, &hub, later).await, Ok(0));
     for (room, messages) in &rooms {
         assert_eq!(store.extent(room.clone()).await, Ok(Extent { floor: messages + 1, head: *messages }));
-        let found = store.search(room.clone(), Query::parse("lavender").unwrap(), u64::MAX, 50).await.unwrap();
+        let found = store.search(vec![room.clone()], Query::parse("lavender").unwrap(), None, 50).await.unwrap();
         assert_eq!((found.found.len(), found.before), (0, None));
         let after = |seq| Some(Position { epoch: "first".into(), seq, rev: 0 });
         let history = store.history_for(room.clone(), after(*messages)).await.unwrap();
@@ -222,7 +222,7 @@ async fn room_with_expired_messages_is_indexed_again_for_new_tokens() {
     let store = Store::open(folder.path(), "first").unwrap();
     let rest = || number(&database(folder.path()), "SELECT head - indexed FROM rooms");
     eventually("the messages are indexed", || rest() < 128).await;
-    let found = store.search(room, Query::parse("lavender").unwrap(), u64::MAX, 50).await.unwrap();
+    let found = store.search(vec![room], Query::parse("lavender").unwrap(), None, 50).await.unwrap();
     assert_eq!(found.found.len(), 50);
     store.close();
     drop(store);

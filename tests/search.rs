@@ -7,7 +7,7 @@ mod support;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use noom::protocol::{User, UserId};
+use noom::protocol::{RoomId, User, UserId};
 use noom::server::change::Change;
 use noom::server::id::RoomRow;
 use noom::server::name_key::RoomName;
@@ -149,6 +149,124 @@ async fn only_rooms_that_were_entered_are_searched_and_bad_input_is_refused() {
     }
 }
 
+#[tokio::test]
+async fn all_rooms_of_a_user_and_no_others_are_searched_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::generous(folder.path());
+    let mut ann = Client::in_room(&server, "Garden").await;
+    ann.ask("enter_room", json!({"room": "kitchen"})).await;
+    let mut bob = Client::in_room(&server, "attic").await;
+    bob.post("attic", "the meeting of Bob").await;
+    for (room, text) in [("Garden", "first meeting"), ("kitchen", "second meeting 회의"), ("Garden", "third meeting")]
+    {
+        ann.post(room, text).await;
+        // Times of messages differ.
+        tokio::time::sleep(Duration::from_millis(3)).await;
+    }
+    let found = async |client: &mut Client, text: &str| {
+        let ack = client.ask("search", json!({"text": text, "limit": 50})).await;
+        let entry = |found: &Value| format!("{}: {}", found["name"], found["message"]["text"]).replace('"', "");
+        ack["found"].as_array().unwrap().iter().map(entry).collect::<Vec<_>>()
+    };
+    let expected = ["Garden: third meeting", "kitchen: second meeting 회의", "Garden: first meeting"];
+    assert_eq!(found(&mut ann, "meeting").await, expected);
+    assert_eq!(found(&mut ann, "meet").await, expected, "the beginning of the word");
+    assert_eq!(found(&mut ann, "회의").await, expected[1..2]);
+    assert_eq!(found(&mut bob, "meeting").await, ["attic: the meeting of Bob"]);
+    let mut guest = Client::greeted(&server).await;
+    assert_eq!(found(&mut guest, "meeting").await, [""; 0], "a user without rooms");
+
+    let page = ann.ask("search", json!({"text": "meeting", "limit": 2})).await;
+    assert_eq!(page["found"].as_array().unwrap().len(), 2);
+    let rest = ann.ask("search", json!({"text": "meeting", "limit": 2, "before": page["before"]})).await;
+    assert_eq!((&rest["found"][0]["message"]["text"], &rest["before"]), (&json!("first meeting"), &Value::Null));
+    ann.ask("keep_room", json!({"room": "kitchen", "on": false})).await;
+    assert_eq!(found(&mut ann, "meeting").await, ["Garden: third meeting", "Garden: first meeting"]);
+    for (payload, code) in [
+        (json!({"text": "회", "limit": 5}), "TEXT_EMPTY"),
+        (json!({"text": "…", "limit": 5}), "TEXT_EMPTY"),
+        (json!({"text": "meeting", "limit": 0}), "LIMIT_OUT_OF_RANGE"),
+        (json!({"text": "meeting", "limit": 5, "before": 7}), "BAD_TYPE"),
+    ] {
+        assert_eq!(ann.refusal("search", payload.clone()).await, code, "{payload}");
+    }
+}
+
+#[tokio::test]
+async fn pages_of_results_from_several_rooms_have_each_message_once_in_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let mut rooms = Vec::new();
+    for name in ["a", "b", "c", "empty"] {
+        rooms.push(room(&store, name).await);
+    }
+    // Room c is not indexed to its end, and b begins with messages that have expired.
+    for (room, count) in rooms.iter().zip([400, 90, 300]) {
+        let text = |n| if n % 3 == 0 { format!("needle {n}") } else { format!("hay {n}") };
+        post_all(&store, room, (0..count).map(text)).await;
+    }
+    wait_for_index(folder.path());
+    post_all(&store, &rooms[2], (0..20).map(|n| format!("needle late {n}"))).await;
+    // Many messages of different rooms have the same time.
+    let database = database(folder.path());
+    database.execute("UPDATE messages SET at = seq / 7 * 100 / room", []).unwrap();
+    let mut expected: Vec<(u64, RoomId, u64)> = Vec::new();
+    for room in &rooms {
+        let mut select = database
+            .prepare("SELECT at, seq FROM messages WHERE room = ?1 AND text LIKE 'needle%' ORDER BY seq")
+            .unwrap();
+        let rows =
+            select.query_map([room.number], |row| Ok((row.get::<_, i64>(0)? as u64, row.get::<_, i64>(1)? as u64)));
+        expected.extend(rows.unwrap().map(|row| row.map(|(at, seq)| (at, room.id, seq)).unwrap()));
+    }
+    expected.sort_unstable_by(|a, b| b.cmp(a));
+    assert_eq!(expected.len(), 134 + 30 + 100 + 20);
+    for limit in [1, 7, 50] {
+        let (mut found, mut before) = (Vec::new(), None);
+        loop {
+            let query = Query::parse("needle").unwrap();
+            let page = store.search(rooms.clone(), query, before, limit).await.unwrap();
+            assert!(page.found.len() as u64 <= limit);
+            found.extend(page.found.iter().map(|it| (it.message.at, it.message.room, it.message.seq)));
+            before = page.before;
+            if before.is_none() {
+                break;
+            }
+        }
+        assert_eq!(found, expected, "{limit} at a time");
+    }
+    store.close();
+}
+
+#[tokio::test]
+async fn search_in_several_rooms_that_examines_many_messages_goes_on_where_it_stopped() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let (a, b) = (room(&store, "a").await, room(&store, "b").await);
+    // All have both words, and few have them one after the other.
+    let text = |n: u64| if n == 5 { "green apple".to_owned() } else { format!("apple, but not green {n}") };
+    post_all(&store, &a, (0..3_000).map(text)).await;
+    post_all(&store, &b, (0..1_500).map(text)).await;
+    wait_for_index(folder.path());
+    let (mut found, mut pages, mut before) = (Vec::new(), 0, None);
+    loop {
+        let query = Query::parse("\"green apple\"").unwrap();
+        let page = store.search(vec![a.clone(), b.clone()], query, before, 20).await.unwrap();
+        found.extend(page.found.iter().map(|found| (found.message.room, found.message.seq)));
+        pages += 1;
+        before = page.before;
+        if before.is_none() {
+            break;
+        }
+    }
+    found.sort_unstable();
+    let mut expected = [(a.id, 6), (b.id, 6)];
+    expected.sort_unstable();
+    assert_eq!(found, expected);
+    assert!((3..=4).contains(&pages), "{pages} searches");
+    store.close();
+}
+
 fn open(folder: &Path) -> Store {
     Store::open(folder, "e").unwrap()
 }
@@ -166,12 +284,12 @@ async fn change(store: &Store, room: &RoomRow, seq: u64, change: Change) {
 }
 
 async fn found(store: &Store, room: &RoomRow, text: &str) -> Vec<u64> {
-    let (mut seqs, mut before) = (Vec::new(), u64::MAX);
+    let (mut seqs, mut before) = (Vec::new(), None);
     loop {
-        let page = store.search(room.clone(), Query::parse(text).unwrap(), before, 50).await.unwrap();
+        let page = store.search(vec![room.clone()], Query::parse(text).unwrap(), before, 50).await.unwrap();
         seqs.extend(page.found.iter().map(|found| found.message.seq));
         match page.before {
-            Some(next) => before = next,
+            Some(next) => before = Some(next),
             None => return seqs,
         }
     }

@@ -123,6 +123,40 @@ test("search without a connection goes on when it is back", async ({ page, serve
   await expect(results(page)).toHaveCount(1);
 });
 
+for (const width of [1440, 360]) {
+  test(`message in another room is found and opened: ${width} px`, async ({ page, server }) => {
+    await page.setViewportSize({ width, height: 740 });
+    const bob = await ProtocolClient.inRoom(server, "kitchen", "Bob");
+    for (let n = 1; n <= 60; n++) await bob.post("kitchen", n === 5 ? "the kettle of Bob" : `message ${n}`);
+    await enter(page, "kitchen", "Ann");
+    await post(page, "hello");
+    await enter(page, "garden");
+    await post(page, "no kettle here");
+    await opener(page).click();
+    await field(page).fill("kettle");
+    await expect(results(page)).toHaveText([/no kettle here/]);
+    await panel(page).getByRole("checkbox", { name: "In all my rooms" }).check();
+    await expect(results(page)).toHaveText([/garden.*no kettle here/, /kitchen.*the kettle of Bob/]);
+    await expectAccessible(page);
+
+    await results(page).filter({ hasText: "kitchen" }).click();
+    await expect(page).toHaveURL(/\/r\/kitchen\?at=5#m5$/);
+    await expect(page.getByRole("heading", { level: 1 })).toHaveText("kitchen");
+    await expect(page.locator(".message", { hasText: "the kettle of Bob" })).toBeInViewport();
+    // A sheet that covers the messages is gone; a column stays for the next result, which is in the other room.
+    if (width < 896) {
+      await expect(panel(page)).toHaveCount(0);
+      return;
+    }
+    await expect(results(page)).toHaveCount(2);
+    await results(page).filter({ hasText: "garden" }).click();
+    await expect(page.getByRole("heading", { level: 1 })).toHaveText("garden");
+    await expect(page.locator(".message", { hasText: "no kettle here" })).toBeInViewport();
+    await panel(page).getByRole("checkbox").uncheck();
+    await expect(results(page)).toHaveCount(1);
+  });
+}
+
 test("search of a room ends with its page", async ({ page, server }) => {
   await fill(server, 10);
   await enter(page, "garden", "Ann");
@@ -155,6 +189,29 @@ test("search works without JavaScript, and its results are links", async ({ pers
   await field(page).fill("!?");
   await page.keyboard.press("Enter");
   await expect(status(page)).toHaveText("Nothing was found.");
+});
+
+test("all rooms are searched without JavaScript", async ({ person, server }) => {
+  const context = await person({ javaScriptEnabled: false });
+  for (const [room, text] of [
+    ["kitchen", "a kettle"],
+    ["garden", "no kettle here"],
+  ]) {
+    await context.goto(`/r/${room}`);
+    await context.getByRole("textbox", { name: "Message" }).fill(text);
+    await context.getByRole("button", { name: "Send" }).click();
+    await expect(context.locator(".message", { hasText: text })).toBeVisible();
+  }
+  const bob = await ProtocolClient.inRoom(server, "attic", "Bob");
+  await bob.post("attic", "the kettle of Bob");
+  await context.goto("/r/garden?search=kettle");
+  await expect(results(context)).toHaveText([/no kettle here/]);
+  await panel(context).getByRole("checkbox", { name: "In all my rooms" }).check();
+  await panel(context).getByRole("button", { name: "Search" }).click();
+  await expect(context).toHaveURL("/r/garden?search=kettle&in=all");
+  await expect(results(context)).toHaveText([/garden.*no kettle here/, /kitchen.*a kettle/]);
+  await results(context).last().click();
+  await expect(context).toHaveURL(/\/r\/kitchen\?at=1#m1$/);
 });
 
 test("address of a search opens the panel", async ({ page, server }) => {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use noom::client::session::{Action, Event, Intent, MessageCommand, Session, UnsentMessage, Update};
+use noom::client::session::{Action, Event, Intent, MessageCommand, Search, Session, UnsentMessage, Update};
 use noom::protocol::change::DeleteMessage;
 use noom::protocol::{ClientFrame, MessageKey, MessageRef, RoomId};
 
@@ -82,7 +82,10 @@ impl Page {
             "delete-own" => Event::Intent(Intent::DeleteOwn { room: room() }),
             "rename" => Event::Intent(Intent::Rename { nickname: rest.into() }),
             "older" => Event::Intent(Intent::Older { room: room(), before: 100, limit: 50 }),
-            "search" => Event::Intent(Intent::Search { room: room(), text: rest.into(), before: None }),
+            "search" => {
+                let in_all = rest.is_empty();
+                Event::Intent(Intent::Search(Search { room: room(), in_all, text: rest.into(), before: None }))
+            }
             "members" => Event::Intent(Intent::Members { room: room(), after: rest.len() as u64 }),
             "watch" => Event::Intent(Intent::WatchRooms(rest.is_empty())),
             "my-rooms" => Event::Intent(Intent::WatchMyRooms),

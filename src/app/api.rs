@@ -85,6 +85,8 @@ pub struct RoomPage {
 pub struct SearchPage {
     /// The words that were searched.
     pub text: String,
+    /// All rooms of the user were searched.
+    pub in_all: bool,
     /// The messages that match, or the reason why there was no search.
     pub result: Result<SearchAck, ErrorCode>,
 }
@@ -127,16 +129,23 @@ pub async fn load_lobby(form: Option<String>) -> Result<LobbyPage, ApiError> {
 }
 
 /// Loads a room's page; with `before`, the messages before that `seq`. `form`: the id of a refused form. `search`: words
-/// to find in messages, and `found_before` a `seq` to find them before.
+/// to find in messages, `found_before` a [`Place`](crate::protocol::Place) to find them before, and `found_in` the rooms:
+/// `all` for all rooms of the user.
 #[server(prefix = "/api", endpoint = "room")]
 pub async fn load_room(
     room: String,
     before: Option<u64>,
     form: Option<String>,
     search: Option<String>,
-    found_before: Option<u64>,
+    found_before: Option<String>,
+    found_in: Option<String>,
 ) -> Result<RoomPage, ApiError> {
-    crate::server::pages::room(&room, before, form.as_deref(), search.as_deref().map(|text| (text, found_before))).await
+    let search = search.as_deref().map(|text| crate::server::pages::Asked {
+        text,
+        before: found_before.as_deref(),
+        in_all: found_in.as_deref() == Some("all"),
+    });
+    crate::server::pages::room(&room, before, form.as_deref(), search).await
 }
 
 /// Sets the user's nickname; redirects to `back`.

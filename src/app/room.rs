@@ -91,15 +91,14 @@ pub(super) fn Room() -> impl IntoView {
         let start = at.map(Start::Linked).or(place.map(Start::Place)).unwrap_or(Start::Newest);
         // A message is shown with some messages after it.
         let after = at.or(place).map(|seq| seq.saturating_add(AFTER_SHOWN));
-        (name, before.or(after), start, text("search"), number("found_before"))
+        (name, before.or(after), start, text("search"), text("found_before"), text("in"))
     });
     let form = query.with_untracked(|query| query.get("form"));
-    let load =
-        move |(name, before, _, search, found_before): (String, Option<u64>, Start, Option<String>, Option<u64>)| {
-            load_room(name, before, form.clone(), search, found_before)
-        };
+    let load = move |(name, before, _, search, found_before, found_in)| {
+        load_room(name, before, form.clone(), search, found_before, found_in)
+    };
     let page = Resource::new_blocking(move || address.get(), load);
-    let start = move || address.with_untracked(|(_, _, start, _, _)| *start);
+    let start = move || address.with_untracked(|(_, _, start, _, _, _)| *start);
     let search = Search::new();
     view! {
         // The previous room stays on the page until the next one is loaded. A keyed list, so that its elements are replaced in one step:
@@ -166,7 +165,7 @@ fn RoomView(page: RoomPage, start: Start, search: Search) -> impl IntoView {
         copies.keep_room(state);
         client.leave(state);
     });
-    search.enter(&name, found.as_ref().map(|found| found.text.clone()));
+    search.enter(&name, found.as_ref().map(|found| (found.text.clone(), found.in_all)));
     let found = found.map(|found| {
         // With script the panel takes its place, for good.
         let was_open = RwSignal::new(false);

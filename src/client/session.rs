@@ -88,7 +88,7 @@ use send_queue::SendQueue;
 use transport_choice::TransportChoice;
 
 pub use event::{
-    ABNORMAL_CLOSE, Action, CallUpdate, ConnectionState, Event, Intent, SendStatus, Signal, Update, WaitReason,
+    ABNORMAL_CLOSE, Action, CallUpdate, ConnectionState, Event, Intent, Search, SendStatus, Signal, Update, WaitReason,
 };
 pub use message_command::MessageCommand;
 pub use transport_choice::TransportKind;
@@ -234,7 +234,7 @@ impl Session {
             Intent::Typing { room } => self.notify_typing(now, room),
             Intent::Rename { nickname } => self.rename(nickname),
             Intent::Older { room, before, limit } => self.load_older(room, before, limit),
-            Intent::Search { room, text, before } => self.search(room, text, before),
+            Intent::Search(search) => self.search(search),
             Intent::Pins { room } => self.load_pins(room),
             Intent::Members { room, after } => self.load_members(room, after),
             Intent::WatchRooms(is_wanted) => self.show_room_list(is_wanted),

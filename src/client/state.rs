@@ -138,8 +138,10 @@ impl State {
             }
             Update::Message(message) => self.message(message),
             Update::Older { room, before, history } => self.with_room(&room, |room| room.loaded(before, history)),
-            Update::Found { room, text, before, result } => {
-                self.with_room(&room, |room| room.search_answer.set(Some(SearchAnswer { text, before, result })));
+            Update::Found { search, result } => {
+                self.with_room(&search.room.clone(), |room| {
+                    room.search_answer.set(Some(SearchAnswer { search: Some(search), result }));
+                });
             }
             Update::Pins { room, result } => self.with_room(&room, |room| room.pins_loaded(result)),
             Update::Welcome(joined) => self.with_room_id(joined.room, |room| room.joined(joined.user, joined.count)),

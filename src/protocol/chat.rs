@@ -199,48 +199,12 @@ wire! {
         pub more: bool,
     }
 
-    /// Answer to `search`.
-    #[derive(Default)]
-    pub struct SearchAck {
-        /// The messages that match, newest first.
-        pub found: Vec<Found>,
-        /// If there may be more: the `before` of the next `search`. A search that has examined many messages stops, even
-        /// if it has found none.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        pub before: Option<u64>,
-    }
-
     /// Answer to `pins`.
     #[derive(Default)]
     pub struct PinsAck {
         /// The pinned messages of the room, the last pinned first, at most [`MAX_PINS`](super::MAX_PINS) and at most
         /// [`MAX_HISTORY_BYTES`](super::MAX_HISTORY_BYTES) of them.
         pub messages: Vec<Message>,
-    }
-
-    /// A message that a search has found.
-    pub struct Found {
-        /// The message.
-        pub message: Message,
-        /// The places in its text that match, in order and apart from each other. The first ones, if there are many.
-        pub marks: Vec<Mark> = Vec::new(),
-    }
-
-    /// A part of a text.
-    #[derive(Copy, Hash)]
-    pub struct Mark {
-        /// Its beginning, in Unicode code points from the beginning of the text.
-        pub start: u64,
-        /// Its end.
-        pub end: u64,
-    }
-}
-
-impl From<PinsAck> for SearchAck {
-    /// The pinned messages as what a search without words finds.
-    fn from(PinsAck { messages }: PinsAck) -> Self {
-        let found = messages.into_iter().map(|message| Found { message, marks: Vec::new() });
-        Self { found: found.collect(), before: None }
     }
 }
 

@@ -11,9 +11,7 @@ mod envelope;
 mod server;
 
 pub use ack::{Ack, AckKind};
-pub use client::{
-    ClientFrame, Command, EnterRoom, FrameError, Hello, History, InRoom, Members, Post, Search, SetNickname,
-};
+pub use client::{ClientFrame, Command, EnterRoom, FrameError, Hello, History, InRoom, Members, Post, SetNickname};
 pub use envelope::Empty;
 pub(super) use envelope::{Envelope, encode, frames};
 pub use server::{Crowd, GoingAway, MessagesExpired, Refusal, Renamed, RoomPresence, ServerFrame, Typing};

@@ -11,6 +11,7 @@
 //! | [`price`], [`payer`], [`rate_limit`] | the cost of commands, and paying it |
 //! | [`naming`] | nicknames: choosing, conflicts, guests |
 //! | [`rooms`] | entering, leaving, history, snapshots for pages |
+//! | [`search`] | searches in a room, and in all rooms of a user |
 //! | [`posting`] | admission of messages and changes |
 //! | [`fan_out`] | from a commit to the outboxes |
 //! | [`tail`], [`recent_changes`] | the order and the recent entries of a room's log |
@@ -38,6 +39,7 @@ mod reading;
 pub mod recent_changes;
 mod removal;
 mod rooms;
+mod search;
 mod shards;
 pub mod tail;
 #[cfg(test)]

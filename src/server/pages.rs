@@ -19,7 +19,7 @@ use crate::app::locale::{COOKIE, tag};
 use crate::app::path;
 use crate::i18n::Locale;
 use crate::protocol::{
-    EnterRoomAck, ErrorCode, MembersAck, MessageKey, MyRoom, Refusal, SearchAck, UserId, check_text,
+    EnterRoomAck, ErrorCode, MembersAck, MessageKey, MyRoom, Place, Refusal, SearchAck, UserId, check_text,
 };
 use crate::server::name_key::RoomName;
 use crate::server::search::Query;
@@ -49,7 +49,7 @@ pub(crate) async fn room(
     name: &str,
     before: Option<u64>,
     form: Option<&str>,
-    search: Option<(&str, Option<u64>)>,
+    search: Option<Asked<'_>>,
 ) -> Result<RoomPage, ApiError> {
     let (server, visitor) = context();
     let requested = RoomName::parse(name).map_err(|code| fail(StatusCode::BAD_REQUEST, code))?;
@@ -92,7 +92,7 @@ pub(crate) async fn room(
     };
     let key = u128::from(random::bits()) << 64 | u128::from(random::bits());
     let search = match search.filter(|_| !is_redirect) {
-        Some((text, before)) => Some(find(&server, &requested, text, before).await),
+        Some(asked) => Some(find(&server, &requested, visitor.user, asked).await),
         None => None,
     };
     let my_rooms = my_rooms(&server, visitor).await;
@@ -100,25 +100,41 @@ pub(crate) async fn room(
     Ok(RoomPage { me, cookie, room, my_rooms, key, refused, search })
 }
 
+/// The search that the address of a page asks for.
+#[derive(Clone, Copy)]
+pub(crate) struct Asked<'a> {
+    pub(crate) text: &'a str,
+    /// A [`Place`] to find messages before. Another text is ignored.
+    pub(crate) before: Option<&'a str>,
+    /// In all rooms of the user.
+    pub(crate) in_all: bool,
+}
+
 /// A search for a page. Without words, the pinned messages.
-async fn find(server: &Server, name: &RoomName, text: &str, before: Option<u64>) -> SearchPage {
+async fn find(server: &Server, name: &RoomName, user: UserId, Asked { text, before, in_all }: Asked<'_>) -> SearchPage {
+    let before = before.and_then(|before| before.parse::<Place>().ok());
     let result = async {
         let is_pins = text.trim().is_empty();
         // Absent only in tests that call the router directly.
         if let Some(address) = use_context::<Parts>().and_then(|parts| parts.extensions.get::<Address>().cloned()) {
-            address.spend(if is_pins { Price::PINS } else { Price::SEARCH })?;
+            address.spend(match (is_pins, in_all) {
+                (true, _) => Price::PINS,
+                (false, false) => Price::SEARCH,
+                (false, true) => Price::SEARCH_OWN,
+            })?;
         }
         if is_pins {
             return Ok(server.hub.pins_by_name(name).await?.into());
         }
         match Query::parse(text) {
+            Ok(query) if in_all => server.hub.search_own(user, query, before, SEARCH_RESULTS).await,
             Ok(query) => server.hub.search_by_name(name, query, before, SEARCH_RESULTS).await,
             // For a person that is a search like any other.
             Err(ErrorCode::TextEmpty) => Ok(SearchAck::default()),
             Err(code) => Err(code.into()),
         }
     };
-    SearchPage { text: text.to_owned(), result: result.await.map_err(|refusal: Refusal| refusal.code) }
+    SearchPage { text: text.to_owned(), in_all, result: result.await.map_err(|refusal: Refusal| refusal.code) }
 }
 
 /// Sets the nickname of the visitor.

@@ -20,6 +20,8 @@ use crate::protocol::{ErrorCode, MAX_SEARCH_CHARS, Mark};
 pub const TOKENS_VERSION: i64 = 2;
 /// The fewest characters of a word that finds longer words.
 const MIN_PREFIX_CHARS: usize = 3;
+/// The longest beginnings of words for which the index has lists of messages.
+const MAX_PREFIX_CHARS: usize = 5;
 /// The most tokens in an expression. The others are checked in the text.
 const MAX_TOKENS: usize = 16;
 /// The most marks in a message.
@@ -74,8 +76,27 @@ impl Query {
         for term in &self.terms {
             term.needed(&mut needed);
         }
+        Self::all_of(&needed)
+    }
+
+    /// The same for a search in many rooms: only with what the index finds at once in each room. That are whole tokens, and
+    /// beginnings of the lengths for which it has lists. Empty if the query has neither.
+    pub fn expression_for_many_rooms(&self) -> String {
+        let mut needed = BTreeSet::new();
+        for term in &self.terms {
+            term.needed(&mut needed);
+        }
+        let quick = needed.into_iter().filter_map(|(token, is_prefix)| match token.chars().count() {
+            _ if !is_prefix => Some((token, false)),
+            chars if chars < MIN_PREFIX_CHARS => None,
+            _ => Some((token.chars().take(MAX_PREFIX_CHARS).collect(), true)),
+        });
+        Self::all_of(&quick.collect())
+    }
+
+    fn all_of(tokens: &BTreeSet<(String, bool)>) -> String {
         let mut expression = String::new();
-        for (token, is_prefix) in needed.iter().take(MAX_TOKENS) {
+        for (token, is_prefix) in tokens.iter().take(MAX_TOKENS) {
             let and = if expression.is_empty() { "" } else { " AND " };
             // Tokens consist of letters, digits and emoji, so that nothing has to be escaped.
             let _ = write!(expression, "{and}\"{token}\"{}", if *is_prefix { "*" } else { "" });

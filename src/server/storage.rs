@@ -13,7 +13,7 @@ use super::membership::{Mark, Membership};
 use super::name_key::RoomName;
 use super::search::Query;
 use crate::protocol::{
-    AttachmentId, ErrorCode, Message, MessageKey, Position, Refusal, RoomId, SearchAck, User, UserId,
+    AttachmentId, ErrorCode, Message, MessageKey, Place, Position, Refusal, RoomId, SearchAck, User, UserId,
 };
 
 /// A message to store.
@@ -216,8 +216,9 @@ pub trait Storage: fmt::Debug + Send + Sync {
     /// At most `limit` messages with a `seq` below `before`, oldest first, and whether there are older ones.
     fn history_before(&self, room: RoomRow, before: u64, limit: u64) -> Reply<'_, (Vec<Arc<Message>>, bool)>;
 
-    /// The newest messages with a `seq` below `before` that match, at most `limit`.
-    fn search(&self, room: RoomRow, query: Query, before: u64, limit: u64) -> Reply<'_, SearchAck>;
+    /// The newest messages of rooms before a place that match, at most `limit`. In several rooms only what
+    /// [`Query::expression_for_many_rooms`] finds.
+    fn search(&self, rooms: Vec<RoomRow>, query: Query, before: Option<Place>, limit: u64) -> Reply<'_, SearchAck>;
 
     /// The pinned messages of a room, the last pinned first: at most [`MAX_PINS`](crate::protocol::MAX_PINS), and as many
     /// as one answer may carry.

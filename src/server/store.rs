@@ -34,7 +34,7 @@ use std::sync::Arc;
 use rusqlite::OpenFlags;
 use tokio::sync::{Notify, oneshot};
 
-use crate::protocol::{Message, Position, RoomId, SearchAck, UserId};
+use crate::protocol::{Message, Place, Position, RoomId, SearchAck, UserId};
 use crate::server::history::{Extent, History};
 use crate::server::membership::{Mark, Membership};
 use crate::server::name_key::RoomName;
@@ -179,12 +179,18 @@ impl Store {
         self.readers.run(move |connection| reader::before(connection, &room, before, limit)).await
     }
 
-    /// The newest messages with a `seq` below `before` that match, at most `limit`.
+    /// The newest messages of rooms before a place that match, at most `limit`.
     ///
     /// # Errors
     /// As above.
-    pub async fn search(&self, room: RoomRow, query: Query, before: u64, limit: u64) -> Result<SearchAck, StoreError> {
-        self.readers.run(move |connection| search::search(connection, &room, &query, before, limit)).await
+    pub async fn search(
+        &self,
+        rooms: Vec<RoomRow>,
+        query: Query,
+        before: Option<Place>,
+        limit: u64,
+    ) -> Result<SearchAck, StoreError> {
+        self.readers.run(move |connection| search::search(connection, &rooms, &query, before, limit)).await
     }
 
     /// The pinned messages of a room, the last pinned first.
@@ -310,8 +316,8 @@ impl Storage for Store {
         Box::pin(Self::history_before(self, room, before, limit))
     }
 
-    fn search(&self, room: RoomRow, query: Query, before: u64, limit: u64) -> Reply<'_, SearchAck> {
-        Box::pin(Self::search(self, room, query, before, limit))
+    fn search(&self, rooms: Vec<RoomRow>, query: Query, before: Option<Place>, limit: u64) -> Reply<'_, SearchAck> {
+        Box::pin(Self::search(self, rooms, query, before, limit))
     }
 
     fn pins(&self, room: RoomRow) -> Reply<'_, Vec<Message>> {

@@ -393,7 +393,7 @@ impl Checker {
             | Intent::Typing { .. }
             | Intent::Rename { .. }
             | Intent::Older { .. }
-            | Intent::Search { .. }
+            | Intent::Search(_)
             | Intent::Pins { .. }
             | Intent::Members { .. }
             | Intent::ReconnectNow

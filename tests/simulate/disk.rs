@@ -13,8 +13,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use noom::protocol::{
-    Found, Message, MessageChange, MessageKey, MessageState, Pin, Position, RECENT_MESSAGES, SearchAck, Unrecovered,
-    User, UserId,
+    Found, Message, MessageChange, MessageKey, MessageState, Pin, Place, Position, RECENT_MESSAGES, SearchAck,
+    Unrecovered, User, UserId,
 };
 use noom::server::change::{Change, ChangeError, Changed, Decision, decide, group_reactions};
 use noom::server::history::{Expired, Extent, History, Stored, Until};
@@ -814,17 +814,24 @@ impl Storage for SimulatedStorage {
         })
     }
 
-    fn search(&self, room: RoomRow, query: Query, before: u64, limit: u64) -> BoxFuture<'_, Result<SearchAck>> {
+    fn search(
+        &self,
+        rooms: Vec<RoomRow>,
+        query: Query,
+        before: Option<Place>,
+        limit: u64,
+    ) -> BoxFuture<'_, Result<SearchAck>> {
         self.disk.read(move |state| {
-            let (log, _) = state.image.log(room.id, before.saturating_sub(1));
-            let found = |message: &Arc<Message>| {
-                query.find(&message.text).map(|marks| Found { message: Message::clone(message), marks })
-            };
-            let mut found: Vec<_> = log.iter().rev().filter_map(found).take(limit as usize + 1).collect();
-            let is_more = found.len() > limit as usize;
+            let place = |message: &Message| Place { at: message.at, room: message.room, seq: message.seq };
+            let mut found = Vec::new();
+            for message in rooms.iter().flat_map(|room| state.image.log(room.id, u64::MAX).0) {
+                let marks = query.find(&message.text).filter(|_| before.is_none_or(|before| place(message) < before));
+                found.extend(marks.map(|marks| Found { message: Message::clone(message), marks, name: None }));
+            }
+            found.sort_by_key(|found| Reverse(place(&found.message)));
+            let before = found.get(limit as usize).map(|next| place(&next.message));
             found.truncate(limit as usize);
-            let before = found.last().filter(|_| is_more).map(|last| last.message.seq);
-            SearchAck { found, before }
+            SearchAck { found, before: before.map(|next| Place { seq: next.seq + 1, ..next }) }
         })
     }
 

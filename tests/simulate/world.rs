@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use noom::client::session::{Action, ConnectionState, Event, Intent, SendStatus, UnsentMessage, Update};
+use noom::client::session::{Action, ConnectionState, Event, Intent, Search, SendStatus, UnsentMessage, Update};
 use noom::protocol::{ClientFrame, ErrorCode, MessageRef, Position, Reading, Refusal, ServerFrame, UserId};
 use noom::server::hub::RoomSnapshot;
 
@@ -620,8 +620,8 @@ impl World {
             22 => {
                 // The texts are numbers of pages and posts.
                 let (room, text) = (rng.pick(&page.rooms[..]).clone(), rng.below(3).to_string());
-                let search = Intent::Search { room: room.clone(), text, before: None };
-                Some(if rng.one_in(2) { Intent::Pins { room } } else { search })
+                let search = Search { room: room.clone(), in_all: rng.one_in(2), text, before: None };
+                Some(if rng.one_in(2) { Intent::Pins { room } } else { Intent::Search(search) })
             }
             14..=21 => page.change(rng).map(Intent::Change),
             23 | 27 => Some(Intent::WatchMyRooms),

@@ -16,15 +16,23 @@ pub struct KnownRooms {
 impl KnownRooms {
     /// Replaces the name in the payload of a command by the room's id. No room has the id of a room that is not known.
     pub fn outgoing(&mut self, request: u64, kind: &str, mut payload: Value) -> Value {
+        // The place of a search names a room, too.
+        if let Some(room) = payload.pointer_mut("/before/room") {
+            *room = self.id_of(room.as_str().unwrap_or_default());
+        }
         let Some(name) = payload["room"].as_str().map(str::to_owned) else { return payload };
         if kind == "enter_room" && payload.get("name").is_none() {
             payload.as_object_mut().unwrap().remove("room");
             payload["name"] = json!(name);
             self.asked.insert(request, name);
         } else if kind != "enter_room" {
-            payload["room"] = self.ids.get(&name).map_or(json!("0000000000000000"), |id| json!(id));
+            payload["room"] = self.id_of(&name);
         }
         payload
+    }
+
+    fn id_of(&self, name: &str) -> Value {
+        self.ids.get(name).map_or(json!("0000000000000000"), |id| json!(id))
     }
 
     /// The id of a room, for frames that a test writes itself.

@@ -263,9 +263,7 @@ impl Session {
         for request in self.requests.take_all() {
             match request {
                 PendingRequest::Older { room, before } => self.emit(Update::Older { room, before, history: None }),
-                PendingRequest::Search { room, text, before } => {
-                    self.emit(Update::Found { room, text, before, result: Err(None) });
-                }
+                PendingRequest::Search(search) => self.emit(Update::Found { search, result: Err(None) }),
                 PendingRequest::Pins { room } => self.emit(Update::Pins { room, result: Err(None) }),
                 PendingRequest::Members { room, after } => self.emit(Update::Members { room, after, page: None }),
                 PendingRequest::Rename => self.emit(Update::NotRenamed(None)),

@@ -7,8 +7,8 @@ use crate::protocol::call::{CallPresence, Describe, SetMedia, Trickle};
 use crate::protocol::change::{MessageChange, MessageRef};
 use crate::protocol::frame::{Crowd, MessagesExpired, Renamed, RoomPresence};
 use crate::protocol::{
-    EnterRoomAck, HistoryAck, JoinCallAck, MembersAck, Message, MessageKey, MyRoom, PinsAck, Position, Refusal, RoomId,
-    RoomList, SearchAck, User,
+    EnterRoomAck, HistoryAck, JoinCallAck, MembersAck, Message, MessageKey, MyRoom, PinsAck, Place, Position, Refusal,
+    RoomId, RoomList, SearchAck, User,
 };
 
 /// The close code of a connection that ended without a close frame (RFC 6455, 7.1.5).
@@ -92,15 +92,8 @@ pub enum Intent {
         /// At most this many: 1 to [`MAX_HISTORY`](crate::protocol::MAX_HISTORY).
         limit: u64,
     },
-    /// Search the messages of a room. [`Update::Found`] follows.
-    Search {
-        /// An entered room.
-        room: String,
-        /// The words to find.
-        text: String,
-        /// The [`SearchAck::before`] of the page before.
-        before: Option<u64>,
-    },
+    /// Search messages. [`Update::Found`] follows.
+    Search(Search),
     /// Load the pinned messages of a room. [`Update::Pins`] follows.
     Pins {
         /// An entered room.
@@ -146,6 +139,19 @@ pub enum Intent {
     /// Send a signal to peers in a call, in order, and again if the rate limit refuses it. Without a connection it is
     /// dropped: both sides negotiate again after a reconnect.
     Signal(Signal),
+}
+
+/// A search on the page of a room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Search {
+    /// The room of the page, entered.
+    pub room: String,
+    /// Search in all rooms of the user, not only in this one.
+    pub in_all: bool,
+    /// The words to find.
+    pub text: String,
+    /// The [`SearchAck::before`] of the page before.
+    pub before: Option<Place>,
 }
 
 /// A signaling message between the peers of a call.
@@ -268,11 +274,7 @@ pub enum Update {
     /// The answer to [`Intent::Search`].
     Found {
         /// As requested.
-        room: String,
-        /// As requested.
-        text: String,
-        /// As requested.
-        before: Option<u64>,
+        search: Search,
         /// The refusal is `None` if the request could not be sent, or was lost with the connection.
         result: Result<SearchAck, Option<Refusal>>,
     },

@@ -88,9 +88,9 @@ impl Session {
                     self.emit(Update::Older { room, before, history: Some(history) });
                 }
             }
-            PendingRequest::Search { room, text, before } => {
+            PendingRequest::Search(search) => {
                 if let Ack::Search(found) = ack {
-                    self.emit(Update::Found { room, text, before, result: Ok(found) });
+                    self.emit(Update::Found { search, result: Ok(found) });
                 }
             }
             PendingRequest::Pins { room } => {
@@ -143,7 +143,7 @@ impl Session {
             | PendingRequest::Enter { .. }
             | PendingRequest::Rename
             | PendingRequest::Older { .. }
-            | PendingRequest::Search { .. }
+            | PendingRequest::Search(_)
             | PendingRequest::Pins { .. }
             | PendingRequest::Members { .. }
             | PendingRequest::WatchRooms
@@ -170,9 +170,7 @@ impl Session {
             }
             PendingRequest::Rename => self.emit(Update::NotRenamed(Some(refusal))),
             PendingRequest::Older { room, before } => self.emit(Update::Older { room, before, history: None }),
-            PendingRequest::Search { room, text, before } => {
-                self.emit(Update::Found { room, text, before, result: Err(Some(refusal)) });
-            }
+            PendingRequest::Search(search) => self.emit(Update::Found { search, result: Err(Some(refusal)) }),
             PendingRequest::Pins { room } => self.emit(Update::Pins { room, result: Err(Some(refusal)) }),
             PendingRequest::Members { room, after } => self.emit(Update::Members { room, after, page: None }),
             PendingRequest::JoinCall { room } => self.call_refused(now, room, refusal),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::event::Search;
 use super::message_command::MessageCommand;
 use super::unsent_message::UnsentMessage;
 use crate::protocol::{AckKind, ClientFrame, Command};
@@ -26,11 +27,7 @@ pub(super) enum PendingRequest {
         room: String,
         before: u64,
     },
-    Search {
-        room: String,
-        text: String,
-        before: Option<u64>,
-    },
+    Search(Search),
     Pins {
         room: String,
     },

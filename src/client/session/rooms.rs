@@ -1,7 +1,7 @@
 //! Rooms: entering, resuming, leaving, their messages and who is typing in them. Pure.
 
 use super::Session;
-use super::event::Update;
+use super::event::{Search, Update};
 use super::outgoing::Outgoing;
 use super::own_rooms::ReadMark;
 use super::refusal::{DEFAULT_RETRY_MS, Recovery, recovery};
@@ -9,7 +9,7 @@ use super::request::PendingRequest;
 use super::room::Room;
 use super::typing::TypingUsers;
 use crate::client::backoff::full_jitter;
-use crate::protocol::frame::{EnterRoom, History, InRoom, Members, Search, Typing};
+use crate::protocol::frame::{EnterRoom, History, InRoom, Members, Typing};
 use crate::protocol::{Command, EnterRoomAck, MAX_MEMBERS, Message, Position, Refusal, RoomId, UserId};
 
 /// The messages on a page of search results.
@@ -211,12 +211,13 @@ impl Session {
         }
     }
 
-    pub(super) fn search(&mut self, room: String, text: String, before: Option<u64>) {
-        if let Some(id) = self.entered_id(&room) {
-            let command = Search { room: id, text: text.clone(), before, limit: SEARCH_PAGE };
-            self.send(Command::Search(command), PendingRequest::Search { room, text, before });
+    pub(super) fn search(&mut self, search: Search) {
+        if let Some(id) = self.entered_id(&search.room) {
+            let (room, text) = ((!search.in_all).then_some(id), search.text.clone());
+            let wanted = crate::protocol::search::Search { room, text, before: search.before, limit: SEARCH_PAGE };
+            self.send(Command::Search(wanted), PendingRequest::Search(search));
         } else {
-            self.emit(Update::Found { room, text, before, result: Err(None) });
+            self.emit(Update::Found { search, result: Err(None) });
         }
     }
 

@@ -12,7 +12,7 @@ impl Room {
             self.pinned.set_value(Some(pins.messages.iter().map(|message| message.seq).collect()));
         }
         let result = result.map(SearchAck::from);
-        self.search_answer.set(Some(SearchAnswer { text: String::new(), before: None, result }));
+        self.search_answer.set(Some(SearchAnswer { search: None, result }));
     }
 
     /// Notes a change that may concern the pinned messages.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use leptos::prelude::*;
 
-use crate::client::session::{CallUpdate, MessageCommand, SendStatus, UnsentMessage};
+use crate::client::session::{CallUpdate, MessageCommand, Search, SendStatus, UnsentMessage};
 use crate::client::timeline::{Entry, Gap, Timeline};
 use crate::protocol::call::CallPresence;
 use crate::protocol::{
@@ -92,13 +92,11 @@ pub struct ChangeEnded {
     pub result: Result<(), Option<Refusal>>,
 }
 
-/// The answer to a search, or, without words, the pinned messages.
+/// The answer to a search, or to a request for the pinned messages.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SearchAnswer {
-    /// The words that were searched.
-    pub text: String,
-    /// The position before which they were searched.
-    pub before: Option<u64>,
+    /// The search; `None`: the pinned messages were requested.
+    pub search: Option<Search>,
     /// The refusal is `None` if there was no connection.
     pub result: Result<SearchAck, Option<Refusal>>,
 }

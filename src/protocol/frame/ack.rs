@@ -5,11 +5,10 @@ use serde::Serialize;
 use super::envelope::Empty;
 use crate::protocol::call::JoinCallAck;
 use crate::protocol::change::ChangeAck;
-use crate::protocol::chat::{
-    EnterRoomAck, HelloAck, HistoryAck, MembersAck, NicknameAck, PinsAck, PostAck, RoomList, SearchAck,
-};
+use crate::protocol::chat::{EnterRoomAck, HelloAck, HistoryAck, MembersAck, NicknameAck, PinsAck, PostAck, RoomList};
 use crate::protocol::codec::{DecodeError, FromJson, Json, Reading};
 use crate::protocol::my_rooms::MyRooms;
+use crate::protocol::search::SearchAck;
 
 /// Declares [`Ack`] and [`AckKind`], one answer per line.
 macro_rules! acks {

@@ -10,6 +10,7 @@ use crate::protocol::codec::{DecodeError, Fields, FromJson, Json, Reading, wire}
 use crate::protocol::error::ErrorCode;
 use crate::protocol::id::{AttachmentId, MessageKey, RoomId, UserId};
 use crate::protocol::my_rooms::{KeepRoom, MarkRead};
+use crate::protocol::search::Search;
 
 /// One frame from a client: a command, and the `id` that its answer will carry.
 ///
@@ -92,7 +93,7 @@ commands! {
     "pins" => Pins(InRoom) -> Pins,
     /// Asks for older messages.
     "history" => History(History) -> History,
-    /// Searches the messages of a room.
+    /// Searches the messages of a room, or of all rooms of the user.
     "search" => Search(Search) -> Search,
     /// Announces that the user is typing.
     "typing" => Typing(InRoom) -> Empty,
@@ -195,19 +196,6 @@ wire! {
         /// Only messages with a smaller `seq` are returned.
         pub before: u64,
         /// The most messages to return, from 1 to [`MAX_HISTORY`](crate::protocol::MAX_HISTORY).
-        pub limit: u64,
-    }
-
-    /// Payload of `search`.
-    pub struct Search {
-        /// The room, which the connection must have entered.
-        pub room: RoomId,
-        /// The words to find, at most [`MAX_SEARCH_CHARS`](crate::protocol::MAX_SEARCH_CHARS) code points.
-        pub text: String,
-        /// The [`SearchAck::before`](crate::protocol::SearchAck::before) of an earlier answer, to go on from there.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        pub before: Option<u64>,
-        /// The most messages to return, from 1 to [`MAX_SEARCH`](crate::protocol::MAX_SEARCH).
         pub limit: u64,
     }
 }

@@ -80,6 +80,8 @@ impl Price {
     pub const PAGE: Self = Self::REQUEST.and(Budget::Reads, 2);
     /// A search. It examines more messages than a page of the history has.
     pub const SEARCH: Self = Self::of(Budget::Reads, 4);
+    /// A search in all rooms of a user. Each of them is looked up in the index.
+    pub const SEARCH_OWN: Self = Self::of(Budget::Reads, 8);
     /// The pinned messages of a room: as many as a short page of the history, each looked up on its own.
     pub const PINS: Self = Self::of(Budget::Reads, 2);
     /// A request to delete all messages of the user in a room.
@@ -143,7 +145,13 @@ impl Price {
             Command::History(wanted) => {
                 Self::of(Budget::Reads, 1 + whole(wanted.limit.div_ceil(READ_MESSAGES).min(2) as usize))
             }
-            Command::Search(_) => Self::SEARCH,
+            Command::Search(wanted) => {
+                if wanted.room.is_some() {
+                    Self::SEARCH
+                } else {
+                    Self::SEARCH_OWN
+                }
+            }
             Command::Pins(_) => Self::PINS,
             Command::Members(_) => Self::of(Budget::Reads, 1),
             Command::WatchRooms(_) | Command::WatchMyRooms(_) => Self::of(Budget::Reads, 2),

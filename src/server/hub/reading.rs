@@ -146,6 +146,13 @@ impl Hub {
         Ok(rooms)
     }
 
+    /// The rooms in the list of a user.
+    pub(super) async fn own_rooms(&self, user: UserId) -> Result<Vec<RoomRow>, Refusal> {
+        let (memberships, _loading) = self.memberships(user).await?;
+        let memberships = lock(&self.reading.lists).with_unsaved(user, memberships);
+        Ok(memberships.into_iter().map(|membership| membership.room).collect())
+    }
+
     /// The stored list of a user, which has all earlier marks. Later ones can only be added while the guard exists.
     async fn memberships(&self, user: UserId) -> Result<(Vec<Membership>, Loading<'_>), StoreError> {
         for _ in 0..MAX_SAVES {

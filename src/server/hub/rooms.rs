@@ -9,14 +9,13 @@ use super::naming::RENUMBERINGS;
 use super::payer::Payer;
 use super::{ConnectionHandle, Hub};
 use crate::protocol::{
-    CloseCode, ErrorCode, HistoryAck, MAX_HISTORY, MAX_MEMBERS, MAX_SEARCH, MembersAck, Message, Peer, PinsAck,
-    Position, RECENT_MESSAGES, Refusal, SearchAck,
+    CloseCode, ErrorCode, HistoryAck, MAX_HISTORY, MAX_MEMBERS, MembersAck, Message, Peer, PinsAck, Position,
+    RECENT_MESSAGES, Refusal,
 };
 use crate::server::history::{Extent, History, owned};
 use crate::server::id::{ConnId, RoomId, RoomRow};
 use crate::server::lock::lock;
 use crate::server::name_key::{Nick, RoomName};
-use crate::server::search::Query;
 
 /// The number of reads for one `enter_room`. There is more than one only if so much is posted or changed during a read
 /// that the room's tail does not reach back to its result.
@@ -179,38 +178,6 @@ impl Hub {
         }
         let (messages, more) = self.storage.history_before(room, before, limit).await?;
         Ok(HistoryAck { messages: owned(messages), more })
-    }
-
-    /// The newest messages of a room that match, before a `seq` if one is given.
-    ///
-    /// # Errors
-    /// `LIMIT_OUT_OF_RANGE`, `STORE_UNAVAILABLE`.
-    pub async fn search(
-        &self,
-        room: RoomRow,
-        query: Query,
-        before: Option<u64>,
-        limit: u64,
-    ) -> Result<SearchAck, Refusal> {
-        if !(1..=MAX_SEARCH).contains(&limit) {
-            return Err(ErrorCode::LimitOutOfRange.into());
-        }
-        Ok(self.storage.search(room, query, before.unwrap_or(u64::MAX), limit).await?)
-    }
-
-    /// The same for a page, by the room's name. A room that does not exist has no messages.
-    ///
-    /// # Errors
-    /// As [`Hub::search`].
-    pub async fn search_by_name(
-        &self,
-        name: &RoomName,
-        query: Query,
-        before: Option<u64>,
-        limit: u64,
-    ) -> Result<SearchAck, Refusal> {
-        let Some(room) = self.find(name).await? else { return Ok(SearchAck::default()) };
-        self.search(room, query, before, limit).await
     }
 
     /// The pinned messages of a room.

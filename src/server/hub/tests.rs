@@ -10,7 +10,9 @@ use proptest::prelude::*;
 
 use super::payer::Payer;
 use super::*;
-use crate::protocol::{ErrorCode, MAX_MEMBERS, Message, MessageKey, Position, RECENT_MESSAGES, SearchAck, UserId};
+use crate::protocol::{
+    ErrorCode, MAX_MEMBERS, Message, MessageKey, Place, Position, RECENT_MESSAGES, SearchAck, UserId,
+};
 use crate::server::environment::SystemEnvironment;
 use crate::server::history::{Extent, History, Stored, check_position};
 use crate::server::id::{RoomId, RoomRow};
@@ -102,7 +104,7 @@ impl Storage for FakeStore {
         self.read((Vec::new(), false))
     }
 
-    fn search(&self, _: RoomRow, _: Query, _: u64, _: u64) -> Reply<'_, SearchAck> {
+    fn search(&self, _: Vec<RoomRow>, _: Query, _: Option<Place>, _: u64) -> Reply<'_, SearchAck> {
         self.read(SearchAck::default())
     }
 

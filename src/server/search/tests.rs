@@ -141,6 +141,16 @@ fn word_with_the_vowel_am_of_thai_or_lao_is_found_by_its_folded_form() {
 }
 
 #[test]
+fn many_rooms_are_searched_with_what_the_index_finds_at_once() {
+    let expression = |text: &str| Query::parse(text).unwrap().expression_for_many_rooms();
+    assert_eq!(expression("green app"), "\"app\"* AND \"green\"");
+    assert_eq!(expression("international"), "\"inter\"*", "the index has no list of longer beginnings");
+    assert_eq!(expression("international "), "\"international\"");
+    assert_eq!(expression("회의"), "\"회의\"");
+    assert_eq!((expression("회"), expression("회 noon ")), (String::new(), "\"noon\"".to_owned()));
+}
+
+#[test]
 fn hostile_texts_take_linear_time_and_give_bounded_tokens() {
     let marks = format!("a{}", "\u{301}".repeat(3_999));
     let voiced = format!("か{}", "\u{3099}".repeat(3_999));

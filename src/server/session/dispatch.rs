@@ -69,8 +69,14 @@ impl Session {
             }
             Command::Search(wanted) => {
                 let query = Query::parse(&wanted.text)?;
-                let room = self.room(wanted.room)?.clone();
-                Ok(Some(Ack::Search(hub.search(room, query, wanted.before, wanted.limit).await?)))
+                let found = match wanted.room {
+                    Some(room) => {
+                        let room = self.room(room)?.clone();
+                        hub.search(room, query, wanted.before, wanted.limit).await?
+                    }
+                    None => hub.search_own(payer.account.id, query, wanted.before, wanted.limit).await?,
+                };
+                Ok(Some(Ack::Search(found)))
             }
             Command::Members(wanted) => {
                 let page = hub.members(self.room(wanted.room)?, wanted.after.unwrap_or(0), wanted.limit)?;

@@ -16,7 +16,7 @@ use crate::app::locale::{Language, t};
 use crate::app::refusal;
 use crate::app::room_context::RoomContext;
 use crate::client::state::SearchAnswer;
-use crate::protocol::{ErrorCode, SearchAck};
+use crate::protocol::{ErrorCode, Place, SearchAck};
 
 /// The pause in typing after which the search begins.
 const TYPED: Duration = Duration::from_millis(250);
@@ -62,6 +62,13 @@ pub(super) fn FoundMessages(room: RoomContext, search: Search) -> impl IntoView 
         }
     });
     Effect::new(move |previous: Option<()>| {
+        search.in_all.track();
+        if previous.is_some() {
+            search.clear();
+            finder.ask(None);
+        }
+    });
+    Effect::new(move |previous: Option<()>| {
         search.submitted.track();
         if previous.is_some() {
             finder.ask(None);
@@ -80,7 +87,10 @@ pub(super) fn FoundMessages(room: RoomContext, search: Search) -> impl IntoView 
             {move || pins_heading(i18n, search.found.with(Vec::is_empty))}
         </Show>
         <ol class="results" on:click=move |event| finder.clicked(&event)>
-            <For each=move || search.found.get() key=|found| (found.message.seq, found.message.rev(), found.marks.clone()) let:found>
+            <For
+                each=move || search.found.get()
+                key=|found| (found.message.room, found.message.seq, found.message.rev(), found.marks.clone()) let:found
+            >
                 {row(room, &found)}
             </For>
         </ol>
@@ -116,13 +126,13 @@ impl Finder {
         }
     }
 
-    fn ask_after(self, pause: Duration, before: Option<u64>) {
+    fn ask_after(self, pause: Duration, before: Option<Place>) {
         self.stop();
         let timer = set_timeout_with_handle(move || self.ask(before), pause).ok();
         self.timer.set_value(timer);
     }
 
-    fn ask(self, before: Option<u64>) {
+    fn ask(self, before: Option<Place>) {
         self.stop();
         self.is_due.set_value(false);
         let Self { room, search, .. } = self;
@@ -137,16 +147,19 @@ impl Finder {
         if search.status.get_untracked() != Status::Offline {
             search.status.set(Status::Searching);
         }
-        room.client.search(room.state, text, before);
+        room.client.search(room.state, search.in_all.get_untracked(), text, before);
     }
 
-    fn answered(self, SearchAnswer { text, before, result }: SearchAnswer) {
+    fn answered(self, SearchAnswer { search: asked, result }: SearchAnswer) {
         let search = self.search;
-        let is_pins = text.is_empty();
-        if is_pins != self.has_no_words() || (!is_pins && text != search.text.get_untracked()) {
+        let is_current = asked.as_ref().map_or(self.has_no_words(), |asked| {
+            asked.text == search.text.get_untracked() && asked.in_all == search.in_all.get_untracked()
+        });
+        if !is_current {
             // The user has typed on.
             return;
         }
+        let (is_pins, before) = (asked.is_none(), asked.and_then(|asked| asked.before));
         if before.is_some() && before != search.older.get_untracked() {
             // It was asked for twice.
             return;

@@ -53,6 +53,13 @@ fn panel(room: RoomContext, search: Search) -> AnyView {
                     on:compositionend=move |_| typed()
                 />
                 <button type="button" aria-label=t!(i18n, search_close) on:click=move |_| search.close()>"✕"</button>
+                <label>
+                    <input
+                        type="checkbox" prop:checked=move || search.in_all.get()
+                        on:change=move |event| search.in_all.set(event_target_checked(&event))
+                    />
+                    {t!(i18n, search_all)}
+                </label>
             </form>
             {lazy_part(move || load_results(room, search), waiting, move |attempt| retry(i18n, attempt))}
         </section>
@@ -78,7 +85,9 @@ fn handle_key(search: Search, event: &ev::KeyboardEvent, section: Option<Element
         "ArrowUp" => -1,
         _ => return,
     };
-    let Some(stops) = section.and_then(|section| section.query_selector_all("input, .results a, .older").ok()) else {
+    let Some(stops) =
+        section.and_then(|section| section.query_selector_all("input[type=search], .results a, .older").ok())
+    else {
         return;
     };
     let active = document().active_element();

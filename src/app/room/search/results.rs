@@ -21,7 +21,7 @@ pub(in crate::app::room) fn SearchForm(
     back: String,
 ) -> impl IntoView {
     let i18n = Language::current();
-    let SearchPage { text, result } = page;
+    let SearchPage { text, in_all, result } = page;
     let is_asked = !text.trim().is_empty();
     let (found, older, error) = match result {
         Ok(ack) => (ack.found, ack.before, None),
@@ -34,7 +34,9 @@ pub(in crate::app::room) fn SearchForm(
         None => td_string!(i18n.get(), search_hint).to_owned(),
     };
     let pins = (!is_asked && error.is_none()).then_some(move || pins_heading(i18n, count == 0));
-    let older = older.map(|before| format!("?search={}&found_before={before}", path::query(&text)));
+    let older = older.map(|before| {
+        format!("?search={}{}&found_before={before}", path::query(&text), if in_all { "&in=all" } else { "" })
+    });
     view! {
         <section class="search" aria-label=t!(i18n, search_messages)>
             <form method="get" role="search">
@@ -44,6 +46,7 @@ pub(in crate::app::room) fn SearchForm(
                 />
                 <button class="primary">{t!(i18n, search)}</button>
                 <a class="button" href=back>{t!(i18n, search_close)}</a>
+                <label><input type="checkbox" name="in" value="all" checked=in_all/>{t!(i18n, search_all)}</label>
             </form>
             <p class="hint" role="status">{status}</p>
             {pins}
@@ -72,7 +75,7 @@ pub(super) fn summary(i18n: Language, count: usize, is_more: bool) -> String {
 
 /// A result: a link to the message.
 pub(super) fn row(room: RoomContext, found: &Found) -> AnyView {
-    let Found { message, marks } = found;
+    let Found { message, marks, name } = found;
     let (seq, at) = (message.seq, message.at);
     let timeline = room.state.timeline;
     let time = move || {
@@ -83,11 +86,15 @@ pub(super) fn row(room: RoomContext, found: &Found) -> AnyView {
         Piece::Plain(text) => view! { {text} }.erase(),
         Piece::Marked(text) => view! { <mark>{text}</mark> }.erase(),
     });
+    // A message of the room that is shown can be scrolled to.
+    let is_here = message.room == room.state.id.get_value();
+    let page = name.as_deref().filter(|_| !is_here).map(path::room).unwrap_or_default();
+    let name = name.clone().map(|name| view! { <bdi class="in-room">{name}</bdi>" " });
     view! {
         <li>
-            <a href=format!("?at={seq}#m{seq}") data-seq=seq>
+            <a href=format!("{page}?at={seq}#m{seq}") data-seq=is_here.then_some(seq)>
                 <span class="byline" translate="no">
-                    <bdi class="author">{message.user.nickname.clone()}</bdi>" "<time datetime=rfc3339(at)>{time}</time>
+                    {name}<bdi class="author">{message.user.nickname.clone()}</bdi>" "<time datetime=rfc3339(at)>{time}</time>
                 </span>
                 <span class="found" dir="auto">{text.collect_view()}</span>
             </a>

@@ -4,7 +4,7 @@ use leptos::html::A;
 use leptos::prelude::*;
 
 use crate::app::focus::dialog_is_open;
-use crate::protocol::{Found, Refusal};
+use crate::protocol::{Found, Place, Refusal};
 
 /// The search of a room. It outlives the view of the room, which is built again when the address changes.
 #[derive(Clone, Copy)]
@@ -13,11 +13,13 @@ pub(in crate::app::room) struct Search {
     /// The room, because the reader may go to another.
     room: StoredValue<String>,
     pub(super) text: RwSignal<String>,
+    /// All rooms of the user are searched.
+    pub(super) in_all: RwSignal<bool>,
     /// The user has asked for the results of the text at once.
     pub(super) submitted: Trigger,
     pub(super) found: RwSignal<Vec<Found>>,
-    /// There are older results, before this position.
-    pub(super) older: RwSignal<Option<u64>>,
+    /// There are older results, before this place.
+    pub(super) older: RwSignal<Option<Place>>,
     pub(super) status: RwSignal<Status>,
     /// The field takes the focus when the panel is there.
     pub(super) takes_focus: StoredValue<bool>,
@@ -45,6 +47,7 @@ impl Search {
             is_open: RwSignal::new(false),
             room: StoredValue::new(String::new()),
             text: RwSignal::new(String::new()),
+            in_all: RwSignal::new(false),
             submitted: Trigger::new(),
             found: RwSignal::new(Vec::new()),
             older: RwSignal::new(None),
@@ -54,17 +57,21 @@ impl Search {
         }
     }
 
-    /// The page shows a room. The search of another room ends. `text`: the words in the address, with which it begins.
-    pub(in crate::app::room) fn enter(self, room: &str, text: Option<String>) {
+    /// The page shows a room. The search of another room ends, but that of all rooms goes on. `asked`: the search in the
+    /// address, with which it begins.
+    pub(in crate::app::room) fn enter(self, room: &str, asked: Option<(String, bool)>) {
         if self.room.with_value(|shown| shown != room) {
             self.room.set_value(room.to_owned());
-            self.is_open.set(false);
-            self.text.set(String::new());
-            self.clear();
+            if !self.in_all.get_untracked() {
+                self.is_open.set(false);
+                self.text.set(String::new());
+                self.clear();
+            }
         }
         Effect::new(move |_| {
-            if let Some(text) = &text {
+            if let Some((text, in_all)) = &asked {
                 self.text.set(text.clone());
+                self.in_all.set(*in_all);
                 self.is_open.set(true);
             }
         });
@@ -90,6 +97,7 @@ impl Search {
     /// Opens the panel with the pinned messages, which it shows while there is nothing to find.
     pub(in crate::app::room) fn open_pins(self) {
         self.text.set(String::new());
+        self.in_all.set(false);
         self.open();
     }
 
