@@ -180,6 +180,30 @@ async fn rooms_of_any_size_are_emptied_and_go_on() {
 }
 
 #[tokio::test]
+async fn copies_of_expired_messages_in_free_space_are_removed_at_the_stop() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("noom.sqlite3");
+    let store = Arc::new(Store::open(folder.path(), "first").unwrap());
+    let limits = LimitSettings::default();
+    let hub = Hub::new(store.clone(), Arc::new(SystemEnvironment), limits, IceSettings::default());
+    let workers = hub.spawn_workers();
+    let room = store.create_room(RoomName::parse("r").unwrap()).await.unwrap();
+    post_all(&store, &room, (0..40).map(|n| format!("lavender {n}"))).await;
+    expire_before(&store, &hub, Duration::from_hours(24 * 365 * 100)).await.unwrap();
+    store.close();
+    stop(workers).await;
+    drop((hub, store));
+    // A copy that SQLite has left between the pointers and the cells of a page, as it does when it divides pages.
+    let mut file = std::fs::read(&path).unwrap();
+    let page = file.chunks_exact_mut(4_096).skip(1).find(|page| page[0] == 10 && page[5..7] == [16, 0]).unwrap();
+    page[1_000..1_008].copy_from_slice(b"lavender");
+    std::fs::write(&path, file).unwrap();
+    assert_eq!(files_with(folder.path(), "lavender").len(), 1);
+    Store::open(folder.path(), "first").unwrap().close();
+    assert_eq!(files_with(folder.path(), "lavender"), [""; 0]);
+}
+
+#[tokio::test]
 async fn room_that_cannot_be_emptied_does_not_hold_up_others() {
     let folder = tempfile::tempdir().unwrap();
     let store = Arc::new(Store::open(folder.path(), "first").unwrap());

@@ -141,7 +141,7 @@ impl Checkpoints {
     }
 }
 
-/// Removes what is left of erased texts, if a message was ever changed.
+/// Removes what is left of erased texts, if a message was ever changed or has expired.
 fn remove_traces(connection: &Connection, database: &File) {
     match try_to_remove_traces(connection, database) {
         Ok(true) => {}
@@ -152,8 +152,8 @@ fn remove_traces(connection: &Connection, database: &File) {
 
 /// Returns whether nothing is left.
 fn try_to_remove_traces(connection: &Connection, database: &File) -> rusqlite::Result<bool> {
-    let changed = "SELECT EXISTS (SELECT 1 FROM rooms WHERE rev > 0)";
-    if !connection.query_row(changed, [], |row| row.get::<_, bool>(0))? {
+    let was_erased = "SELECT EXISTS (SELECT 1 FROM rooms WHERE rev > 0 OR floor > 1)";
+    if !connection.query_row(was_erased, [], |row| row.get::<_, bool>(0))? {
         return Ok(true);
     }
     // Nobody else can write while this transaction is open. With an empty WAL nobody can copy pages into the file, either.
