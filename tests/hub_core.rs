@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use futures::FutureExt;
 use noom::protocol::{
     Ack, CROWD, CROWD_ENDS, CloseCode, ErrorCode, MAX_MEMBERS, MembersAck, Message, MessageChange, MessageKey,
-    MessageState, Position, ServerFrame, User, UserId,
+    MessageState, Position, ServerFrame, Unrecovered, User, UserId,
 };
 use noom::server::call::ice::IceSettings;
 use noom::server::config::LimitSettings;
@@ -420,6 +420,30 @@ fn history_older_than_the_tail_is_read_again() {
     assert!(world.core.is_loading(seat(2, 1)), "the messages between the history and the tail are missing");
     world.load(2, 1, 0);
     assert!(!world.core.is_loading(seat(2, 1)));
+}
+
+#[test]
+fn room_that_knows_of_an_expiry_before_its_messages_is_read_from_the_store() {
+    let mut world = World::new();
+    world.enter_and_load(1, 1, "ann", 1);
+    (0..5).for_each(|_| world.post(1, 1, "hi").unwrap());
+    world.commit();
+    world.deliver();
+    // Five more are committed and expire with all others, and a read is ahead of their delivery.
+    (0..5).for_each(|_| world.post(1, 1, "hi").unwrap());
+    world.commit();
+    world.resume(2, 2, "bob", 1, Some(99)).unwrap();
+    let reason = Some(Unrecovered::PositionAhead);
+    let history = History { floor: 11, messages: Vec::new(), recovered: false, reason, ..world.read(1, 0) };
+    world.handle(Input::HistoryLoaded(seat(2, 1), history)).unwrap();
+    world.received(2);
+    world.enter(3, 3, "cat", 1).unwrap();
+    assert!(world.core.is_loading(seat(3, 1)), "its head would be before the floor");
+    world.deliver();
+    world.handle(Input::Expired(RoomId(1), 11)).unwrap();
+    assert_eq!(world.received(1).last().map(String::as_str), Some("kept from 11"));
+    world.enter(4, 4, "dan", 1).unwrap();
+    assert_eq!(world.received(4), ["entered with ann+bob+dan after []"]);
 }
 
 #[test]

@@ -155,9 +155,26 @@ fn messages_that_expire_are_dropped_from_an_open_page() {
     expire(5);
     assert_eq!(room.floor.get_untracked(), 9, "it was told in another order");
     expire(11);
-    assert_eq!((shown_texts(room), room.newest.get_untracked()), (vec![], 0));
+    assert_eq!((shown_texts(room), room.newest.get_untracked()), (vec![], 10));
     state.apply(Update::Message(message(11, "d")));
     assert_eq!(shown_texts(room), ["d"]);
+}
+
+#[test]
+fn quote_and_late_message_of_what_has_expired_are_not_shown() {
+    let (_owner, state, room) = page("garden");
+    state.apply(Update::Entered(EnterRoomAck { more: true, ..entered_at(0, vec![message(10, "c")], None) }));
+    // Of a message that the page had, and dropped because it was far from view.
+    let quoted = room.timeline.quoted(4);
+    quoted.set(Some(std::sync::Arc::new(message(4, "far away"))));
+    let expire = |floor| state.apply(Update::Expired(MessagesExpired { room: room.id.get_value(), floor }));
+    expire(8);
+    assert_eq!((quoted.get_untracked(), shown_texts(room)), (None, vec!["c".to_owned()]));
+    // The server knew of the expiry before the message was delivered.
+    expire(12);
+    state.apply(Update::Message(message(11, "d")));
+    state.apply(Update::Message(message(12, "e")));
+    assert_eq!(shown_texts(room), ["e"]);
 }
 
 #[test]

@@ -3,9 +3,10 @@ import { execFileSync } from "node:child_process";
 import { join } from "node:path";
 import type { Page } from "@playwright/test";
 import { expectAccessible } from "./accessible";
-import { ProtocolClient, type Server, enter, expect, post, test, texts } from "./support";
+import { ProtocolClient, SERVER_GONE, type Server, enter, expect, post, test, texts } from "./support";
 
-const deleted = (page: Page) => page.getByRole("log").getByText("This message was deleted.");
+const GONE = "This message was deleted.";
+const deleted = (page: Page) => page.getByRole("log").getByText(GONE);
 const heading = (page: Page) => page.getByText("Delete my messages").filter({ visible: true });
 const sure = (page: Page) => page.getByRole("button", { name: "Delete all of my messages" }).filter({ visible: true });
 
@@ -38,7 +39,7 @@ for (const viewport of [
     await sure(page).click();
     for (const everyone of [page, other]) await expect(deleted(everyone)).toHaveCount(2);
     await expect(page.getByText("Your messages are being deleted.").filter({ visible: true })).toBeVisible();
-    await expect(texts(other)).toHaveText(["three"]);
+    await expect(texts(other)).toHaveText([GONE, GONE, "three"]);
     await page.reload();
     await expect(deleted(page)).toHaveCount(2);
   });
@@ -56,7 +57,8 @@ test("own messages are deleted by the keyboard alone", async ({ page }) => {
   await expect(sure(page)).toBeFocused();
 });
 
-test("deletion without a connection is told to the user", async ({ page, server }) => {
+test("deletion without a connection is told to the user", async ({ page, server, expectedConsole }) => {
+  expectedConsole.push(SERVER_GONE);
   await enter(page, "garden", "Ann");
   await post(page, "one");
   await server.stop();
@@ -89,7 +91,7 @@ test("own messages are deleted without JavaScript", async ({ person, server }) =
     await page.reload();
     await expect(deleted(page)).toHaveCount(1, { timeout: 100 });
   }).toPass();
-  await expect(texts(page)).toHaveText(["two"]);
+  await expect(texts(page)).toHaveText(["two", GONE]);
 });
 
 test("room that is cleared on the command line is empty on open pages", async ({ page, server }) => {

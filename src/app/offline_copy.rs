@@ -89,7 +89,8 @@ impl OfflineCopies {
     pub(super) fn keep_room(self, room: Room) {
         if let Some(name) = room.name.try_get_value() {
             let Position { epoch, seq, rev } = room.position();
-            self.keep(path::room(&name), format!("{epoch} {rev:?}"), seq);
+            let floor = room.floor.get_untracked();
+            self.keep(path::room(&name), format!("{epoch} {rev:?} {floor}"), seq);
             self.keep_lobby();
         }
     }

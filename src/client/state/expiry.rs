@@ -8,18 +8,20 @@ use crate::protocol::HistoryAck;
 impl Room {
     /// The messages before `floor` are no longer kept.
     pub(super) fn expired(self, floor: u64) {
-        if self.floor.get_untracked() >= floor {
-            return;
+        if self.floor.get_untracked() < floor {
+            self.floor.set(floor);
+            self.pins_changed.notify();
         }
-        self.floor.set(floor);
         if self.first_unread.get_untracked().is_some_and(|first| first < floor) {
             self.first_unread.set(Some(floor).filter(|first| *first <= self.newest.get_untracked()));
         }
         if self.timeline.forget_before(floor) {
             let oldest = self.timeline.oldest_seq();
             self.older.set(Older::when(oldest.is_some_and(|oldest| oldest > floor)));
-            self.pins_changed.notify();
-            self.update_newest();
+            // A page without messages has still read up to the last one.
+            if oldest.is_some() {
+                self.update_newest();
+            }
         }
     }
 

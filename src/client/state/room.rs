@@ -233,7 +233,10 @@ impl Room {
         if is_own {
             self.first_unread.set(None);
         }
-        self.append(vec![message.into()]);
+        // It may have expired before it was delivered.
+        if message.seq >= self.floor.get_untracked() {
+            self.append(vec![message.into()]);
+        }
         if !is_own {
             self.arrived.update(|count| *count += 1);
         }

@@ -82,10 +82,11 @@ impl Timeline {
     /// Drops everything before the message at the position `floor`, because it has expired. Returns whether there was
     /// something.
     pub fn forget_before(self, floor: u64) -> bool {
+        // Also of messages that were dropped before.
+        self.forget_quoted_before(floor);
         if self.oldest_seq().is_none_or(|oldest| oldest >= floor) {
             return false;
         }
-        self.forget_quoted_before(floor);
         let is_kept = |row: &Row| row.seq().is_some_and(|seq| seq >= floor);
         let chunks: Vec<_> = self.chunks().collect();
         let first = chunks.iter().position(|chunk| chunk.has(is_kept)).unwrap_or(chunks.len());

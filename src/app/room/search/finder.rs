@@ -16,7 +16,7 @@ use crate::app::locale::{Language, t};
 use crate::app::refusal;
 use crate::app::room_context::RoomContext;
 use crate::client::state::SearchAnswer;
-use crate::protocol::{ErrorCode, Place, SearchAck};
+use crate::protocol::{ErrorCode, Found, Place, SearchAck};
 
 /// The pause in typing after which the search begins.
 const TYPED: Duration = Duration::from_millis(250);
@@ -66,6 +66,13 @@ pub(super) fn FoundMessages(room: RoomContext, search: Search) -> impl IntoView 
         if previous.is_some() {
             search.clear();
             finder.ask(None);
+        }
+    });
+    Effect::new(move |_| {
+        let floor = room.state.floor.get();
+        let has_expired = |found: &Found| found.message.seq < floor && found.message.room == room.state.id.get_value();
+        if search.found.with_untracked(|found| found.iter().any(has_expired)) {
+            search.found.update(|found| found.retain(|found| !has_expired(found)));
         }
     });
     Effect::new(move |previous: Option<()>| {
@@ -165,7 +172,9 @@ impl Finder {
             return;
         }
         match result {
-            Ok(SearchAck { found, before: older }) => {
+            Ok(SearchAck { mut found, before: older }) => {
+                let (id, floor) = (self.room.state.id.get_value(), self.room.state.floor.get_untracked());
+                found.retain(|found| found.message.room != id || found.message.seq >= floor);
                 let empty = if before.is_none() { 0 } else { self.empty.get_value() } + u32::from(found.is_empty());
                 self.empty.set_value(empty);
                 search.found.update(|all| {
@@ -200,14 +209,14 @@ impl Finder {
     fn clicked(self, event: &ev::MouseEvent) {
         let has_modifier = event.ctrl_key() || event.meta_key() || event.shift_key();
         let link = event.target().and_then(|target| target.dyn_into::<Element>().ok()?.closest("a").ok()?);
-        let seq = link.and_then(|link| link.get_attribute("data-seq")?.parse().ok());
-        let Some(seq) = seq.filter(|_| !has_modifier) else { return };
+        let Some(link) = link.filter(|_| !has_modifier) else { return };
         // On a narrow screen the panel covers the messages. On others it stays for the next result.
         let is_wide = window().match_media("(width >= 56rem)").ok().flatten().is_some_and(|query| query.matches());
         if !is_wide {
             self.search.is_open.set(false);
         }
-        if show(self.room, seq) {
+        let seq = link.get_attribute("data-seq").and_then(|seq| seq.parse().ok());
+        if seq.is_some_and(|seq| show(self.room, seq)) {
             event.prevent_default();
         }
     }

@@ -214,7 +214,9 @@ impl<O> Room<O> {
     /// The history for a connection that enters, from the tail; `None` if only the store can answer. Equals what
     /// [`crate::server::storage::Storage::history_for`] returns, except that `changes` may have several states of a message.
     pub(super) fn recent_history(&self, after: Option<&Position>) -> Option<History> {
-        let head = self.tail.head().filter(|_| self.tail.gap().is_none())?;
+        // The store may be ahead with an expiry, too.
+        let is_known = |head: &u64| self.tail.gap().is_none() && self.floor <= head + 1;
+        let head = self.tail.head().filter(is_known)?;
         let rev = self.changes.rev()?;
         let mut history = History { epoch: self.epoch.clone(), head, rev, floor: self.floor, ..History::default() };
         let reason = match after.map(|after| (after, check_position(after, &history))) {
