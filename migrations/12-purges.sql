@@ -3,8 +3,8 @@ CREATE TABLE purges (
     id    INTEGER PRIMARY KEY,
     room  INTEGER NOT NULL REFERENCES rooms (id),
     user  INTEGER,                             -- the author; NULL: all messages
-    up_to INTEGER NOT NULL                     -- the seq of the last message that is to be removed
+    above INTEGER NOT NULL,                    -- the messages with a higher seq are to be removed, if the user is given,
+    up_to INTEGER NOT NULL                     -- up to this one
 ) STRICT;
 
--- A user who asks twice has one request. NULLs are not equal here.
-CREATE UNIQUE INDEX purges_by_user ON purges (room, user);
+CREATE INDEX purges_by_user ON purges (room, user);

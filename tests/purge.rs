@@ -8,10 +8,10 @@ mod files {
 }
 mod support;
 
-use std::future::ready;
 use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::Arc;
+use std::time::Duration;
 
 use files::uploader::{Visitor, eventually};
 use noom::protocol::UserId;
@@ -20,6 +20,7 @@ use noom::server::config::LimitSettings;
 use noom::server::environment::SystemEnvironment;
 use noom::server::history::Extent;
 use noom::server::hub::Hub;
+use noom::server::hub::purger::{Pause, Purger};
 use noom::server::name_key::RoomName;
 use noom::server::store::Store;
 use serde_json::{Value, json};
@@ -215,41 +216,84 @@ async fn deletion_that_cannot_be_requested_is_refused() {
     assert_eq!(number(&database(folder.path()), LEFT), 1);
 }
 
+/// Carries out all purges, without the pauses in which other writes have their turn.
+async fn purge_all(hub: &Hub, folder: &Path) {
+    let mut purger = Purger::default();
+    while number(&database(folder), PURGES) > 0 {
+        if let Pause::Idle(pause) = purger.step(hub).await.unwrap() {
+            tokio::time::sleep(pause).await;
+        }
+    }
+}
+
 #[tokio::test]
-async fn more_messages_than_a_turn_deletes_are_deleted_in_several() {
+async fn large_and_small_purges_take_turns_and_later_requests_only_concern_later_messages() {
     let folder = tempfile::tempdir().unwrap();
     let store = Arc::new(Store::open(folder.path(), "first").unwrap());
     let limits = LimitSettings::default();
     let hub = Hub::new(store.clone(), Arc::new(SystemEnvironment), limits, IceSettings::default());
     let workers = hub.spawn_workers();
     let mut rooms = Vec::new();
-    for name in ["a", "b"] {
+    for name in ["a", "b", "c"] {
         let room = store.create_room(RoomName::parse(name).unwrap()).await.unwrap();
-        post_all(&store, &room, (0..2_300).map(|n| n.to_string())).await;
+        let count = if name == "c" { 3 } else { 430 };
+        post_all(&store, &room, (0..count).map(|n| n.to_string())).await;
         rooms.push(room);
     }
-    let unhurried = |_| ready(());
-    assert_eq!(hub.purge(unhurried).await.map_err(|refusal| refusal.code), Ok(false), "there is no request");
     hub.request_purge(&rooms[1], UserId(1)).await.unwrap();
     hub.request_purge(&rooms[1], UserId(2)).await.unwrap();
-    assert_eq!(hub.purge(unhurried).await.map_err(|refusal| refusal.code), Ok(true));
-    assert_eq!(number(&database(folder.path()), LEFT), 3_600);
-    assert_eq!(number(&database(folder.path()), PURGES), 1);
-    // A later request includes later messages. What is posted after it stays.
+    hub.request_purge(&rooms[2], UserId(1)).await.unwrap();
+    let mut purger = Purger::default();
+    let left = |room: i64| number(&database(folder.path()), &format!("{LEFT} AND room = {room}"));
+    while left(3) > 0 {
+        if let Pause::Idle(pause) = purger.step(&hub).await.unwrap() {
+            tokio::time::sleep(pause).await;
+        }
+    }
+    assert!(left(2) >= 330, "the small one does not wait for the large one: {}", left(2));
+    // The request is there already, until there are later messages.
+    hub.request_purge(&rooms[1], UserId(1)).await.unwrap();
     post_all(&store, &rooms[1], ["more".into()]).await;
     hub.request_purge(&rooms[1], UserId(1)).await.unwrap();
+    let ranges = "SELECT group_concat(above || '-' || up_to) FROM purges WHERE room = 2 AND user = 1 AND above > 0";
+    let ranges: String = database(folder.path()).query_row(ranges, [], |row| row.get(0)).unwrap();
+    assert_eq!(ranges, "430-431");
     post_all(&store, &rooms[1], ["later".into()]).await;
-    while hub.purge(unhurried).await.unwrap() {}
-    assert_eq!(number(&database(folder.path()), LEFT), 2_301);
-    assert_eq!(number(&database(folder.path()), "SELECT rev FROM rooms WHERE name = 'b'"), 2_301);
-    assert_eq!(store.extent(rooms[1].clone()).await, Ok(Extent { floor: 1, head: 2_302 }));
-    assert_eq!(number(&database(folder.path()), PURGES), 0);
+    purge_all(&hub, folder.path()).await;
+    assert_eq!([1, 2, 3].map(left), [430, 1, 0]);
+    assert_eq!(number(&database(folder.path()), "SELECT rev FROM rooms WHERE name = 'b'"), 431);
+    assert_eq!(store.extent(rooms[1].clone()).await, Ok(Extent { floor: 1, head: 432 }));
     store.close();
     stop(workers).await;
 }
 
 #[tokio::test]
-async fn deletion_that_fails_is_tried_again_and_does_not_hold_up_others() {
+async fn step_of_a_purge_is_small_however_long_the_messages_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Arc::new(Store::open(folder.path(), "first").unwrap());
+    let limits = LimitSettings::default();
+    let hub = Hub::new(store.clone(), Arc::new(SystemEnvironment), limits, IceSettings::default());
+    let workers = hub.spawn_workers();
+    let room = store.create_room(RoomName::parse("a").unwrap()).await.unwrap();
+    post_all(&store, &room, (0..60).map(|_| "가".repeat(4_000))).await;
+    hub.request_purge(&room, UserId(1)).await.unwrap();
+    let (mut purger, mut steps) = (Purger::default(), Vec::new());
+    let mut before = number(&database(folder.path()), LEFT);
+    while steps.len() < 3 {
+        if let Pause::Idle(pause) = purger.step(&hub).await.unwrap() {
+            tokio::time::sleep(pause).await;
+        }
+        let left = number(&database(folder.path()), LEFT);
+        steps.extend(Some(before - left).filter(|deleted| *deleted > 0));
+        before = left;
+    }
+    assert_eq!(steps, [5, 5, 5], "messages of 12 KB");
+    store.close();
+    stop(workers).await;
+}
+
+#[tokio::test]
+async fn message_that_cannot_be_deleted_holds_up_neither_older_ones_nor_other_purges() {
     let folder = tempfile::tempdir().unwrap();
     let store = Arc::new(Store::open(folder.path(), "first").unwrap());
     let limits = LimitSettings::default();
@@ -257,17 +301,25 @@ async fn deletion_that_fails_is_tried_again_and_does_not_hold_up_others() {
     let workers = hub.spawn_workers();
     for name in ["a", "b"] {
         let room = store.create_room(RoomName::parse(name).unwrap()).await.unwrap();
-        post_all(&store, &room, (0..3).map(|n| n.to_string())).await;
+        post_all(&store, &room, (0..120).map(|n| n.to_string())).await;
         hub.request_purge(&room, UserId(1)).await.unwrap();
     }
-    let damage = "CREATE TRIGGER damage BEFORE UPDATE ON messages WHEN OLD.room = 1 AND OLD.seq = 2 \
+    let damage = "CREATE TRIGGER damage BEFORE UPDATE ON messages WHEN OLD.room = 1 AND OLD.seq = 118 \
          BEGIN SELECT RAISE(ABORT, 'damaged'); END";
     database(folder.path()).execute_batch(damage).unwrap();
-    assert!(hub.purge(|_| ready(())).await.is_err());
+    let mut purger = Purger::default();
+    loop {
+        match purger.step(&hub).await.unwrap() {
+            // Longer than between two steps: only the one that has failed is left.
+            Pause::Idle(pause) if pause > Duration::from_secs(1) => break,
+            Pause::Idle(pause) => tokio::time::sleep(pause).await,
+            Pause::Needed(_) => {}
+        }
+    }
     assert_eq!((number(&database(folder.path()), LEFT), number(&database(folder.path()), PURGES)), (1, 1));
     database(folder.path()).execute_batch("DROP TRIGGER damage").unwrap();
-    assert_eq!(hub.purge(|_| ready(())).await.map_err(|refusal| refusal.code), Ok(false));
-    assert_eq!((number(&database(folder.path()), LEFT), number(&database(folder.path()), PURGES)), (0, 0));
+    purge_all(&hub, folder.path()).await;
+    assert_eq!(number(&database(folder.path()), LEFT), 0);
     store.close();
     stop(workers).await;
 }

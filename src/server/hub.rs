@@ -15,7 +15,7 @@
 //! | [`posting`] | admission of messages and changes |
 //! | [`fan_out`] | from a commit to the outboxes |
 //! | [`tail`], [`recent_changes`] | the order and the recent entries of a room's log |
-//! | [`removal`] | expiry and purges |
+//! | [`removal`], [`purger`] | expiry; the steps of purges |
 //! | [`lobby`] | the list of rooms |
 //! | [`my_rooms`], [`reading`] | the lists of users' own rooms, and what they have read |
 //! | [`calls`] | call signalling |
@@ -34,6 +34,7 @@ pub mod output;
 pub mod payer;
 mod posting;
 pub mod price;
+pub mod purger;
 pub mod rate_limit;
 mod reading;
 pub mod recent_changes;

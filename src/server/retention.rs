@@ -8,15 +8,14 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::history::Until;
 use super::hub::Hub;
+use super::hub::purger::{Pause, Purger};
 use super::storage::StoreError;
 use super::store::Store;
 
 /// The interval between two rounds of expiry.
 const EXPIRE_EVERY: Duration = Duration::from_hours(1);
-/// The longest time until a purge is noticed that was requested on the command line.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
-/// The delay after a purge has failed.
-const RETRY: Duration = Duration::from_secs(30);
+/// The delay after the list of purges could not be read.
+const RETRY: Duration = Duration::from_secs(5);
 
 /// Removes what is older than `keep`, as long as the server runs.
 pub(super) async fn run(store: Arc<Store>, hub: Arc<Hub>, keep: Duration) {
@@ -54,15 +53,21 @@ pub async fn expire_before(store: &Store, hub: &Hub, before: Duration) -> Result
 
 /// Carries out purges, as long as the server runs: also those that were requested before it started.
 pub(super) async fn run_purges(store: Arc<Store>, hub: Arc<Hub>) {
+    let mut purger = Purger::default();
     loop {
-        match hub.purge(sleep).await {
-            Ok(true) => {}
-            // The next request, or the time to look for one.
-            Ok(false) => drop(timeout(LOOK_EVERY, store.purge_requested()).await),
-            Err(refusal) => {
-                tracing::warn!(code = refusal.code.as_str(), "cannot carry out a purge; will try again");
-                sleep(RETRY).await;
+        let pause = match purger.step(&hub).await {
+            Ok(Pause::Needed(pause)) => {
+                sleep(pause).await;
+                continue;
             }
+            Ok(Pause::Idle(pause)) => pause,
+            Err(error) => {
+                tracing::warn!(?error, "cannot read the requests for purges; will try again");
+                RETRY
+            }
+        };
+        if timeout(pause, store.purge_requested()).await.is_ok() {
+            purger.look();
         }
     }
 }

@@ -96,13 +96,15 @@ impl fmt::Debug for Expiry {
 /// A request to remove many messages of a room.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Purge {
-    /// Its number. Later requests have higher ones.
+    /// Its number.
     pub id: u64,
     /// The room.
     pub room: RoomRow,
     /// The author, whose messages are deleted: a line stays in the place of each. `None`: all messages are removed as if
     /// they had expired.
     pub user: Option<UserId>,
+    /// The messages with a higher `seq` are deleted. The others belong to an earlier request of the user.
+    pub above: u64,
     /// The `seq` of the last message to remove.
     pub up_to: u64,
 }
@@ -110,8 +112,8 @@ pub struct Purge {
 /// Messages that a purge deletes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ToPurge {
-    /// Their positions, the newest first, because those are in view.
-    pub seqs: Vec<u64>,
+    /// Their positions and the sizes of their texts in bytes. The newest are first, because those are in view.
+    pub messages: Vec<(u64, u64)>,
     /// The last message of those that remain; `None` if none do.
     pub rest: Option<u64>,
 }
@@ -262,18 +264,16 @@ pub trait Storage: fmt::Debug + Send + Sync {
     fn expire(&self, expiry: Expiry) -> Result<(), StoreError>;
 
     /// Requests a purge of the messages of a user in a room: all that have been posted until now. It is carried out later,
-    /// even if the server is stopped meanwhile. Requested again, it has no other effect.
+    /// even if the server is stopped meanwhile. Requested again, it only concerns later messages.
     fn request_purge(&self, room: RoomRow, user: UserId) -> Reply<'_, ()>;
 
-    /// The purges that are not finished, in the order in which they were requested: the first ones whose number is above
-    /// `after`.
-    fn purges(&self, after: u64) -> Reply<'_, Vec<Purge>>;
+    /// The purges that are not finished, at most `limit`, in the order in which they were requested.
+    fn purges(&self, limit: u64) -> Reply<'_, Vec<Purge>>;
 
-    /// The next messages of a user in a room that a purge deletes, among those up to a `seq`.
-    fn messages_to_purge(&self, room: RoomRow, user: UserId, up_to: u64) -> Reply<'_, ToPurge>;
+    /// The next messages of the user that a purge deletes.
+    fn messages_to_purge(&self, purge: Purge, user: UserId) -> Reply<'_, ToPurge>;
 
-    /// Notes that only the messages up to `rest` remain of a purge; `None`: it is finished. Without effect if it was requested
-    /// again meanwhile, for later messages.
+    /// Notes that of a purge only the messages up to `rest` remain; `None`: it is finished.
     fn purged(&self, purge: Purge, rest: Option<u64>) -> Reply<'_, ()>;
 
     /// The stored bytes, if this storage counts them.

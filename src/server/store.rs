@@ -360,12 +360,12 @@ impl Storage for Store {
         Box::pin(Self::request_purge(self, room, user))
     }
 
-    fn purges(&self, after: u64) -> Reply<'_, Vec<Purge>> {
-        Box::pin(Self::purges(self, after))
+    fn purges(&self, limit: u64) -> Reply<'_, Vec<Purge>> {
+        Box::pin(Self::purges(self, limit))
     }
 
-    fn messages_to_purge(&self, room: RoomRow, user: UserId, up_to: u64) -> Reply<'_, ToPurge> {
-        Box::pin(Self::messages_to_purge(self, room, user, up_to))
+    fn messages_to_purge(&self, purge: Purge, user: UserId) -> Reply<'_, ToPurge> {
+        Box::pin(Self::messages_to_purge(self, purge, user))
     }
 
     fn purged(&self, purge: Purge, rest: Option<u64>) -> Reply<'_, ()> {

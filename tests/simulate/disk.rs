@@ -533,19 +533,18 @@ impl Image {
 
     fn request_purge(&mut self, room: &RoomRow, user: UserId) -> u64 {
         let up_to = self.room(room.id).map_or(0, |room| room.log.len() as u64);
-        match self.purges.iter_mut().find(|purge| purge.room.id == room.id && purge.user == Some(user)) {
-            Some(purge) => purge.up_to = up_to,
-            None => {
-                self.last_purge += 1;
-                let id = self.last_purge;
-                self.purges.push(Purge { id, room: room.clone(), user: Some(user), up_to });
-            }
+        let earlier = self.purges.iter().filter(|purge| purge.room.id == room.id && purge.user == Some(user));
+        let above = earlier.map(|purge| purge.up_to).max().unwrap_or_default();
+        if above < up_to {
+            self.last_purge += 1;
+            let id = self.last_purge;
+            self.purges.push(Purge { id, room: room.clone(), user: Some(user), above, up_to });
         }
         up_to
     }
 
     fn purged(&mut self, purge: &Purge, rest: Option<u64>) {
-        let Some(index) = self.purges.iter().position(|stored| stored == purge) else { return };
+        let Some(index) = self.purges.iter().position(|stored| stored.id == purge.id) else { return };
         match rest {
             Some(rest) => self.purges[index].up_to = rest,
             None => drop(self.purges.remove(index)),
@@ -553,12 +552,14 @@ impl Image {
     }
 
     /// The next messages of a user that a purge deletes.
-    fn messages_to_purge(&self, room: RoomId, user: UserId, up_to: u64) -> ToPurge {
-        let log = self.log(room, up_to).0.iter().rev();
-        let mut seqs: Vec<_> = log.filter(|it| it.user.id == user && !it.is_deleted()).map(|it| it.seq).collect();
-        let is_more = seqs.len() > TURN;
-        seqs.truncate(TURN);
-        ToPurge { rest: seqs.last().filter(|_| is_more).map(|last| last - 1), seqs }
+    fn messages_to_purge(&self, Purge { room, above, up_to, .. }: &Purge, user: UserId) -> ToPurge {
+        let log = self.log(room.id, *up_to).0.iter().rev();
+        let is_meant =
+            |message: &&Arc<Message>| message.seq > *above && message.user.id == user && !message.is_deleted();
+        let mut messages: Vec<_> = log.filter(is_meant).map(|it| (it.seq, it.text.len() as u64)).collect();
+        let is_more = messages.len() > TURN;
+        messages.truncate(TURN);
+        ToPurge { rest: messages.last().filter(|_| is_more).map(|(last, _)| last - 1), messages }
     }
 
     fn mark(&mut self, Mark { user, room, change }: &Mark) {
@@ -886,12 +887,12 @@ impl Storage for SimulatedStorage {
         self.disk.write_and_wait(|done| Write::RequestPurge { room, user, done })
     }
 
-    fn purges(&self, after: u64) -> BoxFuture<'_, Result<Vec<Purge>>> {
-        self.disk.read(move |state| state.image.purges.iter().filter(|purge| purge.id > after).cloned().collect())
+    fn purges(&self, limit: u64) -> BoxFuture<'_, Result<Vec<Purge>>> {
+        self.disk.read(move |state| state.image.purges.iter().take(limit as usize).cloned().collect())
     }
 
-    fn messages_to_purge(&self, room: RoomRow, user: UserId, up_to: u64) -> BoxFuture<'_, Result<ToPurge>> {
-        self.disk.read(move |state| state.image.messages_to_purge(room.id, user, up_to))
+    fn messages_to_purge(&self, purge: Purge, user: UserId) -> BoxFuture<'_, Result<ToPurge>> {
+        self.disk.read(move |state| state.image.messages_to_purge(&purge, user))
     }
 
     fn purged(&self, purge: Purge, rest: Option<u64>) -> BoxFuture<'_, Result<()>> {

@@ -20,6 +20,7 @@ use noom::server::call::ice::IceSettings;
 use noom::server::config::LimitSettings;
 use noom::server::history::Until;
 use noom::server::hub::outbox::Outbox;
+use noom::server::hub::purger::Purger;
 use noom::server::hub::{Hub, RoomSnapshot, TICK};
 use noom::server::id::RoomRow;
 use noom::server::identity::Identity;
@@ -79,8 +80,11 @@ struct Process {
     page_loads: BTreeMap<usize, Task<Result<PageContent, Refusal>>>,
     /// The fan-out of each shard, with the time of its next step.
     fan_out: Vec<(Task<()>, Option<u64>)>,
-    /// Expiry and purges in progress.
+    /// Expiry in progress.
     removals: Vec<Task<()>>,
+    /// The purger between its steps, and its step in progress.
+    purger: Option<Purger>,
+    purging: Option<Task<Purger>>,
     /// Packets other than frames that are due to be sent.
     out: Vec<(u64, Packet)>,
 }
@@ -151,6 +155,8 @@ impl Server {
             connections: BTreeMap::new(),
             page_loads: BTreeMap::new(),
             removals: Vec::new(),
+            purger: Some(Purger::default()),
+            purging: None,
             fan_out: (0..hub.shard_count()).map(worker).collect(),
             out: Vec::new(),
             hub,
@@ -337,13 +343,16 @@ impl Server {
         }));
     }
 
-    /// Carries out a turn of each purge.
+    /// Carries out the next step of a purge, if the one before has ended.
     pub fn purge(&mut self) {
         let Some(process) = &mut self.process else { return };
+        let Some(mut purger) = process.purger.take() else { return };
         let hub = process.hub.clone();
-        process.removals.push(Task::new(async move {
+        purger.look();
+        process.purging = Some(Task::new(async move {
             // If it fails, it is tried again.
-            let _ = hub.purge(|_| std::future::ready(())).await;
+            let _ = purger.step(&hub).await;
+            purger
         }));
     }
 
@@ -372,6 +381,9 @@ impl Server {
         let Some(process) = &mut self.process else { return Vec::new() };
         // One task may wake another.
         while process.poll_commands() {}
+        if let Some(purger) = process.purging.as_mut().filter(|task| task.is_woken()).and_then(Task::poll) {
+            (process.purging, process.purger) = (None, Some(purger));
+        }
         process.removals.retain_mut(|task| !task.is_woken() || task.poll().is_none());
         let mut loaded = Vec::new();
         process.page_loads.retain(|slot, task| match task.is_woken().then(|| task.poll()).flatten() {

@@ -280,7 +280,7 @@ impl World {
             Job::Expire => self.expire(),
             Job::Purge => {
                 self.server.purge();
-                let pause = if self.quiet { SECOND / 4 } else { self.rng.between(1, 4) * SECOND };
+                let pause = if self.quiet { SECOND / 10 } else { self.rng.between(1, 15) * SECOND / 10 };
                 self.plan_in(pause, Job::Purge);
             }
             Job::ShutDown => self.shut_down(),

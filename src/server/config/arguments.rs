@@ -72,8 +72,8 @@ pub enum Job {
     /// Remove messages for good, while a server uses the database
     ///
     /// With --room, all messages of a room; with --user, all messages of a user; with both, those of the user in the room.
-    /// The messages that have been posted until now are meant. A server that runs begins within seconds and takes a
-    /// second for about 100 messages of a user; otherwise it happens after the next start. Backups keep them.
+    /// The messages that have been posted until now are meant. A server that runs begins within seconds and takes at
+    /// least a second for 100 messages of a user; otherwise it happens after the next start. Backups keep them.
     Purge {
         /// The messages
         #[command(flatten)]

@@ -1,6 +1,7 @@
-//! Removal of many messages: expiry at the beginning of a room, and purges.
+//! Removal of many messages: expiry at the beginning of a room, and requests for purges.
 //!
 //! Both are carried out in steps, because other writes wait for each, and connections receive what each has removed.
+//! [`super::purger`] decides about the steps of purges.
 
 use std::time::Duration;
 
@@ -14,17 +15,13 @@ use crate::server::change::{Change, ChangeError};
 use crate::server::history::{Expired, Until};
 use crate::server::id::RoomRow;
 use crate::server::name_key::RoomName;
-use crate::server::storage::{Expiry, Purge, StoreError};
+use crate::server::storage::{Expiry, StoreError};
 
-/// The most messages that a step of a purge deletes. They are sent to the whole room at once.
-const STEP: usize = 50;
-/// The shortest pause after a step. With it, a purge sends a room at most about 100 frames a second.
-const SHORTEST_PAUSE: Duration = Duration::from_millis(500);
-/// A pause is also this many times as long as the step, so that removing takes a small part of the writer's time.
-const PAUSE: u32 = 4;
+/// The pause after a step is this many times as long as the step, so that removing takes a small part of the writer's time.
+pub(super) const PAUSE: u32 = 4;
 
 impl Hub {
-    /// Removes the oldest messages of a room: a bounded number. Returns when the connections in the room have been told.
+    /// Removes the oldest messages of a room: a bounded number.
     ///
     /// # Errors
     /// Nothing was removed.
@@ -80,66 +77,26 @@ impl Hub {
         }
     }
 
-    /// Carries out a turn of each requested purge. `pause` waits after each step. Returns whether there is more to do.
-    ///
-    /// # Errors
-    /// Those of the first purge that has failed. The others have had their turn.
-    pub async fn purge<F: Future>(&self, pause: impl Fn(Duration) -> F + Copy) -> Result<bool, Refusal> {
-        let (mut is_more, mut result, mut after) = (false, Ok(()), 0);
-        loop {
-            let purges = self.storage.purges(after).await?;
-            let Some(last) = purges.last() else { return result.map(|()| is_more) };
-            after = last.id;
-            for purge in purges {
-                match self.purge_in_turn(purge, pause).await {
-                    Ok(is_finished) => is_more |= !is_finished,
-                    Err(error) => result = result.and(Err(error)),
-                }
-            }
-        }
-    }
-
-    /// Carries out a turn of a purge. Returns whether it is finished.
-    async fn purge_in_turn<F: Future>(&self, purge: Purge, pause: impl Fn(Duration) -> F) -> Result<bool, Refusal> {
-        let rest = match purge.user {
-            None => {
-                self.expire_all(&purge.room, Until::Seq(purge.up_to), pause).await?;
-                None
-            }
-            Some(user) => {
-                let found = self.storage.messages_to_purge(purge.room.clone(), user, purge.up_to).await?;
-                for seqs in found.seqs.chunks(STEP) {
-                    let began = self.environment.now();
-                    self.delete_messages(&purge.room, user, seqs).await?;
-                    let lasted = self.environment.now().saturating_duration_since(began);
-                    pause((lasted * PAUSE).max(SHORTEST_PAUSE)).await;
-                }
-                found.rest
-            }
-        };
-        self.storage.purged(purge, rest).await?;
-        Ok(rest.is_none())
-    }
-
-    /// Deletes messages of a user. Returns when all of them have been delivered. Those that do not exist any more are
-    /// skipped.
-    async fn delete_messages(&self, room: &RoomRow, author: UserId, seqs: &[u64]) -> Result<(), Refusal> {
+    /// Deletes messages of a user. Returns those that could not be deleted; a message that does not exist any more needs not
+    /// be.
+    pub(super) async fn delete_messages(&self, room: &RoomRow, author: UserId, seqs: &[u64]) -> Vec<u64> {
         self.wait_for_capacity().await;
         let mut answers = Vec::with_capacity(seqs.len());
         for seq in seqs {
-            let reserved = self.fan_out.reserve(STATE_BYTES).await?;
             let (sender, answer) = oneshot::channel();
-            // A deletion does not show the name of its author.
+            answers.push((seq, answer));
+            let Ok(reserved) = self.fan_out.reserve(STATE_BYTES).await else { continue };
+            // A deletion does not show the name of its author. If it is not taken, the sender is dropped.
             let user = User { id: author, nickname: String::new() };
-            self.store_change(room, user, (*seq, Change::Delete), Asker::Purge(sender), reserved)?;
-            answers.push(answer);
+            let _ = self.store_change(room, user, (*seq, Change::Delete), Asker::Purge(sender), reserved);
         }
-        for answer in answers {
+        let mut failed = Vec::new();
+        for (seq, answer) in answers {
             match answer.await.unwrap_or(Err(ChangeError::Unavailable)) {
                 Ok(()) | Err(ChangeError::NotFound) => {}
-                Err(error) => return Err(error.into()),
+                Err(_) => failed.push(*seq),
             }
         }
-        Ok(())
+        failed
     }
 }

@@ -144,7 +144,7 @@ impl Storage for FakeStore {
         self.read(Vec::new())
     }
 
-    fn messages_to_purge(&self, _: RoomRow, _: UserId, _: u64) -> Reply<'_, ToPurge> {
+    fn messages_to_purge(&self, _: Purge, _: UserId) -> Reply<'_, ToPurge> {
         self.read(ToPurge::default())
     }
 

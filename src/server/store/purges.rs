@@ -13,10 +13,8 @@ use crate::server::name_key::RoomName;
 use crate::server::start_error::{Source, StartError};
 use crate::server::storage::{Purge, ToPurge};
 
-/// The most requests that a read returns.
-const PURGES: i64 = 100;
-/// The most messages that one turn of a purge removes.
-const MESSAGES: usize = 1_000;
+/// The most messages that a read returns.
+const MESSAGES: usize = 200;
 /// The most messages that a read examines to find them.
 const EXAMINED: i64 = 10_000;
 
@@ -32,17 +30,12 @@ impl Store {
         Ok(())
     }
 
-    pub(super) async fn purges(&self, after: u64) -> Result<Vec<Purge>, StoreError> {
-        self.readers.run(move |connection| purges(connection, after)).await
+    pub(super) async fn purges(&self, limit: u64) -> Result<Vec<Purge>, StoreError> {
+        self.readers.run(move |connection| purges(connection, limit)).await
     }
 
-    pub(super) async fn messages_to_purge(
-        &self,
-        room: RoomRow,
-        user: UserId,
-        up_to: u64,
-    ) -> Result<ToPurge, StoreError> {
-        self.readers.run(move |connection| messages_to_purge(connection, room.number, user, up_to)).await
+    pub(super) async fn messages_to_purge(&self, purge: Purge, user: UserId) -> Result<ToPurge, StoreError> {
+        self.readers.run(move |connection| messages_to_purge(connection, &purge, user)).await
     }
 
     pub(super) async fn purged(&self, purge: Purge, rest: Option<u64>) -> Result<(), StoreError> {
@@ -50,43 +43,41 @@ impl Store {
     }
 }
 
-fn purges(connection: &Connection, after: u64) -> rusqlite::Result<Vec<Purge>> {
+fn purges(connection: &Connection, limit: u64) -> rusqlite::Result<Vec<Purge>> {
     let mut select = connection.prepare_cached(
-        "SELECT purges.id, user, up_to, rooms.id, public_id, name FROM purges JOIN rooms ON rooms.id = room \
-         WHERE purges.id > ?1 ORDER BY purges.id LIMIT ?2",
+        "SELECT purges.id, user, above, up_to, rooms.id, public_id, name FROM purges JOIN rooms ON rooms.id = room \
+         ORDER BY purges.id LIMIT ?1",
     )?;
     let purge = |row: &rusqlite::Row<'_>| {
+        let number = |index| row.get::<_, i64>(index).map(|number| number as u64);
         let user = row.get::<_, Option<i64>>(1)?.map(|user| UserId(user as u64));
-        Ok(Purge {
-            id: row.get::<_, i64>(0)? as u64,
-            user,
-            up_to: row.get::<_, i64>(2)? as u64,
-            room: row::room(row, 3)?,
-        })
+        Ok(Purge { id: number(0)?, user, above: number(2)?, up_to: number(3)?, room: row::room(row, 4)? })
     };
-    select.query_map([after as i64, PURGES], purge)?.collect()
+    select.query_map([limit as i64], purge)?.collect()
 }
 
-fn messages_to_purge(connection: &Connection, room: i64, user: UserId, up_to: u64) -> rusqlite::Result<ToPurge> {
+fn messages_to_purge(connection: &Connection, purge: &Purge, user: UserId) -> rusqlite::Result<ToPurge> {
     // The index has the positions, so that only the messages that may be removed are read.
     let mut select = connection.prepare_cached(
-        "SELECT seq, (SELECT deleted_at FROM messages WHERE room = ?1 AND seq = own.seq) IS NULL \
-         FROM (SELECT seq FROM messages INDEXED BY messages_by_key WHERE room = ?1 AND user = ?2 AND seq <= ?3 \
-         ORDER BY seq DESC LIMIT ?4) AS own ORDER BY seq DESC",
+        "SELECT seq, (SELECT CASE WHEN deleted_at IS NULL THEN octet_length(text) END FROM messages \
+         WHERE room = ?1 AND seq = own.seq) \
+         FROM (SELECT seq FROM messages INDEXED BY messages_by_key \
+         WHERE room = ?1 AND user = ?2 AND seq > ?3 AND seq <= ?4 ORDER BY seq DESC LIMIT ?5) AS own ORDER BY seq DESC",
     )?;
-    let mut rows = select.query(params![room, user.0 as i64, up_to as i64, EXAMINED])?;
-    let (mut seqs, mut examined, mut last) = (Vec::new(), 0, 0);
+    let (room, above, up_to) = (purge.room.number, purge.above as i64, purge.up_to as i64);
+    let mut rows = select.query(params![room, user.0 as i64, above, up_to, EXAMINED])?;
+    let (mut messages, mut examined, mut last) = (Vec::new(), 0, 0);
     while let Some(row) = rows.next()? {
-        if seqs.len() == MESSAGES {
-            return Ok(ToPurge { seqs, rest: Some(last - 1) });
+        if messages.len() == MESSAGES {
+            return Ok(ToPurge { messages, rest: Some(last - 1) });
         }
         last = row.get::<_, i64>(0)? as u64;
         examined += 1;
-        if row.get(1)? {
-            seqs.push(last);
+        if let Some(bytes) = row.get::<_, Option<i64>>(1)? {
+            messages.push((last, bytes as u64));
         }
     }
-    Ok(ToPurge { seqs, rest: (examined == EXAMINED).then(|| last - 1) })
+    Ok(ToPurge { messages, rest: (examined == EXAMINED).then(|| last - 1) })
 }
 
 /// Requests a purge of a database that a server may use: of the messages of a room, of a user, or of a user in a room. The
@@ -108,17 +99,14 @@ pub fn request_purge(folder: &Path, room: Option<&str>, user: Option<UserId>) ->
             Some(found.ok_or_else(|| no_room(&name.canonical))?.number)
         }
     };
-    let insert = match user {
-        Some(_) => {
-            "INSERT INTO purges (room, user, up_to) SELECT id, ?2, head FROM rooms \
-             WHERE (?1 IS NULL OR id = ?1) AND EXISTS (SELECT 1 FROM messages WHERE room = rooms.id AND user = ?2) \
-             ON CONFLICT (room, user) DO UPDATE SET up_to = max(up_to, excluded.up_to)"
-        }
-        None => {
-            "INSERT INTO purges (room, user, up_to) SELECT id, ?2, head FROM rooms \
-             WHERE (?1 IS NULL OR id = ?1) AND floor <= head"
-        }
+    let has_messages = match user {
+        Some(_) => "EXISTS (SELECT 1 FROM messages WHERE room = rooms.id AND user = ?2)",
+        None => "floor <= head",
     };
+    let insert = format!(
+        "INSERT INTO purges (room, user, above, up_to) SELECT id, ?2, 0, head FROM rooms \
+         WHERE (?1 IS NULL OR id = ?1) AND {has_messages}"
+    );
     let user = user.map(|user| user.0 as i64);
-    connection.execute(insert, params![number, user]).map(|rooms| rooms as u64).map_err(failed)
+    connection.execute(&insert, params![number, user]).map(|rooms| rooms as u64).map_err(failed)
 }
