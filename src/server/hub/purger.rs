@@ -111,11 +111,6 @@ impl Purger {
         Ok(Pause::Needed(now.saturating_duration_since(began) * PAUSE))
     }
 
-    /// Returns whether it carries out no purge.
-    pub fn is_idle(&self) -> bool {
-        self.active.is_empty()
-    }
-
     /// Takes the purges that are not active yet.
     async fn find(&mut self, hub: &Hub, now: Instant) -> Result<(), StoreError> {
         for purge in hub.storage.purges(ACTIVE as u64).await? {
@@ -167,8 +162,8 @@ impl Active {
             bytes += self.found.front().map_or(0, |(_, next)| *next);
         }
         let failed = hub.delete_messages(&self.purge.room, user, &seqs).await;
-        if failed.len() == seqs.len() {
-            // Not one message is at fault, but the store.
+        if failed.len() == seqs.len() && failed.len() > 1 {
+            // Not the messages are at fault, but the store.
             return Ok(Stepped::Failed);
         }
         self.has_failed |= !failed.is_empty();
