@@ -92,7 +92,8 @@ pub(crate) struct SearchBlock {
     pub(crate) messages: u64,
     /// Rooms.
     pub(crate) rooms: u64,
-    /// Rooms that are searched at once.
+    /// Rooms that are searched at once. Earlier results do not have it.
+    #[serde(default = "one_room")]
     pub(crate) at_once: u64,
     /// Median time.
     pub(crate) p50_ms: f64,
@@ -102,6 +103,10 @@ pub(crate) struct SearchBlock {
     pub(crate) indexed_seconds: f64,
     /// The size of the index, in bytes for each message.
     pub(crate) index_bytes: f64,
+}
+
+fn one_room() -> u64 {
+    1
 }
 
 /// A database with messages of the same size in each room.
